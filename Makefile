@@ -1,0 +1,55 @@
+# The whole interface for a newcomer: up, test, check, bench; setup makes only the environment.
+# Every target makes its own environment in .venv from uv.lock; nothing is installed outside this folder.
+
+PYTHON ?= python3.11
+export UV_PYTHON_DOWNLOADS = never
+export UV_PROJECT_ENVIRONMENT = .venv
+BIN = .venv/bin
+PACKAGES = $(wildcard libs/*/src) $(wildcard services/*/src)
+ARGS ?=
+
+.PHONY: help setup up test check bench format clean compose-test
+
+help:
+	@echo "make up            start a whole cluster on this machine (ARGS='--nodes 3' passes options on)"
+	@echo "make test          run the tests (ARGS='libs/bus -k kafka' narrows them)"
+	@echo "make check         format, lint, types, import rules, sizes"
+	@echo "make bench         run the benchmarks and print their table"
+	@echo "make compose-test  bring compose.yaml up on Docker, run the demo against it, tear it down"
+	@echo "make setup         only make the environment; the program is then .venv/bin/posthorn"
+
+setup: .venv/.ready
+
+# uv is a locked dependency of the workspace itself; the first pip only bootstraps it.
+.venv/.ready: uv.lock pyproject.toml $(wildcard libs/*/pyproject.toml) $(wildcard services/*/pyproject.toml)
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found: install Python 3.11 or later, or say PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "make: no venv module: apt-get install python3-venv"; exit 1; }
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==0.13.9"
+	$(BIN)/uv sync --quiet --locked --all-packages --all-extras --python $(BIN)/python
+	@touch $@
+
+up: setup
+	exec $(BIN)/posthorn up $(ARGS)
+
+test: setup
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/python tools/sizes.py
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup
+	$(BIN)/python -m bench $(ARGS)
+
+compose-test: setup
+	$(BIN)/python tests/compose/run.py $(ARGS)
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""Cluster coordination: events, shard ownership, elections, over Kafka or peer to peer."""

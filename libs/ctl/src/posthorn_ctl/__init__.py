@@ -1,0 +1,1 @@
+"""The posthorn command: the local cluster, accounts, queue, cluster state, the demo."""

@@ -1,0 +1,1 @@
+"""iCalendar and vCard: validation, expansion of recurrences, filters, free and busy times."""

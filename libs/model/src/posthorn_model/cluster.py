@@ -1,0 +1,30 @@
+"""Nouns of the cluster: processes of nodes as the node table shows them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from posthorn_model.ids import NodeId
+
+SERVICES = ("smtp-in", "smtp-out", "imap", "jmap", "dav", "maintenance")
+"""The six services, by their folder's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of one service on one node."""
+
+    node: NodeId
+    service: str
+    boot: str
+    hostname: str
+    region: str
+    state: str
+    """"starting", "ready", "draining" or "left"."""
+    address: Mapping[str, Any]
+    load: float
+    started_at: datetime
+    seen_at: datetime
+    live: bool
+    """Its heartbeat is recent, by the database's clock."""

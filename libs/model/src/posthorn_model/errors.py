@@ -1,0 +1,133 @@
+"""Domain errors. Each carries what the peer may hear, whether to try again, and fields for the log alone.
+
+Services look them up in their one table (errors.py of each service) and answer in their protocol's words.
+"""
+
+from typing import Any, ClassVar
+
+
+class PosthornError(Exception):
+    """Anything the domain refuses. `public` may be shown to the peer; `fields` go to the log only."""
+
+    temporary: ClassVar[bool] = False
+    default: ClassVar[str] = "the request was refused"
+
+    def __init__(self, public: str | None = None, **fields: Any) -> None:
+        self.public = public or self.default
+        self.fields = fields
+        super().__init__(self.public)
+
+
+class NotFound(PosthornError):
+    """The named thing does not exist, or the caller may not know that it does."""
+
+    default = "no such object"
+
+
+class AccountNotFound(NotFound):
+    default = "no such account"
+
+
+class MailboxNotFound(NotFound):
+    default = "no such mailbox"
+
+
+class MessageNotFound(NotFound):
+    default = "no such message"
+
+
+class BlobNotFound(NotFound):
+    default = "no such blob"
+
+
+class CollectionNotFound(NotFound):
+    default = "no such collection"
+
+
+class AlreadyExists(PosthornError):
+    """A thing with that name is there already."""
+
+    default = "an object of that name already exists"
+
+
+class InvalidName(PosthornError):
+    """A mailbox, collection, account or domain name that cannot be stored."""
+
+    default = "that name is not allowed"
+
+
+class InvalidKeyword(PosthornError):
+    default = "that is not a valid keyword"
+
+
+class InvalidAddress(PosthornError):
+    default = "that is not a valid address"
+
+
+class MailboxHasChildren(PosthornError):
+    default = "the mailbox has child mailboxes"
+
+
+class MailboxNotEmpty(PosthornError):
+    default = "the mailbox still holds messages"
+
+
+class NotPermitted(PosthornError):
+    default = "not permitted"
+
+
+class AuthenticationFailed(PosthornError):
+    default = "authentication failed"
+
+
+class OverQuota(PosthornError):
+    default = "the account is over its quota"
+
+
+class TooLarge(PosthornError):
+    default = "the object is larger than the limit"
+
+
+class TooMany(PosthornError):
+    default = "too many objects in one request"
+
+
+class StateMismatch(PosthornError):
+    """A conditional change (ifInState, UNCHANGEDSINCE, If-Match) found another state."""
+
+    default = "the state has changed"
+
+
+class CannotCalculateChanges(PosthornError):
+    """The asked-for state is behind the horizon of the change log."""
+
+    default = "that state is too old to calculate changes from"
+
+
+class InvalidContent(PosthornError):
+    """Content that cannot be stored: broken iCalendar, vCard, or a message that cannot be stored."""
+
+    default = "the content is not valid"
+
+
+class LeaseLost(PosthornError):
+    """A write under a lease whose epoch is no longer current; nothing was written."""
+
+    default = "the lease was lost"
+
+
+class DuplicateNode(PosthornError):
+    """The configured node id is held by another live node."""
+
+    default = "that node id is in use by another live node"
+
+
+class Unavailable(PosthornError):
+    """Something needed (database, blob store, a pool) does not answer now; trying again later may help."""
+
+    temporary = True
+    default = "temporarily unavailable, try again later"
+
+
+class Overloaded(Unavailable):
+    default = "too busy, try again later"

@@ -1,0 +1,152 @@
+"""Ports: what a service is handed. Each has one contract suite in the test kit that runs over every implementation."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from posthorn_model.events import Event, Received, Topic
+from posthorn_model.ids import BlobKey, Epoch, NodeId
+
+
+class Clock(Protocol):
+    """Monotonic seconds for deadlines; wall seconds since 1970 (UTC) for what people read."""
+
+    def monotonic(self) -> float: ...
+
+    def time(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease this process holds: writes under it carry `epoch`; nothing is done after `deadline` (monotonic s)."""
+
+    key: str
+    epoch: Epoch
+    deadline: float
+
+
+class LeaseStore(Protocol):
+    """Compare-and-set rows in the database: they alone decide who owns a key (design law 5)."""
+
+    async def acquire(self, keys: Collection[str], owner: str, ttl: float) -> Mapping[str, Epoch]:
+        """Take the keys that are free, expired by the database's clock, or already `owner`'s.
+
+        Returns the epoch of each key that was taken (epoch + 1, or unchanged when it was already the owner's).
+        `ttl` is in seconds. Raises Unavailable.
+        """
+        ...
+
+    async def renew(self, held: Mapping[str, Epoch], owner: str, ttl: float) -> Collection[str]:
+        """Extend all `held` leases in one statement; returns the keys still the owner's. Raises Unavailable."""
+        ...
+
+    async def release(self, held: Mapping[str, Epoch], owner: str) -> None:
+        """Give leases back at once (`until = now()`); those already lost are left alone. Raises Unavailable."""
+        ...
+
+    async def holders(self, prefix: str) -> Mapping[str, tuple[str, Epoch, bool]]:
+        """Of every key that starts with `prefix`: owner, epoch, and whether it is live by the database's clock."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A live process of the cluster as the node table has it."""
+
+    node: NodeId
+    service: str
+    boot: str
+    """Unique for one life of one process."""
+    region: str
+    address: Mapping[str, Any]
+    """Where it listens: {"health": "host:port", "bus": "tcp://host:port", "bus-key": "..."}; fields may be absent."""
+
+
+class PeerDirectory(Protocol):
+    """Who lives in the cluster, from the database's node table; the peer-to-peer bus finds its peers there."""
+
+    async def live_peers(self) -> Sequence[Peer]:
+        """All processes whose heartbeat is recent by the database's clock. Raises Unavailable."""
+        ...
+
+    async def announce(self, address: Mapping[str, Any]) -> None:
+        """Merge `address` into this process's own row. Raises Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BusHealth:
+    """State of the bus for /health/ready, metrics and GET /api/cluster."""
+
+    kind: str
+    connected: bool
+    detail: str
+    published: int
+    received: int
+    skipped: int
+    """Events of unknown type or version that were skipped."""
+    gaps: int
+
+
+class Bus(Protocol):
+    """Coordination. Everything it carries is a hint (design law 1); publishing never fails the caller."""
+
+    async def start(self) -> None:
+        """Connect in the background: returns at once, also when the coordinator is down; then retries for ever."""
+        ...
+
+    async def stop(self) -> None:
+        """Flush what is queued (bounded to 2 s), leave groups, close."""
+        ...
+
+    def publish(self, event: Event) -> None:
+        """Queue an event for sending; never blocks or raises. With a full buffer the oldest event is dropped."""
+        ...
+
+    def subscribe(self, *topics: Topic) -> AsyncIterator[Received]:
+        """Hear every event of these topics from now on, those of other processes and this one's own.
+
+        The iterator never ends until the bus stops. A slow subscriber loses events and hears a Gap instead.
+        """
+        ...
+
+    def propose(self, family: Topic, keys: Sequence[str]) -> AsyncIterator[frozenset[str]]:
+        """Take part in sharing out `keys` of a family (QUEUE or ROLES) among all processes that call this.
+
+        Yields the whole set proposed for this process each time it changes, at first possibly empty. It is only a
+        proposal: ownership is the lease. Ending the iterator leaves the group. Without a coordinator connection it
+        yields every key after a grace time, so that leases alone decide.
+        """
+        ...
+
+    def health(self) -> BusHealth: ...
+
+
+class ObjectStore(Protocol):
+    """Where blobs too large for the database live. Keys are chosen by the caller; values are immutable."""
+
+    async def put(self, key: BlobKey, data: bytes) -> None:
+        """Store durably (fsynced, or confirmed by the server) before returning. Raises Unavailable."""
+        ...
+
+    async def get(self, key: BlobKey) -> bytes:
+        """Raises BlobNotFound, Unavailable."""
+        ...
+
+    async def get_range(self, key: BlobKey, start: int, length: int) -> bytes:
+        """Bytes `start` to `start + length` (fewer at the end). Raises BlobNotFound, Unavailable."""
+        ...
+
+    async def delete(self, key: BlobKey) -> None:
+        """Remove; a missing key is no error. Raises Unavailable."""
+        ...
+
+    async def probe(self) -> None:
+        """Cheap proof that the store answers. Raises Unavailable."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+Probe = Callable[[], Awaitable[str]]
+"""A readiness probe: returns a short text for people, raises PosthornError when the part is not usable."""

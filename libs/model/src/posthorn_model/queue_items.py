@@ -1,0 +1,92 @@
+"""Nouns of the outgoing queue."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from uuid import UUID
+
+from posthorn_model.ids import AccountId, BlobKey, Epoch, QueueMessageId
+from posthorn_model.mail import PreparedBlob
+
+
+class RecipientState(IntEnum):
+    """State of one recipient row."""
+
+    WAITING = 0
+    IN_FLIGHT = 1
+    DELIVERED = 2
+    FAILED = 3
+    CANCELLED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecipient:
+    """A recipient to enqueue. `site` is the destination: a domain in lower case (A-labels), or "local"."""
+
+    address: str
+    site: str
+    notify: str | None = None
+    """RFC 3461 NOTIFY as given ("NEVER" or a list of SUCCESS, FAILURE, DELAY)."""
+    orcpt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewQueueMessage:
+    """A message to send: envelope, content and recipients. The content's bytes are the blob's."""
+
+    sender: str
+    """MAIL FROM without brackets; "" is the null reverse-path."""
+    blob: PreparedBlob
+    recipients: Sequence[NewRecipient]
+    account: AccountId | None = None
+    smtputf8: bool = False
+    eight_bit: bool = False
+    ret: str | None = None
+    envid: str | None = None
+    delivery_id: UUID | None = None
+    """With it, enqueueing the same thing twice is a no-op."""
+    hold_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DueRecipient:
+    """One claimed recipient with all that an attempt needs."""
+
+    id: int
+    message: QueueMessageId
+    shard: int
+    site: str
+    address: str
+    sender: str
+    blob: BlobKey
+    size: int
+    attempt: int
+    """Attempts already made."""
+    created_at: datetime
+    notify: str | None
+    orcpt: str | None
+    smtputf8: bool
+    eight_bit: bool
+    ret: str | None
+    envid: str | None
+    in_doubt: bool
+    """A dead owner had it in flight: the remote may have it already (flows.md C)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of one attempt for one recipient, written under the shard's epoch."""
+
+    recipient: int
+    epoch: Epoch
+    state: RecipientState
+    reply: str
+    """The remote's reply or our reason, on one line."""
+    status: str
+    """Enhanced status code, "2.0.0"."""
+    remote: str
+    """Who answered: "mx.example.net [192.0.2.1]:25", or ""."""
+    due: datetime | None = None
+    """Next attempt, when WAITING."""
+    tls: str | None = None

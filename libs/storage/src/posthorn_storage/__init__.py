@@ -1,0 +1,1 @@
+"""The shared storage library: schema, migrations, accounts, mail, queue, groupware, blobs, leases."""

@@ -1,0 +1,1 @@
+"""The protocol core: bytes in, values out; does no IO."""

@@ -1,0 +1,1 @@
+"""IMAP4rev1 over the shared mail store."""

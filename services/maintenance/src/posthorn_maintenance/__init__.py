@@ -1,0 +1,1 @@
+"""Cluster roles and the management API."""

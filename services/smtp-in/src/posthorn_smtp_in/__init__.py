@@ -1,0 +1,1 @@
+"""Receives mail: MX, submission and LMTP; judges, delivers to mailboxes or enqueues."""

@@ -1,0 +1,1 @@
+"""Workers of the distributed queue: route, send, retry, bounce."""
