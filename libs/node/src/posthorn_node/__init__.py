@@ -1,1 +1,1 @@
-"""What every process needs and knows nothing of mail: settings, logging, metrics, health, TLS, identity, supervision."""
+"""What every process needs and knows nothing of mail: settings, logs, metrics, health, TLS, identity, supervision."""
