@@ -1,0 +1,81 @@
+"""Settings from TOML and the environment: read, judged as a whole, typed. It knows no service's own table."""
+
+from posthorn_node.settings.check import notices, validate
+from posthorn_node.settings.cluster import (
+    BusSaslSettings,
+    BusTlsSettings,
+    ClusterSettings,
+    KafkaSettings,
+    RolesSettings,
+)
+from posthorn_node.settings.display import shown
+from posthorn_node.settings.file import SettingsFile, load, parse
+from posthorn_node.settings.keys import known_keys
+from posthorn_node.settings.node import LogSettings, MetricsSettings, NodeSettings, ResolverSettings
+from posthorn_node.settings.problems import Problem, SettingsError
+from posthorn_node.settings.server import HTTP_PROTOCOLS, ListenerSettings, ServerSettings, ServerTlsSettings
+from posthorn_node.settings.stores import (
+    BlobsSettings,
+    FsStore,
+    KafkaStore,
+    PostgresStore,
+    RedisStore,
+    S3Store,
+    StorageSettings,
+)
+from posthorn_node.settings.values import (
+    Bind,
+    Binds,
+    Duration,
+    EligibleNodes,
+    Endpoint,
+    Section,
+    Size,
+    parse_bind,
+    parse_duration,
+    parse_size,
+    refused,
+)
+
+__all__ = [
+    "HTTP_PROTOCOLS",
+    "Bind",
+    "Binds",
+    "BlobsSettings",
+    "BusSaslSettings",
+    "BusTlsSettings",
+    "ClusterSettings",
+    "Duration",
+    "EligibleNodes",
+    "Endpoint",
+    "FsStore",
+    "KafkaSettings",
+    "KafkaStore",
+    "ListenerSettings",
+    "LogSettings",
+    "MetricsSettings",
+    "NodeSettings",
+    "PostgresStore",
+    "Problem",
+    "RedisStore",
+    "ResolverSettings",
+    "RolesSettings",
+    "S3Store",
+    "Section",
+    "ServerSettings",
+    "ServerTlsSettings",
+    "SettingsError",
+    "SettingsFile",
+    "Size",
+    "StorageSettings",
+    "known_keys",
+    "load",
+    "notices",
+    "parse",
+    "parse_bind",
+    "parse_duration",
+    "parse_size",
+    "refused",
+    "shown",
+    "validate",
+]

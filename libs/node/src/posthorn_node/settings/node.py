@@ -1,0 +1,84 @@
+"""The settings that all processes of a node share: every table of the file but the services' own."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from posthorn_node.settings.cluster import ClusterSettings, KafkaSettings
+from posthorn_node.settings.server import ListenerSettings, ServerSettings
+from posthorn_node.settings.stores import FsStore, KafkaStore, PostgresStore, S3Store, StorageSettings, Store
+from posthorn_node.settings.values import Bind, Duration, Endpoint, Section
+
+
+class MetricsSettings(Section):
+    """[metrics]: where each process answers /metrics, /health/live and /health/ready."""
+
+    enable: bool = True
+    type: Literal["prometheus"] = "prometheus"
+    bind: Bind = "0.0.0.0:9090"
+    binds: dict[str, Bind] = Field(default_factory=dict)
+    """By service's name, for several processes that share one file."""
+
+    def bind_for(self, service: str) -> str:
+        return self.binds.get(service, self.bind)
+
+
+class LogSettings(Section):
+    """[log]: "auto" is coloured text on a terminal and JSON elsewhere."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class ResolverSettings(Section):
+    """[resolver]: DNS servers for mail routing and checks; none means the system's."""
+
+    servers: tuple[Endpoint, ...] = ()
+    timeout: Annotated[Duration, Field(gt=0)] = 5.0
+
+
+class NodeSettings(Section):
+    """Everything outside the services' own tables."""
+
+    cluster: ClusterSettings = ClusterSettings()
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    storage: StorageSettings = StorageSettings()
+    store: dict[str, Store] = Field(default_factory=dict)
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+    resolver: ResolverSettings = ResolverSettings()
+
+    def data_store(self) -> PostgresStore:
+        """The store named by storage.data. Raises KeyError (validate has refused such a file before)."""
+        store = self.store[self.storage.data]
+        if not isinstance(store, PostgresStore):
+            raise KeyError(self.storage.data)
+        return store
+
+    def blob_store(self) -> FsStore | S3Store:
+        """The store named by storage.blob. Raises KeyError (validate has refused such a file before)."""
+        store = self.store[self.storage.blob]
+        if not isinstance(store, FsStore | S3Store):
+            raise KeyError(self.storage.blob)
+        return store
+
+    def kafka(self) -> KafkaSettings | None:
+        """The Kafka to coordinate by, with topic and group prefixes filled in; None for peer to peer."""
+        cluster = self.cluster
+        found: KafkaSettings | None = cluster if cluster.type == "kafka" else None
+        if cluster.type is None and cluster.coordinator != "peer-to-peer":
+            named = self.store[cluster.coordinator]
+            found = named if isinstance(named, KafkaStore) else None
+        if found is None:
+            return None
+        return KafkaSettings(
+            bootstrap_servers=found.bootstrap_servers,
+            topic=found.topic or cluster.name,
+            group_id=found.group_id or cluster.name,
+            tls=found.tls,
+            sasl=found.sasl,
+        )
+
+    def listeners(self, *protocols: str) -> list[ListenerSettings]:
+        """The listeners that speak one of these protocols, in the file's order."""
+        return [listener for listener in self.server.listener.values() if listener.protocol in protocols]

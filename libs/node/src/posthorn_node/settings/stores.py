@@ -1,0 +1,120 @@
+"""Settings of [storage] and of the stores it names: PostgreSQL, file system, S3, Kafka."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import quote, urlsplit
+
+from pydantic import ConfigDict, Field, SecretStr, model_validator
+
+from posthorn_node.settings.cluster import KafkaSettings
+from posthorn_node.settings.values import Duration, Endpoint, Section, Size, parse_bind, refused
+
+
+class PoolSettings(Section):
+    """Connections of one process."""
+
+    max_connections: Annotated[int, Field(ge=1, le=1000)] = 20
+
+
+class PostgresStore(Section):
+    """[store."NAME"] with type "postgresql": a whole `dsn`, or its parts."""
+
+    type: Literal["postgresql"]
+    dsn: SecretStr | None = None
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 5432
+    database: Annotated[str, Field(min_length=1)] = "posthorn"
+    user: Annotated[str, Field(min_length=1)] = "posthorn"
+    password: SecretStr = SecretStr("")
+    tls: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+    pool: PoolSettings = PoolSettings()
+    read_replicas: tuple[Endpoint, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if self.dsn is None:
+            return self
+        if not self.dsn.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise refused("must start with postgresql://", "dsn")
+        both = sorted(self.model_fields_set & {"host", "port", "database", "user", "password", "tls"})
+        if both:
+            raise refused("give either dsn or its parts, not both", both[0])
+        return self
+
+    def connection(self) -> str:
+        """The DSN of the primary, with its password: keep it out of logs."""
+        return self.dsn.get_secret_value() if self.dsn else self._dsn(self.host, self.port)
+
+    def replica_connections(self) -> tuple[str, ...]:
+        """The DSNs of the read replicas, with their password."""
+        if self.dsn is None:
+            return tuple(self._dsn(*parse_bind(replica, default_port=self.port)) for replica in self.read_replicas)
+        parts = urlsplit(self.dsn.get_secret_value())
+        login = parts.netloc.rpartition("@")[0]
+        found = []
+        for replica in self.read_replicas:
+            host, port = parse_bind(replica, default_port=parts.port or 5432)
+            place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            found.append(parts._replace(netloc=f"{login}@{place}" if login else place).geturl())
+        return tuple(found)
+
+    def _dsn(self, host: str, port: int) -> str:
+        password = quote(self.password.get_secret_value(), safe="")
+        login = quote(self.user, safe="") + (f":{password}" if password else "")
+        shown = f"[{host}]" if ":" in host else host
+        return f"postgresql://{login}@{shown}:{port}/{quote(self.database, safe='')}?sslmode={self.tls}"
+
+
+class FsStore(Section):
+    """[store."NAME"] with type "fs": blobs as files; every node must see the same folder."""
+
+    type: Literal["fs"]
+    path: Path
+
+
+class S3Store(Section):
+    """[store."NAME"] with type "s3": blobs in a bucket of any server that speaks S3."""
+
+    type: Literal["s3"]
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/]+/?$")]
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    region: str = "us-east-1"
+    access_key: str = ""
+    secret_key: SecretStr = SecretStr("")
+
+
+class KafkaStore(KafkaSettings):
+    """[store."NAME"] with type "kafka": named by cluster.coordinator."""
+
+    type: Literal["kafka"]
+    bootstrap_servers: Annotated[tuple[Endpoint, ...], Field(min_length=1)]
+
+
+class RedisStore(Section):
+    """[store."NAME"] with type "redis": accepted for files of other systems; nothing uses it (a notice says so)."""
+
+    model_config = ConfigDict(extra="allow")
+    type: Literal["redis"]
+    urls: tuple[str, ...] | str = ()
+
+
+Store = Annotated[PostgresStore | FsStore | S3Store | KafkaStore | RedisStore, Field(discriminator="type")]
+
+
+class BlobsSettings(Section):
+    """[storage.blobs]: which blobs stay in the database, how they are packed, when unreferenced ones may go."""
+
+    inline_limit: Size = 16384
+    compression: Literal["zstd", "none"] = "zstd"
+    grace: Duration = 3600.0
+
+
+class StorageSettings(Section):
+    """[storage]: which store keeps what. fts, lookup and directory are kept by the data store."""
+
+    data: str = "postgres"
+    blob: str = "fs"
+    fts: str = ""
+    lookup: str = ""
+    directory: str = "internal"
+    blobs: BlobsSettings = BlobsSettings()
