@@ -1,0 +1,8 @@
+"""The schema: SQLAlchemy Core tables by area, all in one MetaData. Migrations are compared with it; it runs no SQL."""
+
+from posthorn_storage.schema.naming import metadata
+
+# isort: split
+from posthorn_storage.schema import blob, cluster, directory, groupware, mail, queue
+
+__all__ = ["blob", "cluster", "directory", "groupware", "mail", "metadata", "queue"]

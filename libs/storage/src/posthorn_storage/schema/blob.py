@@ -1,0 +1,67 @@
+"""Tables of blobs: one row for each stored content, and the references that keep it.
+
+Rules (design law 3, flows.md A.4 and E):
+  - A reference row may only be inserted in a transaction that has gone through `posthorn_storage.blobs.attach` for the
+    key: it stores inline bytes, locks the blob row FOR KEY SHARE and refuses a row that is not live.
+  - References are removed only through `posthorn_storage.blobs.release`, which puts the blob on the collector's list.
+  - A row in state `deleting` is never revived; equal content gets a key with the next generation byte.
+  - The object in the object store is named by `object`, from a sequence, so a late delete can never hit newer content.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    func,
+)
+
+from posthorn_storage.schema.naming import metadata
+
+PENDING, LIVE, DELETING = 0, 1, 2
+"""States of a blob row: object perhaps not stored yet; durable; being removed."""
+
+REF_MESSAGE, REF_QUEUE, REF_UPLOAD, REF_SCRIPT, REF_ITEM = 1, 2, 3, 4, 5
+"""Kinds of reference: message.id, queue_message.id, 0 (an upload), a Sieve script's id, a groupware item's id."""
+
+blob_object = Sequence("blob_object", cache=32, metadata=metadata)
+
+blob = Table(
+    "blob",
+    metadata,
+    Column("key", LargeBinary, primary_key=True, comment="SHA-256 of the content, perhaps one generation byte"),
+    Column("size", BigInteger, nullable=False, comment="of the content, decoded"),
+    Column("state", SmallInteger, nullable=False),
+    Column("encoding", SmallInteger, nullable=False, comment="0 plain, 1 zstd"),
+    Column("inline", LargeBinary, comment="the encoded bytes, when small"),
+    Column("object", BigInteger, comment="names the object in the object store; NULL when there never was one"),
+    Column("epoch", BigInteger, comment="of the collector that marked it deleting"),
+    Column(
+        "touched_at", DateTime(timezone=True), comment="on the collector's list since; NULL: known to be referenced"
+    ),
+    CheckConstraint("state IN (0, 1, 2)", name="state"),
+    CheckConstraint("octet_length(key) IN (32, 33)", name="key"),
+    CheckConstraint("inline IS NOT NULL OR object IS NOT NULL", name="content"),
+    Index("ix_blob_touched_at", "touched_at", postgresql_where="touched_at IS NOT NULL"),
+)
+
+blob_ref = Table(
+    "blob_ref",
+    metadata,
+    Column("blob_key", LargeBinary, ForeignKey("blob.key"), primary_key=True),
+    Column("kind", SmallInteger, primary_key=True),
+    Column("account_id", BigInteger, primary_key=True, comment="0 when it belongs to no account"),
+    Column("ref_id", BigInteger, primary_key=True),
+    Column("content_type", Text, comment="of uploads"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("expires_at", DateTime(timezone=True), comment="of uploads"),
+    Index(None, "account_id", "kind", "ref_id"),
+    Index("ix_blob_ref_expires_at", "expires_at", postgresql_where="expires_at IS NOT NULL"),
+)

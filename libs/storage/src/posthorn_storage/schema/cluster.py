@@ -1,0 +1,41 @@
+"""Tables of the cluster itself: leases, processes of nodes, settings fixed for all nodes."""
+
+from sqlalchemy import BigInteger, Column, DateTime, Float, Index, Integer, Table, Text, func
+from sqlalchemy.dialects.postgresql import JSONB
+
+from posthorn_storage.schema.naming import metadata
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("key", Text, primary_key=True, comment='"queue/3", "roles/purge", "node/7"'),
+    Column("owner", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False, comment="counts owners; never goes back"),
+    Column("until", DateTime(timezone=True), nullable=False, comment="judged by the database's clock only"),
+    # Renewed every few seconds for ever: room for heap-only updates in the page.
+    postgresql_with={"fillfactor": 50},
+)
+
+process = Table(
+    "process",
+    metadata,
+    Column("boot", Text, primary_key=True, comment="one life of one process"),
+    Column("node_id", Integer, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("hostname", Text, nullable=False),
+    Column("region", Text, nullable=False, server_default=""),
+    Column("state", Text, nullable=False),
+    Column("address", JSONB, nullable=False, server_default="{}"),
+    Column("load", Float, nullable=False, server_default="0"),
+    Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index(None, "node_id"),
+    postgresql_with={"fillfactor": 50},
+)
+
+cluster_setting = Table(
+    "cluster_setting",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", JSONB, nullable=False),
+)

@@ -1,0 +1,56 @@
+"""Tables of domains, accounts, aliases, credentials and identities. Small rows, read far more than written."""
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, ForeignKey, Identity, Index, Table, Text, func
+
+from posthorn_storage.schema.naming import metadata
+
+domain = Table(
+    "domain",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("name", Text, nullable=False, unique=True, comment="lower case, A-labels"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", BigInteger, Identity(cache=32), primary_key=True),
+    Column("domain_id", BigInteger, ForeignKey("domain.id"), nullable=False),
+    Column("address", Text, nullable=False, unique=True, comment="lower case local part and domain"),
+    Column("kind", Text, nullable=False, server_default="user"),
+    Column("display_name", Text, nullable=False, server_default=""),
+    Column("quota", BigInteger, comment="bytes; NULL is without limit"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("kind IN ('user', 'group')", name="kind"),
+    Index(None, "domain_id"),
+)
+
+alias = Table(
+    "alias",
+    metadata,
+    Column("address", Text, primary_key=True, comment='lower case; "@domain" catches all'),
+    Column("account_id", BigInteger, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
+    Index(None, "account_id"),
+)
+
+credential = Table(
+    "credential",
+    metadata,
+    Column("account_id", BigInteger, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
+    Column("secret", Text, nullable=False, comment="argon2id, PHC string format"),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+identity = Table(
+    "identity",
+    metadata,
+    Column("account_id", BigInteger, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("email", Text, nullable=False),
+    Column("reply_to", Text, comment="JSON list of JMAP EmailAddress objects"),
+    Column("bcc", Text, comment="JSON list of JMAP EmailAddress objects"),
+    Column("text_signature", Text, nullable=False, server_default=""),
+    Column("html_signature", Text, nullable=False, server_default=""),
+)

@@ -1,0 +1,82 @@
+"""Tables of the outgoing queue: immutable messages, narrow recipient rows, and a time line of what happened."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    func,
+)
+
+from posthorn_storage.schema.naming import metadata
+
+OPEN = "state IN (0, 1)"
+"""WAITING or IN_FLIGHT: what an owner of a shard still has to do."""
+
+queue_message = Table(
+    "queue_message",
+    metadata,
+    Column("id", BigInteger, Identity(cache=32), primary_key=True),
+    Column("sender", Text, nullable=False, comment="MAIL FROM; empty is the null reverse-path"),
+    Column("blob_key", LargeBinary, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("account_id", BigInteger, comment="who submitted it; NULL for relayed mail and bounces"),
+    Column("smtputf8", Boolean, nullable=False),
+    Column("eight_bit", Boolean, nullable=False),
+    Column("ret", Text),
+    Column("envid", Text),
+    Column("delivery_id", Uuid, unique=True, comment="makes a repeated enqueue a no-op"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("done_at", DateTime(timezone=True), comment="no recipient is open any more; the blob reference is gone"),
+    Index("ix_queue_message_done_at", "done_at", postgresql_where="done_at IS NOT NULL"),
+)
+
+queue_recipient = Table(
+    "queue_recipient",
+    metadata,
+    Column("id", BigInteger, Identity(cache=32), primary_key=True),
+    Column("message_id", BigInteger, ForeignKey("queue_message.id", ondelete="CASCADE"), nullable=False),
+    Column("shard", SmallInteger, nullable=False),
+    Column("due", DateTime(timezone=True), nullable=False),
+    Column("state", SmallInteger, nullable=False, comment="posthorn_model.queue_items.RecipientState"),
+    Column("attempt", SmallInteger, nullable=False, server_default="0"),
+    Column("epoch", BigInteger, nullable=False, server_default="0", comment="of the owner of the last attempt"),
+    Column("since", DateTime(timezone=True), comment="in flight since"),
+    Column("doubts", SmallInteger, nullable=False, server_default="0", comment="attempts that ended unknown"),
+    Column("site", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("notify", Text),
+    Column("orcpt", Text),
+    Column("status", Text, nullable=False, server_default="", comment="enhanced status code of the last attempt"),
+    Column("reply", Text, nullable=False, server_default="", comment="last reply, one line, bounded"),
+    CheckConstraint("state BETWEEN 0 AND 4", name="state"),
+    Index("ix_queue_recipient_due", "shard", "due", postgresql_where=OPEN),
+    Index(None, "message_id"),
+    postgresql_with={"fillfactor": 70},
+)
+
+queue_event = Table(
+    "queue_event",
+    metadata,
+    Column("id", BigInteger, Identity(cache=32), primary_key=True),
+    Column("message_id", BigInteger, ForeignKey("queue_message.id", ondelete="CASCADE"), nullable=False),
+    Column("recipient_id", BigInteger, comment="NULL: concerns the whole message"),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("kind", Text, nullable=False, comment="queued, in-doubt, delivered, deferred, failed, cancelled, retry"),
+    Column("attempt", SmallInteger, nullable=False, server_default="0"),
+    Column("epoch", BigInteger, nullable=False, server_default="0"),
+    Column("status", Text, nullable=False, server_default=""),
+    Column("reply", Text, nullable=False, server_default=""),
+    Column("remote", Text, nullable=False, server_default=""),
+    Column("tls", Text),
+    Index(None, "message_id"),
+)

@@ -1,0 +1,57 @@
+"""What a Storage is opened with. Values only: nothing is read from files or the environment here."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class FsSettings:
+    """Blobs in a folder of this machine (or of a shared file system)."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class S3Settings:
+    """Blobs in a bucket. `endpoint` is "host:port" or a URL, whose scheme then decides about TLS."""
+
+    endpoint: str
+    bucket: str
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    region: str = "us-east-1"
+    secure: bool = True
+    """TLS, when `endpoint` has no scheme."""
+    prefix: str = ""
+    """Before every object's name, such as "posthorn/"."""
+    connections: int = 16
+    """Requests at once; also the size of the thread pool."""
+    timeout: float = 30.0
+    """Seconds for one request."""
+    attempts: int = 4
+    create_bucket: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSettings:
+    """Everything `Storage.open` needs. Times are in seconds, sizes in bytes."""
+
+    dsn: str = field(repr=False)
+    """postgresql:// URL."""
+    blobs: FsSettings | S3Settings
+    inline_limit: int = 16384
+    """Encoded blobs up to this size live in the database."""
+    compression: Literal["zstd", "none"] = "zstd"
+    pool_size: int = 20
+    grace: float = 3600.0
+    """An unreferenced blob is kept this long: longer than the longest upload plus the longest pause of a process."""
+    duplicate_window: float = 300.0
+    """A repeat of the same delivery (sender, Message-ID, content) within this time is suppressed."""
+    combine_window: float = 0.003
+    """Concurrent deliveries within this time share one transaction."""
+    cache_bytes: int = 64 * 1024 * 1024
+    """Memory for hot blobs of this process."""
+    queue_shards: int = 16
+    """Only the first Storage that opens a new database decides; later ones read what is there."""
+    acquire_timeout: float = 5.0
