@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from posthorn_model.cluster import Process
 from posthorn_model.events import Event, Received, Topic
 from posthorn_model.ids import BlobKey, Epoch, NodeId
 
@@ -71,6 +72,33 @@ class PeerDirectory(Protocol):
 
     async def announce(self, address: Mapping[str, Any]) -> None:
         """Merge `address` into this process's own row. Raises Unavailable."""
+        ...
+
+
+class NodeStore(Protocol):
+    """Node ids and the processes that live on them, by the database's clock (design, section 5)."""
+
+    async def claim_node(self, node: NodeId | None, token: str, ttl: float) -> NodeId:
+        """Take a node id for `ttl` seconds; None takes the one `token` holds already, else the lowest free one.
+
+        All processes of one node share a token. Raises DuplicateNode when another token holds it live, Unavailable.
+        """
+        ...
+
+    async def beat(self, process: Process, token: str, ttl: float) -> bool:
+        """Write this process's row and extend its node id's lease, in one statement.
+
+        `started_at`, `seen_at` and `live` of `process` are not read: the database's clock fills them; `address` is
+        merged into what `announce` wrote. Returns False when the token no longer holds the id. Raises Unavailable.
+        """
+        ...
+
+    async def leave(self, boot: str) -> None:
+        """Mark the process as left; with the last process of its node the node id is free at once."""
+        ...
+
+    async def live(self, failure_after: float) -> Sequence[Process]:
+        """Processes that have not left and were seen within `failure_after` seconds, by node and service."""
         ...
 
 
