@@ -1,6 +1,6 @@
 """References to blobs inside somebody else's transaction: the only door through which blob_ref rows come and go.
 
-A writer calls `attach` first and `refer` second in the transaction that inserts its own rows; a remover calls `release`.
+A writer calls `attach` and then `refer` in the transaction that inserts its own rows; a remover calls `release`.
 The transactions must be READ COMMITTED. `attach` locks blob rows FOR KEY SHARE, in key order, until the commit, and the
 collector locks them FOR UPDATE before it looks for references: so either it sees the new reference, or the writer sees
 that the blob is being removed (flows.md E). Nothing here touches the object store.

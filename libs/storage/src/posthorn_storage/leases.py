@@ -1,0 +1,81 @@
+"""Leases: compare-and-set rows that alone decide who owns a key (design law 5, flows.md D).
+
+Expiry is judged by the database's clock, in the statement that changes the row. This module neither proposes owners nor
+counts local deadlines.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from posthorn_model.ids import Epoch
+from posthorn_storage.database import Connection, Database
+
+ACQUIRE = """
+INSERT INTO lease AS held (key, owner, epoch, until)
+SELECT key, $2, 1, now() + make_interval(secs => $3) FROM unnest($1::text[]) AS wanted (key) ORDER BY key
+ON CONFLICT (key) DO UPDATE SET
+    owner = EXCLUDED.owner,
+    until = EXCLUDED.until,
+    epoch = CASE WHEN held.owner = EXCLUDED.owner AND held.until > now() THEN held.epoch ELSE held.epoch + 1 END
+WHERE held.until <= now() OR held.owner = EXCLUDED.owner
+RETURNING key, epoch
+"""
+
+RENEW = """
+UPDATE lease SET until = now() + make_interval(secs => $4)
+FROM unnest($1::text[], $2::bigint[]) AS mine (key, epoch)
+WHERE lease.key = mine.key AND lease.epoch = mine.epoch AND lease.owner = $3
+RETURNING lease.key
+"""
+
+RELEASE = """
+UPDATE lease SET until = now()
+FROM unnest($1::text[], $2::bigint[]) AS mine (key, epoch)
+WHERE lease.key = mine.key AND lease.epoch = mine.epoch AND lease.owner = $3 AND lease.until > now()
+"""
+
+HOLDERS = "SELECT key, owner, epoch, until > now() AS live FROM lease WHERE starts_with(key, $1) ORDER BY key"
+
+# FOR SHARE: while this transaction runs, nobody can take the lease over; a renewal waits for the moment it lasts.
+FENCE = "SELECT 1 FROM lease WHERE key = $1 AND epoch = $2 FOR SHARE"
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Under which lease a write is done: it changes nothing once the lease row has another epoch."""
+
+    key: str
+    epoch: Epoch
+
+    async def hold(self, connection: Connection) -> bool:
+        """Keep the lease from changing hands until this transaction ends; False when it already has."""
+        return await connection.fetchval(FENCE, self.key, self.epoch) is not None
+
+
+class LeaseStore:
+    """The port posthorn_model.ports.LeaseStore over the table `lease`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def acquire(self, keys: Collection[str], owner: str, ttl: float) -> Mapping[str, Epoch]:
+        """See the port. An own lease that has expired in the meantime gets a new epoch, like a taken one."""
+        rows = await self._database.fetch(ACQUIRE, sorted(set(keys)), owner, float(ttl))
+        return {row["key"]: Epoch(row["epoch"]) for row in rows}
+
+    async def renew(self, held: Mapping[str, Epoch], owner: str, ttl: float) -> Collection[str]:
+        """See the port. A lease that ran out but was not taken by anybody is extended too: its epoch is unchanged."""
+        if not held:
+            return frozenset()
+        rows = await self._database.fetch(RENEW, list(held), list(held.values()), owner, float(ttl))
+        return frozenset(row["key"] for row in rows)
+
+    async def release(self, held: Mapping[str, Epoch], owner: str) -> None:
+        """See the port."""
+        if held:
+            await self._database.execute(RELEASE, list(held), list(held.values()), owner)
+
+    async def holders(self, prefix: str) -> Mapping[str, tuple[str, Epoch, bool]]:
+        """See the port."""
+        rows = await self._database.fetch(HOLDERS, prefix)
+        return {row["key"]: (row["owner"], Epoch(row["epoch"]), row["live"]) for row in rows}
