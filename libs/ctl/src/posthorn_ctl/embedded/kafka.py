@@ -84,6 +84,11 @@ class KafkaServer:
         """The argv of the broker as a child of this process. It is killed when this process dies."""
         return launched([*self._java(), "kafka.Kafka", str(self.folder / "server.properties")], signal=signal.SIGKILL)
 
+    @property
+    def working_folder(self) -> Path:
+        """Where to start it: `clear` finds it by this."""
+        return self.folder
+
     def environment(self) -> dict[str, str]:
         """The whole environment of the broker: nothing of the caller's leaks in."""
         return {"PATH": os.defpath, "LC_ALL": "C"}

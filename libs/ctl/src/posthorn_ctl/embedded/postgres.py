@@ -67,6 +67,11 @@ class PostgresServer:
         server = [str(self.binaries / "postgres"), "-D", str(self.data), "-p", str(self.port), *options]
         return launched(server, signal=signal.SIGINT, identity=self.identity)
 
+    @property
+    def working_folder(self) -> Path:
+        """Where to start it: it changes into its data folder, closed to others, by itself."""
+        return Path("/")
+
     def environment(self) -> dict[str, str]:
         """The whole environment of the server: nothing of the caller's leaks in."""
         return {"PATH": os.defpath, "LC_ALL": "C", "PGTZ": "UTC"}

@@ -6,7 +6,6 @@
 import subprocess
 import time
 from pathlib import Path
-from typing import IO
 
 from posthorn_ctl.embedded.errors import PartError
 from posthorn_ctl.embedded.kafka import KafkaServer
@@ -21,35 +20,35 @@ class Running:
         self.log = log
         self.process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def _folder(self) -> Path:
-        return self.part.data if isinstance(self.part, PostgresServer) else self.part.folder
-
     def start(self, limit: float = 60.0) -> None:
         """Start and return when it answers. Raises PartError with the end of its log when it does not."""
         self.part.clear()
-        with self.log.open("ab") as log:
-            self.process = self._spawn(log)
+        self.spawn()
         deadline = time.monotonic() + limit
-        while not self.part.is_ready():
-            if self.process.poll() is not None or time.monotonic() > deadline:
+        while not self.is_ready():
+            if time.monotonic() > deadline:
                 self.kill()
-                tail = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
-                raise PartError(f"{self._folder}: the server did not start: {' / '.join(tail)}")
+                raise PartError(self._obituary())
             time.sleep(0.05)
 
-    def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
-        # For PostgreSQL the server changes into its data folder itself; a closed folder is no place to start it in.
-        place = "/" if isinstance(self.part, PostgresServer) else self._folder
-        return subprocess.Popen(
-            self.part.command(),
-            cwd=place,
-            env=self.part.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            process_group=0,
-        )
+    def spawn(self) -> None:
+        """Start the process and return at once. It ends with the *thread* that calls this (prctl(2))."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.part.command(),
+                cwd=self.part.working_folder,
+                env=self.part.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+
+    def is_ready(self) -> bool:
+        """Whether it answers. Raises PartError with the end of its log when it has ended."""
+        if self.process is None or self.process.poll() is not None:
+            raise PartError(self._obituary())
+        return self.part.is_ready()
 
     def stop(self, limit: float = 20.0) -> None:
         """SIGINT (for PostgreSQL: a fast shutdown; for Kafka: an orderly one), SIGKILL after `limit` seconds."""
@@ -69,3 +68,7 @@ class Running:
             self.process.wait()
             self.process = None
         self.part.clear()
+
+    def _obituary(self) -> str:
+        tail = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+        return f"the server with its log in {self.log} does not answer: {' / '.join(tail)}"

@@ -1,0 +1,3 @@
+"""Loads the test kit's fixtures for every package of the workspace."""
+
+pytest_plugins = ["posthorn_testkit.plugin"]

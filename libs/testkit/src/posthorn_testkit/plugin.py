@@ -1,0 +1,120 @@
+"""The pytest plugin: the real parts as fixtures. Loaded by conftest.py at the root of the workspace.
+
+What a fixture needs is imported inside it, so that the tests of a codec load neither database nor broker code.
+
+POSTHORN_TEST_POSTGRES (a superuser's DSN) and POSTHORN_TEST_KAFKA (host:port) name servers that run already. A part
+that cannot be had skips the test with its reason, and fails it when POSTHORN_TEST_STRICT is set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+import pytest_asyncio
+
+from posthorn_testkit.strict import missing
+
+if TYPE_CHECKING:
+    from posthorn_storage.directory import AccountRecord
+
+    from posthorn_storage import Storage
+    from posthorn_testkit.databases import Databases
+    from posthorn_testkit.servers import S3, KafkaBroker
+
+_Part = TypeVar("_Part")
+
+
+def _started(stack: ExitStack, part: AbstractContextManager[_Part]) -> _Part:
+    """Enter a part's context; without the part the test is skipped, or fails where that is asked for."""
+    from posthorn_ctl.embedded.errors import PartError
+
+    try:
+        return stack.enter_context(part)
+    except PartError as error:
+        missing(str(error))
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    """Fresh databases on the session's real PostgreSQL."""
+    from posthorn_storage.migrate import migrate
+    from posthorn_testkit.databases import Databases
+    from posthorn_testkit.servers import postgres_server
+
+    with ExitStack() as stack:
+        dsn = os.environ.get("POSTHORN_TEST_POSTGRES") or _started(stack, postgres_server())
+        made = Databases(dsn, migrate)
+        stack.callback(made.close)
+        yield made
+
+
+@pytest.fixture
+def postgres_dsn(databases: Databases) -> Iterator[str]:
+    """The DSN of a migrated, empty database of this test alone."""
+    with databases.fresh() as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def bare_postgres_dsn(databases: Databases) -> Iterator[str]:
+    """The DSN of a database without a schema, of this test alone."""
+    with databases.bare() as dsn:
+        yield dsn
+
+
+@pytest_asyncio.fixture
+async def storage(postgres_dsn: str, tmp_path: Path) -> AsyncIterator[Storage]:
+    """An open Storage with a file-system blob store."""
+    from posthorn_storage import FsSettings, Storage, StorageSettings
+
+    opened = await Storage.open(StorageSettings(dsn=postgres_dsn, blobs=FsSettings(tmp_path / "blobs")))
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+@pytest.fixture
+def account(storage: Storage) -> Callable[..., Awaitable[AccountRecord]]:
+    """`await account(address, password=None, **more)`: an account with default mailboxes; its domain is made too."""
+
+    async def add(address: str = "ann@example.org", password: str | None = None, **more: Any) -> AccountRecord:
+        domain = address.rpartition("@")[2].lower()
+        if domain not in await storage.directory.domains():
+            await storage.directory.add_domain(domain)
+        return await storage.directory.add_account(address, password, **more)
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def kafka_broker() -> Iterator[KafkaBroker]:
+    """A broker of this session's own, which tests may stop and must start again."""
+    from posthorn_testkit.servers import running_broker
+
+    with ExitStack() as stack:
+        yield _started(stack, running_broker())
+
+
+@pytest.fixture(scope="session")
+def kafka_servers(request: pytest.FixtureRequest) -> str:
+    """host:port of a real broker; topics of other tests may be there, so use a prefix of your own."""
+    given = os.environ.get("POSTHORN_TEST_KAFKA")
+    if given:
+        return given
+    broker: KafkaBroker = request.getfixturevalue("kafka_broker")
+    return broker.servers
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """A real S3 server; `s3.new_bucket()` makes a bucket of the test's own."""
+    from posthorn_testkit.servers import s3_server
+
+    with ExitStack() as stack:
+        yield _started(stack, s3_server())
