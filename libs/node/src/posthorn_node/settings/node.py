@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from posthorn_node.settings.cluster import ClusterSettings, KafkaSettings
+from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.server import ListenerSettings, ServerSettings
 from posthorn_node.settings.stores import FsStore, KafkaStore, PostgresStore, S3Store, StorageSettings, Store
 from posthorn_node.settings.values import Bind, Duration, Endpoint, Section
@@ -49,26 +50,31 @@ class NodeSettings(Section):
     resolver: ResolverSettings = ResolverSettings()
 
     def data_store(self) -> PostgresStore:
-        """The store named by storage.data. Raises KeyError (validate has refused such a file before)."""
-        store = self.store[self.storage.data]
+        """The store named by storage.data. Raises SettingsError when there is none."""
+        store = self.store.get(self.storage.data)
         if not isinstance(store, PostgresStore):
-            raise KeyError(self.storage.data)
+            raise _no_store("storage.data", self.storage.data, "postgresql")
         return store
 
     def blob_store(self) -> FsStore | S3Store:
-        """The store named by storage.blob. Raises KeyError (validate has refused such a file before)."""
-        store = self.store[self.storage.blob]
+        """The store named by storage.blob. Raises SettingsError when there is none."""
+        store = self.store.get(self.storage.blob)
         if not isinstance(store, FsStore | S3Store):
-            raise KeyError(self.storage.blob)
+            raise _no_store("storage.blob", self.storage.blob, "fs or s3")
         return store
 
     def kafka(self) -> KafkaSettings | None:
-        """The Kafka to coordinate by, with topic and group prefixes filled in; None for peer to peer."""
+        """The Kafka to coordinate by, with topic and group prefixes filled in; None for peer to peer.
+
+        Raises SettingsError when the named store is no Kafka.
+        """
         cluster = self.cluster
         found: KafkaSettings | None = cluster if cluster.type == "kafka" else None
         if cluster.type is None and cluster.coordinator != "peer-to-peer":
-            named = self.store[cluster.coordinator]
-            found = named if isinstance(named, KafkaStore) else None
+            named = self.store.get(cluster.coordinator)
+            if not isinstance(named, KafkaStore):
+                raise _no_store("cluster.coordinator", cluster.coordinator, "kafka")
+            found = named
         if found is None:
             return None
         return KafkaSettings(
@@ -82,3 +88,7 @@ class NodeSettings(Section):
     def listeners(self, *protocols: str) -> list[ListenerSettings]:
         """The listeners that speak one of these protocols, in the file's order."""
         return [listener for listener in self.server.listener.values() if listener.protocol in protocols]
+
+
+def _no_store(key: str, name: str, kind: str) -> SettingsError:
+    return SettingsError([Problem("settings", 0, key, f'there is no [store."{name}"] of type {kind}')])

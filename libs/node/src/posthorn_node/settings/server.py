@@ -43,6 +43,7 @@ class ListenerSettings(Section):
     allow_plaintext_auth: bool = False
     proxy_networks: tuple[Network, ...] = ()
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
+    reuse_port: bool = False
     url: Annotated[str, Field(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")] = ""
 
     @field_validator("tls", mode="before")

@@ -1,0 +1,162 @@
+"""Serves an ASGI app over HTTP/1.1 on sockets that are already open: uvicorn with bounds on heads, time and number.
+
+It knows nothing of what the app does; limits on bodies are the app's own.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from posthorn_node.listen import addresses_of, open_all
+from posthorn_node.settings import ListenerSettings
+
+if TYPE_CHECKING:
+    from posthorn_node.run import Node
+
+MAX_HEAD_BYTES = 64 * 1024
+HEAD_SECONDS = 30.0
+"""How long a client may take to send the head of its first request, or of the next once that has begun."""
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+class _BoundedHttp(HttpToolsProtocol):
+    """uvicorn's protocol, which itself bounds neither the size of a request's head nor the time it takes."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._head_bytes = 0
+        self._deadline: asyncio.TimerHandle | None = None
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_arrived()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._deadline is not None and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        self._await_head()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_arrived()
+        super().on_headers_complete()
+
+    def _await_head(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _head_arrived(self) -> None:
+        self._head_bytes = 0
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers (the process has its own), and with an event for being up."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class HttpServer:
+    """One app on its sockets. `drain` ends it gracefully, `stop` at once; both may be called again."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        self.addresses = addresses_of(sockets)
+        """(host, port) of each socket."""
+        self._server = _Server(config)
+        self._sockets = sockets
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Accept connections when this returns."""
+        self._task = asyncio.create_task(self._server.serve(sockets=self._sockets), name="http server")
+        up = asyncio.create_task(self._server.up.wait())
+        await asyncio.wait({up, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        up.cancel()
+        if self._task.done():
+            await self._task
+
+    async def drain(self) -> None:
+        """Stop accepting, let running requests end within the server's limit, close idle connections."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
+    async def stop(self) -> None:
+        """Close everything now."""
+        self._server.force_exit = True
+        await self.drain()
+
+
+def server_on(
+    app: Any,
+    sockets: list[socket.socket],
+    *,
+    tls: ssl.SSLContext | None = None,
+    max_connections: int = 8192,
+    grace: float = 30.0,
+    trusted: Sequence[str] = (),
+) -> HttpServer:
+    """A server, not yet started, for an ASGI 3 app on listening sockets, which it then owns.
+
+    `grace` is how many seconds running requests get at the end; `trusted` are the networks of proxies whose
+    Forwarded headers count; more than `max_connections` get 503.
+    """
+    config = uvicorn.Config(
+        app,
+        interface="asgi3",
+        loop="none",
+        http=_BoundedHttp,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=bool(trusted),
+        forwarded_allow_ips=list(trusted) or None,
+        server_header=False,
+        limit_concurrency=max_connections,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(grace)),
+        ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
+    )
+    return HttpServer(config, sockets)
+
+
+async def serve(app: Any, listener: ListenerSettings, node: "Node") -> HttpServer:
+    """Open a listener and serve `app` on it; accepts connections when this returns. Raises ListenError, TlsError."""
+    tls = node.tls.server_context(("http/1.1",)) if listener.tls == "implicit" else None
+    server = server_on(
+        app,
+        open_all(listener.bind, reuse_port=listener.reuse_port),
+        tls=tls,
+        max_connections=listener.max_connections,
+        grace=node.settings.server.drain_limit,
+        trusted=listener.proxy_networks,
+    )
+    await server.start()
+    node.log.info(
+        "listening", listener=listener.name, protocol=listener.protocol, tls=listener.tls, bind=server.addresses
+    )
+    return server

@@ -1,0 +1,108 @@
+"""Structured log lines on standard output: JSON for machines, colours for a terminal; secrets never get through.
+
+Lines of libraries that use the standard library's logging come out in the same form.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TextIO, cast
+
+import structlog
+from pydantic import SecretBytes, SecretStr
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from posthorn_node.settings import LogSettings
+from posthorn_node.settings.display import STARS
+
+_SECRET_KEY = re.compile(r"password|passwd|secret|token|authorization|credential", re.IGNORECASE)
+_MAX_DEPTH = 6
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+@dataclass(slots=True)
+class Identity:
+    """Who writes a line. `node` changes once, when the node id has been leased."""
+
+    service: str
+    node: str
+    boot: str
+
+
+def open_log(settings: LogSettings, identity: Identity, stream: TextIO | None = None) -> FilteringBoundLogger:
+    """The logger of a process; also takes over the standard library's logging."""
+    out = stream or sys.stdout
+    console = settings.format == "console" or (settings.format == "auto" and out.isatty())
+    level = _LEVELS[settings.level]
+
+    def who(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {"service": identity.service, "node": identity.node, "boot": identity.boot, **event}
+
+    processors: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        who,
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    if console:
+        # The plain formatter: richer ones print local variables, and with them secrets.
+        plain = structlog.dev.plain_traceback
+        processors.append(structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=plain))
+    else:
+        processors.append(structlog.processors.JSONRenderer(ensure_ascii=False))
+    logger = structlog.wrap_logger(
+        structlog.WriteLogger(out),
+        processors,
+        structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=True,
+    )
+    bound = cast(FilteringBoundLogger, logger.bind())
+    _take_over(bound, level)
+    return bound
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Stars for values of keys that name secrets, at any depth; a structlog processor."""
+    return cast(EventDict, _redacted(event, 0))
+
+
+def _redacted(value: Any, depth: int) -> Any:
+    if isinstance(value, SecretStr | SecretBytes):
+        return STARS
+    if depth >= _MAX_DEPTH:
+        return str(type(value).__name__)
+    if isinstance(value, Mapping):
+        return {
+            key: STARS if isinstance(key, str) and _SECRET_KEY.search(key) and below else _redacted(below, depth + 1)
+            for key, below in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_redacted(item, depth + 1) for item in value]
+    return value
+
+
+class _Bridge(logging.Handler):
+    """Hands records of the standard library's logging to a structlog logger."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):
+            text = str(record.msg)
+        self._log.log(record.levelno, text, logger=record.name, exc_info=record.exc_info or None)
+
+
+def _take_over(log: FilteringBoundLogger, level: int) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [_Bridge(log)]
+    # Libraries' own news of every connection is no news to an operator.
+    root.setLevel(level if level <= _LEVELS["debug"] else max(level, _LEVELS["warning"]))
+    logging.captureWarnings(True)

@@ -1,0 +1,137 @@
+"""This process's place in the cluster: a node id that no other live node has, and a heartbeat that says it lives."""
+
+import asyncio
+import datetime
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from posthorn_model.cluster import Process
+from posthorn_model.errors import DuplicateNode, LeaseLost, PosthornError
+from posthorn_model.ids import NodeId
+from posthorn_node.backoff import Backoff
+
+if TYPE_CHECKING:
+    from posthorn_node.run import Node
+
+
+class MembershipStore(Protocol):
+    """The node table and the leases of node ids, in the database."""
+
+    async def claim_node(self, node_id: int | None, token: str, ttl: float) -> NodeId:
+        """Lease a node id for `ttl` seconds to the node with this token, whose processes share it.
+
+        None takes the id the token already holds, else the lowest free one. Raises DuplicateNode when the wanted id
+        is held live by another token, Unavailable.
+        """
+        ...
+
+    async def beat(self, process: Process, token: str, ttl: float) -> bool:
+        """Write the process's row (seen now, by the database's clock) and renew the node id's lease, in one statement.
+
+        `process.started_at`, `seen_at` and `live` are the store's to fill. False: the id is another node's now.
+        Raises Unavailable.
+        """
+        ...
+
+    async def leave(self, boot: str) -> None:
+        """Mark the process as left; the node id's lease ends with the node's last process. Raises Unavailable."""
+        ...
+
+
+def load_of_machine() -> float:
+    """Share of the processors in use over the last minute, 0.0 (idle) to 1.0 (all busy)."""
+    return min(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+class Membership:
+    """Joins, beats, leaves. `load` tells how busy the process is, from 0.0 to 1.0."""
+
+    def __init__(self, node: "Node", store: MembershipStore, load: Callable[[], float] = load_of_machine) -> None:
+        self._node = node
+        self._store = store
+        self._load = load
+        self._started = datetime.datetime.fromtimestamp(node.clock.time(), datetime.UTC)
+        self._id: NodeId | None = None
+        self._left = False
+
+    @property
+    def node_id(self) -> NodeId:
+        """The id this process belongs to; only after join()."""
+        if self._id is None:
+            raise RuntimeError("the node has not joined")
+        return self._id
+
+    async def join(self) -> None:
+        """Claim the node id, write the first heartbeat and keep beating in the background.
+
+        Waits for the database as long as it takes. A fixed id that a former life of this node may still hold is
+        asked for until that lease must have ended; held still, DuplicateNode is raised.
+        """
+        settings = self._node.settings.cluster
+        fixed = settings.node_id if isinstance(settings.node_id, int) else None
+        clock = self._node.clock
+        patience = clock.monotonic() + settings.lease_ttl + settings.heartbeat
+        backoff = Backoff(0.2, 2.0)
+        while True:
+            try:
+                claim = self._store.claim_node(fixed, self._node.token, settings.lease_ttl)
+                self._id = NodeId(await claim)
+                break
+            except DuplicateNode:
+                if clock.monotonic() >= patience:
+                    raise DuplicateNode(f"node id {fixed} is in use by another live node: give each its own") from None
+                self._node.log.warning("node id is still held; waiting for its lease to end", node_id=fixed)
+            except PosthornError as error:
+                if not error.temporary:
+                    raise
+                self._node.log.warning("cannot claim a node id yet", reason=error.public)
+                patience = clock.monotonic() + settings.lease_ttl + settings.heartbeat
+            await asyncio.sleep(backoff.next())
+        self._node.identity.node = str(self._id)
+        self._node.log.info("joined the cluster", region=settings.region)
+        await self._beat()
+        self._node.tasks.start("heartbeat", self._beat_on())
+
+    async def leave(self) -> None:
+        """Say that this process is gone; a database that does not answer finds out by the missing heartbeat."""
+        self._left = True
+        if self._id is None:
+            return
+        try:
+            await self._store.leave(self._node.boot)
+        except PosthornError as error:
+            self._node.log.warning("could not leave the node table", reason=error.public)
+
+    async def _beat_on(self) -> None:
+        while not self._left:
+            await asyncio.sleep(self._node.settings.cluster.heartbeat)
+            await self._beat()
+
+    async def _beat(self) -> None:
+        """One heartbeat. Raises LeaseLost, which ends the process, when the node id belongs to another node."""
+        settings = self._node.settings
+        process = Process(
+            node=self.node_id,
+            service=self._node.service,
+            boot=self._node.boot,
+            hostname=settings.server.hostname,
+            region=settings.cluster.region,
+            state=self._node.health.state,
+            address=dict(self._node.address),
+            load=self._load(),
+            started_at=self._started,
+            seen_at=datetime.datetime.fromtimestamp(self._node.clock.time(), datetime.UTC),
+            live=True,
+        )
+        if self._left:
+            return
+        try:
+            held = await self._store.beat(process, self._node.token, settings.cluster.lease_ttl)
+        except PosthornError as error:
+            if not error.temporary:
+                raise
+            self._node.log.warning("heartbeat failed", reason=error.public)
+            return
+        if not held:
+            raise LeaseLost(f"node id {self.node_id} was taken by another node")

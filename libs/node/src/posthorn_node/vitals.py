@@ -1,0 +1,58 @@
+"""The small HTTP server every process has: /health/live, /health/ready and /metrics."""
+
+import json
+from typing import Any
+
+from posthorn_node.health import Health
+from posthorn_node.http import HttpServer, server_on
+from posthorn_node.listen import open_sockets
+from posthorn_node.logs import Identity
+from posthorn_node.metrics import Metrics
+
+_JSON = b"application/json"
+MAX_CONNECTIONS = 256
+
+
+class Vitals:
+    """ASGI app. Ready answers 200 or 503 with the same JSON, so that the reason can be read in both cases."""
+
+    def __init__(self, health: Health, metrics: Metrics, identity: Identity) -> None:
+        self._health = health
+        self._metrics = metrics
+        self._identity = identity
+
+    async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        status, kind, body = await self._answer(scope["method"], scope["path"])
+        headers = [
+            (b"content-type", kind),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    async def _answer(self, method: str, path: str) -> tuple[int, bytes, bytes]:
+        if method not in ("GET", "HEAD"):
+            return 405, _JSON, b'{"error":"only GET and HEAD"}'
+        if path == "/health/live":
+            return 200, _JSON, self._json({"alive": True, "state": self._health.state})
+        if path in ("/health/ready", "/health"):
+            report = await self._health.report()
+            return (200 if report.ready else 503), _JSON, self._json(report.as_json())
+        if path == "/metrics":
+            return 200, self._metrics.content_type.encode(), self._metrics.exposition()
+        return 404, _JSON, b'{"error":"known are /health/live, /health/ready and /metrics"}'
+
+    def _json(self, fields: dict[str, Any]) -> bytes:
+        who = {"service": self._identity.service, "node": self._identity.node, "boot": self._identity.boot}
+        return json.dumps({**who, **fields}, ensure_ascii=False).encode()
+
+
+async def open_vitals(bind: str, health: Health, metrics: Metrics, identity: Identity) -> HttpServer:
+    """Serve the vitals of a process. Raises ListenError."""
+    app = Vitals(health, metrics, identity)
+    server = server_on(app, open_sockets(bind), max_connections=MAX_CONNECTIONS, grace=1.0)
+    await server.start()
+    return server
