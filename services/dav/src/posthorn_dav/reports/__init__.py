@@ -1,0 +1,1 @@
+"""One module per report (RFC 3253 3.6)."""
