@@ -1,0 +1,1 @@
+"""The demonstration: real clients against a running cluster, each step timed; it fails loudly when a step fails."""
