@@ -4,39 +4,16 @@ import asyncio
 import datetime
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from posthorn_model.cluster import Process
 from posthorn_model.errors import DuplicateNode, LeaseLost, PosthornError
 from posthorn_model.ids import NodeId
+from posthorn_model.ports import NodeStore
 from posthorn_node.backoff import Backoff
 
 if TYPE_CHECKING:
     from posthorn_node.run import Node
-
-
-class MembershipStore(Protocol):
-    """The node table and the leases of node ids, in the database."""
-
-    async def claim_node(self, node_id: int | None, token: str, ttl: float) -> NodeId:
-        """Lease a node id for `ttl` seconds to the node with this token, whose processes share it.
-
-        None takes the id the token already holds, else the lowest free one. Raises DuplicateNode when the wanted id
-        is held live by another token, Unavailable.
-        """
-        ...
-
-    async def beat(self, process: Process, token: str, ttl: float) -> bool:
-        """Write the process's row (seen now, by the database's clock) and renew the node id's lease, in one statement.
-
-        `process.started_at`, `seen_at` and `live` are the store's to fill. False: the id is another node's now.
-        Raises Unavailable.
-        """
-        ...
-
-    async def leave(self, boot: str) -> None:
-        """Mark the process as left; the node id's lease ends with the node's last process. Raises Unavailable."""
-        ...
 
 
 def load_of_machine() -> float:
@@ -47,7 +24,7 @@ def load_of_machine() -> float:
 class Membership:
     """Joins, beats, leaves. `load` tells how busy the process is, from 0.0 to 1.0."""
 
-    def __init__(self, node: "Node", store: MembershipStore, load: Callable[[], float] = load_of_machine) -> None:
+    def __init__(self, node: "Node", store: NodeStore, load: Callable[[], float] = load_of_machine) -> None:
         self._node = node
         self._store = store
         self._load = load
@@ -69,19 +46,18 @@ class Membership:
         asked for until that lease must have ended; held still, DuplicateNode is raised.
         """
         settings = self._node.settings.cluster
-        fixed = settings.node_id if isinstance(settings.node_id, int) else None
+        fixed = NodeId(settings.node_id) if isinstance(settings.node_id, int) else None
         clock = self._node.clock
         patience = clock.monotonic() + settings.lease_ttl + settings.heartbeat
         backoff = Backoff(0.2, 2.0)
         while True:
             try:
-                claim = self._store.claim_node(fixed, self._node.token, settings.lease_ttl)
-                self._id = NodeId(await claim)
+                self._id = await self._store.claim_node(fixed, self._node.token, settings.lease_ttl)
                 break
-            except DuplicateNode:
+            except DuplicateNode as error:
                 if clock.monotonic() >= patience:
-                    raise DuplicateNode(f"node id {fixed} is in use by another live node: give each its own") from None
-                self._node.log.warning("node id is still held; waiting for its lease to end", node_id=fixed)
+                    raise
+                self._node.log.warning("node id is still held; waiting for its lease to end", reason=error.public)
             except PosthornError as error:
                 if not error.temporary:
                     raise

@@ -18,6 +18,9 @@ MAX_PROBLEMS = 200
 STORE_KINDS = frozenset({"postgresql", "fs", "s3", "kafka", "redis"})
 _REASONS = {
     "missing": "is missing",
+    "model_type": "must be a table",
+    "model_attributes_type": "must be a table",
+    "dict_type": "must be a table",
     "extra_forbidden": "is not a known key",
     "union_tag_not_found": "is missing: it says what kind of store this is",
 }
@@ -83,7 +86,7 @@ def _told(file: SettingsFile, where: KeyPath, model: type[Section], error: Valid
             path = (*path, "type")
         elif context.get("key"):
             path = (*path, context["key"])
-        reason = _REASONS.get(detail["type"], detail["msg"][:1].lower() + detail["msg"][1:])
+        reason = _REASONS.get(detail["type"], detail["msg"].replace("Input should", "should", 1))
         yield file.problem(path, reason, _nearest_value(file, path, detail))
 
 

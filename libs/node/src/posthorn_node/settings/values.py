@@ -127,8 +127,8 @@ def _node_id(value: Any) -> int | str:
         return "auto"
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 2**31 - 1:
-        raise refused('must be a positive integer, or "auto" to lease the lowest free one')
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
+        raise refused('must be an integer from 1 to 1000000, or "auto" to lease the lowest free one')
     return value
 
 

@@ -1,0 +1,439 @@
+"""Settings: everything wrong is told at once with its place; what is right is read as typed values."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic_core import PydanticCustomError
+
+from posthorn_node.settings import (
+    Duration,
+    FsStore,
+    NodeSettings,
+    S3Store,
+    Section,
+    SettingsError,
+    load,
+    notices,
+    parse,
+    parse_bind,
+    parse_duration,
+    parse_size,
+    shown,
+    validate,
+)
+
+PATH = Path("node.toml")
+
+
+class ImapSettings(Section):
+    idle_timeout: Duration = 1800.0
+    batch: int = 10
+
+
+def read(text: str, environ: dict[str, str] | None = None) -> NodeSettings:
+    found = validate(parse(text.encode(), PATH, environ or {}), {"": NodeSettings, "imap": ImapSettings})
+    settings = found[""]
+    assert isinstance(settings, NodeSettings)
+    return settings
+
+
+def problems(text: str, environ: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        read(text, environ)
+    return str(caught.value).splitlines()
+
+
+TEN_MISTAKES = """\
+[cluster]
+nod-id = 4
+heartbeat = "two"
+coordinator = "kafak"
+
+[server]
+hostnam = "mx.example.org"
+
+[server.listener.imap]
+bind = ["127.0.0.1:99999"]
+protocol = "imapp"
+
+[store."postgres"]
+type = "postgresql"
+hots = "db"
+password = "%{env:DB_PASSWORD}%"
+
+[store."kafka"]
+type = "kafka"
+bootstrap-servers = ["k:9092"]
+
+[store."fs"]
+type = "fs"
+
+[imap]
+idle-timeuot = "5m"
+"""
+
+
+def test_ten_mistakes_are_reported_together_with_place_reason_and_nearest_key() -> None:
+    assert problems(TEN_MISTAKES) == [
+        "node.toml:2: cluster.nod-id: is not a known key (did you mean node-id?)",
+        'node.toml:3: cluster.heartbeat: not a duration: write seconds, or a number with a unit such as "10s", "5m", '
+        '"2h" or "1d"',
+        'node.toml:4: cluster.coordinator: there is no [store."kafak"] (did you mean kafka?)',
+        "node.toml:7: server.hostnam: is not a known key (did you mean hostname?)",
+        'node.toml:10: server.listener.imap.bind[0]: "127.0.0.1:99999" is no address: write host:port, such as '
+        '"127.0.0.1:143"',
+        "node.toml:11: server.listener.imap.protocol: should be 'smtp', 'submission', 'lmtp', 'imap', 'pop3', "
+        "'managesieve', 'jmap', 'dav' or 'api' (did you mean \"imap\"?)",
+        "node.toml:15: store.postgres.hots: is not a known key (did you mean host?)",
+        "node.toml:16: store.postgres.password: the environment variable DB_PASSWORD is not set",
+        "node.toml:22: store.fs.path: is missing",
+        "node.toml:26: imap.idle-timeuot: is not a known key (did you mean idle-timeout?)",
+    ]
+
+
+def test_problem_carries_its_parts() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read("[cluster]\nnode_id = 4\n")
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.line, problem.key) == ("node.toml", 2, "cluster.node_id")
+    assert (problem.reason, problem.suggestion) == ("is not a known key", "node-id")
+
+
+def test_key_in_the_wrong_table_is_pointed_to_the_right_one() -> None:
+    assert problems("[server]\nqueue-shards = 4\n") == [
+        "node.toml:2: server.queue-shards: is not a known key (did you mean cluster.queue-shards?)"
+    ]
+
+
+def test_unknown_table_is_compared_with_services_too() -> None:
+    assert problems("[smtp-inn]\n") == ["node.toml:1: smtp-inn: is not a known key (did you mean smtp-in?)"]
+
+
+def test_other_services_tables_are_left_unread() -> None:
+    read('[smtp-out]\nanything = "goes"\n[jmap.deep]\nx = 1\n')
+
+
+def test_defaults_need_no_file_content() -> None:
+    settings = read("")
+    assert settings.cluster.node_id == "auto"
+    assert settings.kafka() is None
+    assert settings.metrics.bind_for("imap") == "0.0.0.0:9090"
+    with pytest.raises(SettingsError, match=r"storage\.data"):
+        settings.data_store()
+    with pytest.raises(SettingsError, match=r"storage\.blob"):
+        settings.blob_store()
+
+
+def test_syntax_error_names_its_line() -> None:
+    assert problems('[cluster]\nnode-id = 1\nname = "open\n')[0].startswith("node.toml:3: is not TOML: ")
+
+
+def test_file_that_is_not_utf_8_names_its_line() -> None:
+    with pytest.raises(SettingsError, match=r"node\.toml:2: is not UTF-8"):
+        parse(b'[cluster]\nname = "\xff"\n', PATH, {})
+
+
+def test_file_that_is_nested_too_deeply_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"nested too deeply|is not TOML"):
+        parse(b"a = " + b"[" * 20000 + b"]" * 20000, PATH, {})
+
+
+def test_missing_and_oversized_files_are_problems(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read: No such file"):
+        load(tmp_path / "none.toml", {})
+    big = tmp_path / "big.toml"
+    big.write_bytes(b"#" * (1 << 20) + b"\n")
+    with pytest.raises(SettingsError, match="is larger than"):
+        load(big, {})
+
+
+def test_variables_are_put_into_strings_wherever_they_stand() -> None:
+    text = """
+    [server]
+    hostname = "%{env:HOST}%.example.org"
+    [storage]
+    blob = "s3"
+    [store.postgres]
+    type = "postgresql"
+    port = "%{env:PORT}%"
+    read-replicas = ["%{env:REPLICA}%:5433"]
+    [store.s3]
+    type = "s3"
+    endpoint = "http://s3:9000"
+    bucket = "mail"
+    """
+    settings = read(text, {"HOST": "mx", "PORT": "6432", "REPLICA": "db2"})
+    assert settings.server.hostname == "mx.example.org"
+    assert settings.data_store().port == 6432
+    assert settings.data_store().read_replicas == ("db2:5433",)
+
+
+def test_environment_overrides_add_and_replace() -> None:
+    environ = {
+        "POSTHORN__CLUSTER__NODE_ID": "3",
+        "POSTHORN__CLUSTER__ROLES__PURGE__STORES": "[1, 2]",
+        "POSTHORN__SERVER__LISTENER__IMAP__BIND": "127.0.0.1:1143",
+        "POSTHORN__SERVER__HOSTNAME": "mx.example.org",
+        "POSTHORN__METRICS__ENABLE": "false",
+        "POSTHORN__IMAP__IDLE_TIMEOUT": "5m",
+        "UNRELATED": "x",
+    }
+    text = '[cluster]\nnode-id = 1\n[server.listener.IMAP]\nprotocol = "imap"\nbind = "[::]:143"\n'
+    found = validate(parse(text.encode(), PATH, environ), {"": NodeSettings, "imap": ImapSettings})
+    settings: NodeSettings = found[""]
+    assert settings.cluster.node_id == 3
+    assert settings.cluster.roles.purge.stores == ((1, 2),)
+    assert settings.server.listener["IMAP"].bind == ("127.0.0.1:1143",)
+    assert settings.server.hostname == "mx.example.org"
+    assert settings.metrics.enable is False
+    assert found["imap"].idle_timeout == 300.0
+
+
+def test_password_of_digits_stays_as_written_in_the_environment() -> None:
+    text = '[store.postgres]\ntype = "postgresql"\n[storage]\nblob = "fs"\n[store.fs]\ntype = "fs"\npath = "/x"\n'
+    settings = read(text, {"POSTHORN__STORE__POSTGRES__PASSWORD": "0123e4"})
+    assert settings.data_store().password.get_secret_value() == "0123e4"
+
+
+def test_mistakes_in_overrides_name_the_variable() -> None:
+    found = problems("[cluster]\nnode-id = 1\n", {"POSTHORN__CLUSTER__NODE_ID": "many", "POSTHORN__CLUSTER__": "1"})
+    assert len(found) == 2
+    assert found[0].startswith("environment variable POSTHORN__CLUSTER__: names no setting")
+    assert found[1].startswith("environment variable POSTHORN__CLUSTER__NODE_ID: cluster.node-id: must be an integer")
+
+
+def test_override_below_a_value_is_a_problem() -> None:
+    found = problems("[cluster]\nnode-id = 1\n", {"POSTHORN__CLUSTER__NODE_ID__X": "1"})
+    assert found == ["environment variable POSTHORN__CLUSTER__NODE_ID__X: cluster.node-id: is a value, not a table"]
+
+
+SECRETS = """
+[cluster]
+secret = "s3cr3t-cluster"
+[storage]
+blob = "s3"
+[store.postgres]
+type = "postgresql"
+password = "s3cr3t-database"
+[store.s3]
+type = "s3"
+endpoint = "http://s3:9000"
+bucket = "mail"
+secret-key = "s3cr3t-s3"
+"""
+
+
+def test_secrets_are_stars_wherever_settings_are_shown() -> None:
+    file = parse(SECRETS.encode(), PATH, {})
+    settings = validate(file, {"": NodeSettings})[""]
+    for text in (shown(settings), repr(settings), str(settings), repr(file), str(file)):
+        assert "s3cr3t" not in text
+    assert 'cluster.secret = "********"' in shown(settings).splitlines()
+    assert 'store.postgres.password = "********"' in shown(settings).splitlines()
+    assert 'cluster.sasl.password = ""' in shown(settings).splitlines()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[cluster]\nsecret = ["s3cr3t"]\n',
+        '[store.postgres]\ntype = "postgresql"\ndsn = "s3cr3t://x"\n',
+        '[store.postgres]\ntype = "postgresql"\ndsn = "postgresql://u:s3cr3t@h/d"\nhost = "h"\n',
+        '[store.postgres]\ntype = "postgresql"\npasswort = "s3cr3t"\n',
+    ],
+)
+def test_secrets_never_stand_in_problems(text: str) -> None:
+    found = problems(text)
+    assert found
+    assert "s3cr3t" not in "\n".join(found)
+
+
+def test_shown_settings_can_be_read_again() -> None:
+    text = '[cluster]\nregion = "eu"\n[store."odd name"]\ntype = "fs"\npath = "/p"\n[storage]\nblob = "odd name"\n'
+    text += '[store.postgres]\ntype = "postgresql"\n'
+    settings = read(text)
+    again = validate(parse(shown(settings).encode(), PATH, {}), {"": NodeSettings})[""]
+    assert again == settings
+
+
+KAFKA = 'bootstrap-servers = ["k1:9092", "k2:9092"]\ntls.enable = true\nsasl.mechanism = "PLAIN"\n'
+KAFKA += 'sasl.username = "u"\nsasl.password = "p"\n'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'[cluster]\ntype = "kafka"\n{KAFKA}',
+        f'[cluster]\ncoordinator = "bus"\n[store.bus]\ntype = "kafka"\n{KAFKA}[storage]\ndata = ""\nblob = ""\n',
+    ],
+    ids=["short form", "named store"],
+)
+def test_both_forms_of_the_coordinator_give_the_same(text: str) -> None:
+    kafka = read(text).kafka()
+    assert kafka is not None
+    assert kafka.bootstrap_servers == ("k1:9092", "k2:9092")
+    assert (kafka.topic, kafka.group_id) == ("posthorn", "posthorn")
+    assert kafka.tls.enable
+    assert kafka.sasl.password.get_secret_value() == "p"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('[cluster]\ntype = "kafka"\n', 'cluster.bootstrap-servers: type = "kafka" needs'),
+        ('[cluster]\ntype = "nats"\n', "cluster.type: should be 'kafka' or 'peer-to-peer'"),
+        ('[cluster]\nbootstrap-servers = ["k:1"]\n', "cluster.bootstrap-servers: bootstrap-servers is only used"),
+        ('[cluster]\nsasl.mechanism = "PLAIN"\n', "cluster.sasl.mechanism: a mechanism needs username and password"),
+        ('[cluster]\nheartbeat = "5s"\n', "cluster.heartbeat: must be at least"),
+        ('[cluster]\nlease-ttl = "1s"\n', "cluster.lease-ttl: must be at least 3s"),
+        ("[cluster]\nnode-id = 0\n", "cluster.node-id: must be an integer from 1"),
+        ("[cluster]\nnode-id = true\n", "cluster.node-id: must be an integer from 1"),
+        ("[cluster.roles.purge]\nstores = [1, [2]]\n", "cluster.roles.purge.stores: must be a list of node ids, or"),
+        ('[server.tls]\ncertificate = "c.pem"\n', "server.tls.private-key: certificate and private-key belong"),
+        ("[server.listener.a]\n", "server.listener.a.protocol: is missing"),
+        ('[server.listener.a]\nprotocol = "jmap"\nbind = "h:1"\ntls = "starttls"\n', "a.tls: HTTP has no STARTTLS"),
+        ('[server.listener.a]\nprotocol = "imap"\nbind = []\n', "server.listener.a.bind: "),
+        ('[store.x]\npath = "/"\n', "store.x.type: is missing"),
+        ('[store.x]\ntype = "rocksdb"\n', "store.x.type: is no known kind; known are fs, kafka, postgresql, redis, s3"),
+        ('[storage]\ndata = "fs"\n[store.fs]\ntype = "fs"\npath = "/"\n', 'storage.data: store "fs" is of type fs'),
+        ("server = 3\n", "node.toml:1: server: must be a table"),
+        ("cluster = [1]\n[storage]\n", "node.toml:1: cluster: must be a table"),
+        ("imap = 3\n", "node.toml:1: imap: must be a table"),
+    ],
+)
+def test_each_wrong_combination_has_a_clear_reason(text: str, reason: str) -> None:
+    found = problems(text)
+    assert any(reason in line for line in found), found
+
+
+def test_two_listeners_on_one_address_are_a_problem() -> None:
+    text = '[server.listener.a]\nprotocol = "imap"\nbind = "127.0.0.1:143"\n'
+    text += '[server.listener.b]\nprotocol = "pop3"\nbind = ["127.0.0.1:110", "127.0.0.1:143"]\n'
+    assert problems(text) == ['node.toml:6: server.listener.b.bind: 127.0.0.1:143 is already taken by the listener "a"']
+
+
+def test_listeners_have_their_name_usual_tls_and_url() -> None:
+    settings = read("""
+    [server]
+    hostname = "mx.example.org"
+    [server.listener.imap]
+    protocol = "imap"
+    bind = "*:143"
+    [server.listener.imaps]
+    protocol = "imap"
+    bind = "*:993"
+    tls.implicit = true
+    [server.listener.http]
+    protocol = "jmap"
+    bind = ["0.0.0.0:8080", "[::1]:8081"]
+    [server.listener.https]
+    protocol = "dav"
+    bind = "*:443"
+    tls = "implicit"
+    [server.listener.behind]
+    protocol = "api"
+    bind = "127.0.0.1:8082"
+    url = "https://api.example.org/"
+    """)
+    imap, imaps = settings.listeners("imap")
+    assert (imap.name, imap.tls, imaps.name, imaps.tls) == ("imap", "starttls", "imaps", "implicit")
+    urls = [listener.url for listener in settings.listeners("jmap", "dav", "api")]
+    assert urls == ["http://mx.example.org:8080", "https://mx.example.org", "https://api.example.org"]
+
+
+def test_data_source_names_carry_odd_passwords_and_replicas() -> None:
+    text = """
+    [store.postgres]
+    type = "postgresql"
+    host = "db"
+    user = "post horn"
+    password = "p@ss/word"
+    tls = "require"
+    read-replicas = ["db2", "[::1]:5433"]
+    [storage]
+    blob = "fs"
+    [store.fs]
+    type = "fs"
+    path = "/blobs"
+    """
+    settings = read(text)
+    store = settings.data_store()
+    assert store.connection() == "postgresql://post%20horn:p%40ss%2Fword@db:5432/posthorn?sslmode=require"
+    assert [dsn.split("@")[1] for dsn in store.replica_connections()] == [
+        "db2:5432/posthorn?sslmode=require",
+        "[::1]:5433/posthorn?sslmode=require",
+    ]
+    blobs = settings.blob_store()
+    assert isinstance(blobs, FsStore)
+    assert blobs.path == Path("/blobs")
+
+
+def test_whole_data_source_name_and_its_replicas() -> None:
+    text = SECRETS.replace('password = "s3cr3t-database"', 'dsn = "postgresql://u:p@db:6000/d"\nread-replicas = ["r"]')
+    settings = read(text)
+    assert settings.data_store().connection() == "postgresql://u:p@db:6000/d"
+    assert settings.data_store().replica_connections() == ("postgresql://u:p@r:6000/d",)
+    assert isinstance(settings.blob_store(), S3Store)
+
+
+def test_stores_that_nothing_uses_get_a_notice() -> None:
+    text = f'{SECRETS}[store.redis]\ntype = "redis"\nurls = ["redis://r:6379"]\ncluster = true\n'
+    assert notices(read(text)) == ['store "redis" of type redis is not used: the data store answers look-ups']
+
+
+def test_one_file_serves_several_processes_with_their_own_metrics_bind() -> None:
+    settings = read('[metrics]\nbind = "127.0.0.1:9090"\n[metrics.binds]\nsmtp-in = "127.0.0.1:9091"\n')
+    assert settings.metrics.bind_for("smtp-in") == "127.0.0.1:9091"
+    assert settings.metrics.bind_for("imap") == "127.0.0.1:9090"
+
+
+@pytest.mark.parametrize(
+    ("value", "size"), [(5, 5), ("16kB", 16384), ("50MB", 50 << 20), ("1 GiB", 1 << 30), ("7", 7), ("9b", 9)]
+)
+def test_sizes(value: Any, size: int) -> None:
+    assert parse_size(value) == size
+
+
+@pytest.mark.parametrize("value", ["", "kB", "-1", "1.5MB", "1 QB", -1, True, None, "9" * 100, [1]])
+def test_no_sizes(value: Any) -> None:
+    with pytest.raises(PydanticCustomError, match="not a size"):
+        parse_size(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [(5, 5), (0.5, 0.5), ("10s", 10), ("1h30m", 5400), ("2d", 172800), ("500ms", 0.5), ("7", 7)]
+)
+def test_durations(value: Any, seconds: float) -> None:
+    assert parse_duration(value) == seconds
+
+
+@pytest.mark.parametrize("value", ["", "s", "-1s", "1y", -1, True, None, float("nan"), float("inf"), "1h30", [1]])
+def test_no_durations(value: Any) -> None:
+    with pytest.raises(PydanticCustomError, match="not a duration"):
+        parse_duration(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:143", ("127.0.0.1", 143)),
+        ("[::1]:1", ("::1", 1)),
+        ("*:25", ("", 25)),
+        ("mx.example.org:0", ("mx.example.org", 0)),
+    ],
+)
+def test_binds(text: str, address: tuple[str, int]) -> None:
+    assert parse_bind(text) == address
+
+
+@pytest.mark.parametrize("text", ["", "127.0.0.1", ":25", "h:65536", "h:-1", "::1:25", "h:²", "a b:1", "h:"])
+def test_no_binds(text: str) -> None:
+    with pytest.raises(ValueError, match="is no address"):
+        parse_bind(text)
+
+
+def test_endpoint_without_a_port_takes_the_default() -> None:
+    assert parse_bind("9.9.9.9", default_port=53) == ("9.9.9.9", 53)
+    assert parse_bind("::1", default_port=53) == ("::1", 53)
+    assert parse_bind("[::1]:5353", default_port=53) == ("::1", 5353)
