@@ -1,1 +1,1 @@
-"""The protocol core: bytes in, values out; does no IO."""
+"""The client's side of SMTP (RFC 5321) as values: replies in, commands and verdicts out. No IO."""

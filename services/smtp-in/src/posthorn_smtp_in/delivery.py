@@ -1,0 +1,136 @@
+"""Flow A, steps 3 to 6: one scan, one blob, one transaction; the replies only once it is committed.
+
+A message that cannot be stored for everybody is stored for nobody (SMTP), or judged recipient by recipient (LMTP).
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from posthorn_mail_format import summarize
+from posthorn_model.errors import PosthornError
+from posthorn_model.events import QueueDue
+from posthorn_model.ids import AccountId
+from posthorn_model.mail import MessageSummary, NewMessage, PreparedBlob
+from posthorn_model.queue_items import NewQueueMessage, NewRecipient
+
+from posthorn_smtp_in.errors import reply_to
+from posthorn_smtp_in.parts import Parts
+from posthorn_smtp_in.protocol.commands import Mail
+from posthorn_smtp_in.protocol.replies import Reply, reply
+from posthorn_smtp_in.recipients import Recipient
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message that was judged good: envelope, content with its trace fields, and who sent it."""
+
+    delivery: UUID
+    mail: Mail
+    recipients: Sequence[Recipient]
+    content: bytes | memoryview
+    client_digest: bytes
+    """SHA-256 of the content as the client sent it."""
+    client_message_id: bool
+    """The Message-ID is the client's own; without it a repeat cannot be told (decision 0005)."""
+    account: AccountId | None
+
+
+async def deliver(parts: Parts, letter: Letter) -> Reply:
+    """Deliver to all recipients in one transaction; returns 250 after its commit.
+
+    Raises OverQuota, Unavailable and other domain errors; then nothing was stored for anybody.
+    """
+    summary, blob = await _prepare(parts, letter)
+    outgoing = _outgoing(letter, blob)
+    messages = _messages(letter, summary, blob, letter.recipients)
+    if messages:
+        await parts.storage.mail.deliver(messages, enqueue=outgoing)
+    elif outgoing is not None:
+        await parts.storage.queue.enqueue(outgoing)
+    if outgoing is not None:
+        for shard in {parts.storage.queue.shard_of(recipient.site) for recipient in outgoing.recipients}:
+            parts.publish(QueueDue(shard))
+    return _accepted(letter)
+
+
+async def deliver_each(parts: Parts, letter: Letter) -> list[Reply]:
+    """Deliver to each recipient on its own; one reply for each, in their order (RFC 2033 4.2)."""
+    summary, blob = await _prepare(parts, letter)
+
+    async def one(recipient: Recipient) -> Reply:
+        try:
+            await parts.storage.mail.deliver(_messages(letter, summary, blob, [recipient]))
+        except PosthornError as error:
+            return reply_to(error)
+        return _accepted(letter)
+
+    # Two addresses of one account are one delivery, and share its reply.
+    distinct = {recipient.accounts: recipient for recipient in letter.recipients}
+    replies = dict(zip(distinct, await asyncio.gather(*map(one, distinct.values())), strict=True))
+    return [replies[recipient.accounts] for recipient in letter.recipients]
+
+
+async def _prepare(parts: Parts, letter: Letter) -> tuple[MessageSummary, PreparedBlob]:
+    summary = summarize(letter.content)
+    return summary, await parts.storage.blobs.prepare(letter.content)
+
+
+def _accepted(letter: Letter) -> Reply:
+    return reply(250, "2.6.0", f"Message accepted as {letter.delivery}")
+
+
+def _messages(
+    letter: Letter, summary: MessageSummary, blob: PreparedBlob, recipients: Sequence[Recipient]
+) -> list[NewMessage]:
+    """One message for each account, however many of the recipients lead to it."""
+    accounts = dict.fromkeys(account for recipient in recipients for account in recipient.accounts)
+    dedupe = repeat_digest(letter, summary.message_id)
+    return [
+        NewMessage(
+            account=account,
+            mailboxes=(),
+            summary=summary,
+            blob=blob,
+            delivery_id=letter.delivery,
+            dedupe=dedupe,
+            delivered=True,
+        )
+        for account in accounts
+    ]
+
+
+def repeat_digest(letter: Letter, message_id: str | None) -> bytes | None:
+    """What a repeat of the same message by the same client has in common with it; None when that cannot be told."""
+    if not message_id or not letter.client_message_id:
+        return None
+    digest = hashlib.sha256()
+    for text in (letter.mail.sender, message_id):
+        raw = text.encode("utf-8", "surrogateescape")
+        digest.update(len(raw).to_bytes(4, "big") + raw)
+    digest.update(letter.client_digest)
+    return digest.digest()
+
+
+def _outgoing(letter: Letter, blob: PreparedBlob) -> NewQueueMessage | None:
+    remote = [recipient for recipient in letter.recipients if recipient.site]
+    if not remote:
+        return None
+    return NewQueueMessage(
+        sender=letter.mail.sender,
+        blob=blob,
+        recipients=[
+            NewRecipient(
+                recipient.command.recipient, recipient.site, recipient.command.notify, recipient.command.orcpt
+            )
+            for recipient in remote
+        ],
+        account=letter.account,
+        smtputf8=letter.mail.smtputf8,
+        eight_bit=letter.mail.eight_bit,
+        ret=letter.mail.ret,
+        envid=letter.mail.envid,
+        delivery_id=letter.delivery,
+    )

@@ -1,0 +1,62 @@
+"""The one table of smtp-in: what each domain error becomes on the wire."""
+
+from collections.abc import Sequence
+
+from posthorn_model.errors import (
+    AccountNotFound,
+    AuthenticationFailed,
+    InvalidAddress,
+    InvalidContent,
+    MailboxNotFound,
+    NotPermitted,
+    Overloaded,
+    OverQuota,
+    PosthornError,
+    TooLarge,
+    TooMany,
+    Unavailable,
+)
+
+from posthorn_smtp_in.protocol.content import Fault
+from posthorn_smtp_in.protocol.replies import Reply, reply
+
+# The first class an error is an instance of decides.
+_TABLE: Sequence[tuple[type[PosthornError], int, str]] = (
+    (Overloaded, 451, "4.3.2"),
+    (Unavailable, 451, "4.3.0"),
+    (OverQuota, 452, "4.2.2"),
+    (AuthenticationFailed, 535, "5.7.8"),
+    (AccountNotFound, 550, "5.1.1"),
+    (MailboxNotFound, 550, "5.1.1"),
+    (InvalidAddress, 553, "5.1.3"),
+    (NotPermitted, 550, "5.7.1"),
+    (InvalidContent, 554, "5.6.0"),
+    (TooLarge, 552, "5.3.4"),
+    (TooMany, 452, "4.5.3"),
+)
+
+_FAULTS = {
+    Fault.BARE_LINE_END: reply(554, "5.6.0", "Bare CR or LF in the message; lines end with CRLF (RFC 5321 2.3.8)"),
+    Fault.NUL: reply(554, "5.6.0", "NUL octet in the message (RFC 5322 2.2)"),
+    Fault.LONG_LINE: reply(500, "5.6.0", "Line too long, over 998 octets (RFC 5321 4.5.3.1.6)"),
+    Fault.TOO_LARGE: reply(552, "5.3.4", "Message too large"),
+    Fault.FLOOD: reply(552, "5.3.4", "Message far too large"),
+}
+
+
+def reply_to(error: PosthornError) -> Reply:
+    """The reply for a domain error; an unlisted one is 451 or 554 by its `temporary`."""
+    for kind, code, status in _TABLE:
+        if isinstance(error, kind):
+            return reply(code, status, error.public)
+    return reply(451, "4.3.0", error.public) if error.temporary else reply(554, "5.0.0", error.public)
+
+
+def reply_to_fault(fault: Fault) -> Reply:
+    """The reply for content that breaks the rules of lines or size."""
+    return _FAULTS[fault]
+
+
+def reply_to_bug(reference: str) -> Reply:
+    """The reply for anything unforeseen; `reference` is what the log calls it."""
+    return reply(451, "4.3.0", f"Internal error, reference {reference}")

@@ -1,0 +1,43 @@
+"""EHLO, HELO and LHLO: says who we are and what this session can do now, never more than is implemented."""
+
+from dataclasses import dataclass
+
+from posthorn_smtp_in.protocol.commands import Hello, Verb
+from posthorn_smtp_in.protocol.replies import Reply, reply
+from posthorn_smtp_in.protocol.sasl import MECHANISMS
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What depends on listener and session."""
+
+    hostname: str
+    size: int
+    starttls: bool
+    auth: bool
+
+
+def banner(hostname: str, *, lmtp: bool) -> Reply:
+    """The greeting (RFC 5321 4.2); carries no enhanced code (RFC 2034 4)."""
+    return reply(220, "", f"{hostname} {'LMTP' if lmtp else 'ESMTP'} Posthorn")
+
+
+def greet(command: Hello, offer: Offer) -> Reply:
+    """The reply to a hello; the extensions in the order of their age."""
+    if command.verb is Verb.HELO:
+        return reply(250, "", offer.hostname)
+    lines = [
+        f"{offer.hostname} greets {command.name}",
+        "PIPELINING",
+        "8BITMIME",
+        f"SIZE {offer.size}",
+        "DSN",
+        "ENHANCEDSTATUSCODES",
+        "CHUNKING",
+        "SMTPUTF8",
+    ]
+    if offer.starttls:
+        lines.append("STARTTLS")
+    if offer.auth:
+        lines.append("AUTH " + " ".join(MECHANISMS))
+    return reply(250, "", *lines)

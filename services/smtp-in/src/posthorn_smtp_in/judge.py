@@ -1,0 +1,99 @@
+"""Verdicts: functions from facts to a reply with a reason code. They neither answer the client nor touch a store."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from posthorn_model.ids import AccountId
+
+from posthorn_smtp_in.errors import reply_to_fault
+from posthorn_smtp_in.protocol.content import Fault
+from posthorn_smtp_in.protocol.replies import Reply, reply
+
+
+class Kind(Enum):
+    """What a listener is for."""
+
+    SMTP = "smtp"
+    SUBMISSION = "submission"
+    LMTP = "lmtp"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`refusal` is None when accepted; `reason` is a short code for logs and metrics."""
+
+    reason: str
+    refusal: Reply | None = None
+
+
+ACCEPTED = Verdict("accepted")
+
+
+@dataclass(frozen=True, slots=True)
+class SenderFacts:
+    """What is known at MAIL."""
+
+    kind: Kind
+    account: AccountId | None
+    sender: str
+    may_send_as: bool
+    """The sender is the login's own; asked for on submission only."""
+    declared_size: int
+    size_limit: int
+
+
+def judge_sender(facts: SenderFacts) -> Verdict:
+    """Whether the transaction may begin."""
+    if facts.kind is Kind.SUBMISSION and facts.account is None:
+        return Verdict("not-authenticated", reply(530, "5.7.0", "Authentication required"))  # RFC 4954 6
+    if facts.declared_size > facts.size_limit:
+        return Verdict("size", reply(552, "5.3.4", f"Message too large, the limit is {facts.size_limit} octets"))
+    if facts.kind is Kind.SUBMISSION and not facts.may_send_as:
+        return Verdict("sender", reply(553, "5.7.1", "Sender address does not belong to the login"))
+    return ACCEPTED
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientFacts:
+    """What is known at RCPT."""
+
+    kind: Kind
+    local: bool
+    """The domain is the cluster's own."""
+    accounts: int
+    full: bool
+    """An account behind it has no room for the declared size."""
+    taken: int
+    """Recipients accepted so far in this transaction."""
+    limit: int
+
+
+def judge_recipient(facts: RecipientFacts) -> Verdict:
+    """Whether this recipient is taken."""
+    if facts.taken >= facts.limit:
+        return Verdict("too-many-recipients", reply(452, "4.5.3", "Too many recipients"))
+    if not facts.local and facts.kind is not Kind.SUBMISSION:
+        return Verdict("relay", reply(550, "5.7.1", "Relaying denied"))
+    if facts.local and not facts.accounts:
+        return Verdict("unknown-recipient", reply(550, "5.1.1", "No such user here"))
+    if facts.full:
+        return Verdict("over-quota", reply(452, "4.2.2", "Mailbox full"))
+    return ACCEPTED
+
+
+@dataclass(frozen=True, slots=True)
+class ContentFacts:
+    """What is known once the content is complete."""
+
+    fault: Fault | None
+    received: int
+    max_received: int
+
+
+def judge_content(facts: ContentFacts) -> Verdict:
+    """Whether the message is taken (flows.md A.2)."""
+    if facts.fault is not None:
+        return Verdict(facts.fault.name.lower().replace("_", "-"), reply_to_fault(facts.fault))
+    if facts.received > facts.max_received:
+        return Verdict("loop", reply(554, "5.4.6", "Too many hops: the message is in a loop"))
+    return ACCEPTED

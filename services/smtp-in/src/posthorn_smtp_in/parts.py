@@ -1,0 +1,32 @@
+"""What every session is handed by the composition root."""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from posthorn_model.events import Event
+from posthorn_model.ports import Clock
+from posthorn_storage import Storage
+from structlog.typing import FilteringBoundLogger
+
+from posthorn_smtp_in.figures import Figures
+from posthorn_smtp_in.limits import Door
+from posthorn_smtp_in.settings import SmtpInSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Shared by all sessions of a process."""
+
+    settings: SmtpInSettings
+    hostname: str
+    storage: Storage
+    publish: Callable[[Event], None]
+    tls_context: Callable[[], ssl.SSLContext]
+    clock: Clock
+    log: FilteringBoundLogger
+    figures: Figures
+    door: Door
+    spool: Path
+    """Folder for content that is too large for memory."""

@@ -1,0 +1,65 @@
+"""RCPT: who is behind an address. Local ones become accounts, others a destination site for the queue."""
+
+from dataclasses import dataclass
+
+from posthorn_model.ids import AccountId
+from posthorn_storage import Storage
+
+from posthorn_smtp_in.judge import Kind, RecipientFacts, Verdict, judge_recipient
+from posthorn_smtp_in.protocol.commands import Rcpt
+from posthorn_smtp_in.protocol.replies import reply
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """An accepted recipient: `accounts` when local, else `site` (the domain in A-labels)."""
+
+    command: Rcpt
+    accounts: tuple[AccountId, ...]
+    site: str
+
+
+async def take_recipient(
+    storage: Storage, command: Rcpt, *, kind: Kind, declared_size: int, taken: int, limit: int
+) -> tuple[Verdict, Recipient | None]:
+    """Look the recipient up and judge it; raises Unavailable."""
+    address = await _full_address(storage, command.recipient)
+    site = destination(address)
+    if site is None:
+        return Verdict("bad-domain", reply(553, "5.1.2", "The domain cannot be used in DNS")), None
+    domain = address.rpartition("@")[2]
+    local = await storage.directory.is_local_domain(site) or await storage.directory.is_local_domain(domain)
+    accounts: tuple[AccountId, ...] = ()
+    full = False
+    if local:
+        accounts = (await storage.directory.resolve([address]))[address]
+        full = any([not await has_room(storage, account, declared_size) for account in accounts])
+    verdict = judge_recipient(RecipientFacts(kind, local, len(accounts), full, taken, limit))
+    if verdict.refusal is not None:
+        return verdict, None
+    return verdict, Recipient(command, accounts, "" if local else site)
+
+
+async def has_room(storage: Storage, account: AccountId, size: int) -> bool:
+    """Whether `size` more octets (at least one) fit into the account's quota."""
+    used, _, limit = await storage.mail.quota(account)
+    return limit is None or used + max(size, 1) <= limit
+
+
+def destination(address: str) -> str | None:
+    """The site of an address: its domain in A-labels (RFC 5890), a literal as it is; None when there is no such form."""
+    domain = address.rpartition("@")[2]
+    if domain.startswith("["):
+        return domain
+    try:
+        return domain.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        return None
+
+
+async def _full_address(storage: Storage, address: str) -> str:
+    """"postmaster" alone is ours (RFC 5321 4.5.1): that of the first local domain."""
+    if address != "postmaster":
+        return address
+    domains = await storage.directory.domains()
+    return f"postmaster@{domains[0]}" if domains else "postmaster@localhost"

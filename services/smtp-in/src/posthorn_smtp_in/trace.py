@@ -1,0 +1,67 @@
+"""Trace fields (RFC 5321 4.4): writes Received and Return-Path, counts the Received fields of others."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+_RECEIVED = re.compile(rb"(?im)^received[ \t]*:")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a Received field tells of one transaction."""
+
+    hello: str
+    """The client's name for itself."""
+    address: str
+    """The client's IP address, "" for a local socket."""
+    hostname: str
+    """Ours."""
+    protocol: str
+    """RFC 3848 keyword: ESMTPS, LMTP, ..."""
+    delivery: str
+    """The delivery id, shown as `id`."""
+    tls: str
+    """Version and cipher, "" in plain text."""
+    recipient: str
+    """The recipient when there is exactly one, else "" (RFC 5321 7.6: no list of others)."""
+    at: float
+    """Seconds since 1970."""
+
+
+def protocol_keyword(*, lmtp: bool, extended: bool, tls: bool, authenticated: bool, smtputf8: bool) -> str:
+    """The `with` keyword (RFC 3848, RFC 6531 4.3)."""
+    base = "LMTP" if lmtp else "ESMTP" if extended or tls or authenticated else "SMTP"
+    if smtputf8:
+        base = f"UTF8{base.removeprefix('E')}"
+    if base in ("SMTP", "UTF8SMTP") and not smtputf8:
+        return base
+    return f"{base}{'S' if tls else ''}{'A' if authenticated else ''}"
+
+
+def received(trace: Trace) -> bytes:
+    """One Received field with its line ends; ASCII unless the recipient is not."""
+    name = trace.hello if _SAFE_NAME.fullmatch(trace.hello) else "unknown"
+    literal = f"IPv6:{trace.address}" if ":" in trace.address else trace.address
+    source = f"from {name} ([{literal}])" if trace.address else f"from {name}"
+    at = format_datetime(datetime.fromtimestamp(trace.at, UTC))
+    lines = [f"Received: {source}", f"\tby {trace.hostname} (Posthorn) with {trace.protocol} id {trace.delivery}"]
+    if trace.tls:
+        lines.append(f"\t({trace.tls})")
+    if trace.recipient:
+        lines.append(f"\tfor <{trace.recipient}>")
+    lines[-1] += ";"
+    lines.append(f"\t{at}")
+    return "".join(f"{line}\r\n" for line in lines).encode()
+
+
+def return_path(sender: str) -> bytes:
+    """The field that final delivery puts on top (RFC 5321 4.4)."""
+    return f"Return-Path: <{sender}>\r\n".encode()
+
+
+def count_received(head: bytes) -> int:
+    """How many servers a message went through, by its header section."""
+    return len(_RECEIVED.findall(head))

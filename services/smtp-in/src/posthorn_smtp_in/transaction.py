@@ -1,0 +1,47 @@
+"""A mail transaction while it is open, and the client as far as it is known."""
+
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from posthorn_storage import AccountRecord
+
+from posthorn_smtp_in.judge import Kind
+from posthorn_smtp_in.protocol.commands import Mail
+from posthorn_smtp_in.recipients import Recipient
+from posthorn_smtp_in.spool import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What a listener allows."""
+
+    name: str
+    kind: Kind
+    starttls: bool
+    implicit_tls: bool
+    plaintext_auth: bool
+
+
+@dataclass(slots=True)
+class Client:
+    """What the client has told; all of it is forgotten when TLS starts (RFC 3207 4.2)."""
+
+    hello: str = ""
+    extended: bool = False
+    account: AccountRecord | None = None
+
+
+@dataclass(slots=True)
+class Transaction:
+    """From MAIL to the reply to the content."""
+
+    mail: Mail
+    delivery: UUID = field(default_factory=uuid4)
+    recipients: list[Recipient] = field(default_factory=list)
+    spool: Spool | None = None
+
+    def close(self) -> None:
+        """Let go of the content."""
+        if self.spool is not None:
+            self.spool.close()
+            self.spool = None
