@@ -1,1 +1,9 @@
-"""The shared storage library: schema, migrations, accounts, mail, queue, groupware, blobs, leases."""
+"""The shared storage library: the only home of SQL and S3. `Storage` is its facade."""
+
+from posthorn_storage.directory import AccountRecord
+from posthorn_storage.facade import Storage
+from posthorn_storage.identities import Identity
+from posthorn_storage.leases import Fence
+from posthorn_storage.settings import FsSettings, S3Settings, StorageSettings
+
+__all__ = ["AccountRecord", "Fence", "FsSettings", "Identity", "S3Settings", "Storage", "StorageSettings"]

@@ -67,8 +67,6 @@ def translated(step: str) -> Generator[None]:
     except (*_BUSY, *ROLLED_BACK) as error:
         raise Overloaded(step=step, cause=repr(error)) from error
     except _DOWN as error:
-        if isinstance(error, ValueError):  # asyncpg's own "invalid input for query argument": a fault of ours
-            raise
         raise Unavailable(step=step, cause=repr(error)) from error
 
 

@@ -54,3 +54,11 @@ identity = Table(
     Column("text_signature", Text, nullable=False, server_default=""),
     Column("html_signature", Text, nullable=False, server_default=""),
 )
+
+removed_account = Table(
+    "removed_account",
+    metadata,
+    Column("account_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+"""Accounts nobody finds any more whose rows are still being removed in steps."""

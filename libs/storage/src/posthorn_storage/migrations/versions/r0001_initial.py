@@ -318,6 +318,12 @@ def upgrade() -> None:
         "ix_queue_message_done_at", "queue_message", ["done_at"], unique=False, postgresql_where="done_at IS NOT NULL"
     )
     op.create_table(
+        "removed_account",
+        sa.Column("account_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_removed_account")),
+    )
+    op.create_table(
         "thread_key",
         sa.Column("account_id", sa.BigInteger(), nullable=False),
         sa.Column("key", sa.LargeBinary(), nullable=False, comment="digest of a Message-ID and the base subject"),
@@ -465,6 +471,7 @@ def downgrade() -> None:
     op.drop_table("account")
     op.drop_index("ix_thread_key_thread", table_name="thread_key")
     op.drop_table("thread_key")
+    op.drop_table("removed_account")
     op.drop_index("ix_queue_message_done_at", table_name="queue_message", postgresql_where="done_at IS NOT NULL")
     op.drop_table("queue_message")
     op.drop_index(op.f("ix_process_node_id"), table_name="process")

@@ -1,0 +1,263 @@
+"""Domains, accounts, aliases and log-ins: who exists, who a recipient is, and who somebody is.
+
+Addresses are compared in their stored form (posthorn_storage.addresses). Answers that may be a little old (local
+domains for 30 s, verified log-ins for 60 s) are dropped by `forget`. It holds no mail.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import asyncpg
+
+from posthorn_model.errors import (
+    AccountNotFound,
+    AlreadyExists,
+    AuthenticationFailed,
+    InvalidAddress,
+    InvalidName,
+    NotFound,
+)
+from posthorn_model.ids import AccountId, DomainId
+from posthorn_model.ports import Clock
+from posthorn_storage import directory_sql as sql
+from posthorn_storage.addresses import address_key, alias_key, domain_key, lookup_keys
+from posthorn_storage.database import Connection, Database, Row
+from posthorn_storage.identities import Identities, Identity
+from posthorn_storage.mail.journal import Units
+from posthorn_storage.mail.provision import create_in
+from posthorn_storage.passwords import Passwords, Verified
+from posthorn_storage.removal import Removal
+
+MAX_DISPLAY_NAME = 200
+_DOMAIN_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRecord:
+    """An account as the directory has it; `quota` in bytes, None without limit."""
+
+    id: AccountId
+    address: str
+    display_name: str
+    kind: Literal["user", "group"]
+    quota: int | None
+    created_at: datetime
+    aliases: tuple[str, ...]
+
+
+class Directory:
+    """See the module. All methods raise Unavailable and Overloaded besides what they say."""
+
+    def __init__(self, database: Database, units: Units, passwords: Passwords, removal: Removal, clock: Clock) -> None:
+        self._database = database
+        self._passwords = passwords
+        self._removal = removal
+        self._clock = clock
+        self._identities = Identities(database, units)
+        self._verified = Verified(clock.monotonic)
+        self._local: frozenset[str] = frozenset()
+        self._local_until = float("-inf")
+
+    def forget(self) -> None:
+        """Drop all caches (Control "invalidate-directory")."""
+        self._verified.forget()
+        self._local_until = float("-inf")
+
+    # Domains
+
+    async def add_domain(self, name: str, *, idempotent: bool = False) -> DomainId:
+        """Add a domain whose mail is for this cluster. Raises AlreadyExists (unless `idempotent`), InvalidName."""
+        key = domain_key(name)
+        found = await self._database.fetchrow(sql.ADD_DOMAIN, key)
+        self._local_until = float("-inf")
+        if found is None or not (found["added"] or idempotent):
+            raise AlreadyExists("that domain exists already", domain=key)
+        return DomainId(found["id"])
+
+    async def domains(self) -> list[str]:
+        """All domains of the cluster, in order."""
+        return [row["name"] for row in await self._database.fetch(sql.DOMAINS)]
+
+    async def is_local_domain(self, domain: str) -> bool:
+        """Whether mail for `domain` is delivered here; the answer may be up to 30 s old."""
+        if self._clock.monotonic() >= self._local_until:
+            self._local = frozenset(await self.domains())
+            self._local_until = self._clock.monotonic() + _DOMAIN_SECONDS
+        name = domain.rstrip(".").lower()
+        if name in self._local or name.isascii():
+            return name in self._local
+        try:
+            return domain_key(name) in self._local
+        except InvalidName:
+            return False
+
+    # Accounts
+
+    async def add_account(
+        self, address: str, password: str | None, display_name: str = "", quota: int | None = None
+    ) -> AccountRecord:
+        """Add an account with default mailboxes, identity, calendar and address book; None: it cannot log in.
+
+        Raises AlreadyExists, NotFound (the domain is not local), InvalidAddress.
+        """
+        return (await self._add([address_key(address)], [password], display_name[:MAX_DISPLAY_NAME], quota))[0]
+
+    async def add_accounts(self, accounts: Sequence[tuple[str, str]]) -> list[AccountRecord]:
+        """Add many (address, password), all or none, in order. Raises as add_account does."""
+        addresses = [address_key(address) for address, _ in accounts]
+        if len(set(addresses)) != len(addresses):
+            raise AlreadyExists("an address is named twice")
+        return await self._add(addresses, [password for _, password in accounts], "", None) if addresses else []
+
+    async def set_password(self, address: str, password: str) -> None:
+        """Replace the password. Raises AccountNotFound."""
+        secret = await self._passwords.hash(password)
+        self._verified.forget()
+        if not await self._database.execute(sql.SET_CREDENTIAL, address_key(address), secret):
+            raise AccountNotFound(address=address)
+        self._verified.forget()
+
+    async def delete_account(self, address: str) -> None:
+        """Remove an account: nobody finds it from now on; its mail goes in bounded steps. Raises AccountNotFound."""
+        record = await self.find_account(address)
+        self._verified.forget()
+        await self._removal.remove(record.id)
+
+    async def reset_account(self, address: str) -> None:
+        """Empty an account in one transaction: default mailboxes again, no messages. Raises AccountNotFound."""
+        record = await self.find_account(address)
+        await self._removal.reset(record.id)
+
+    async def add_alias(self, alias: str, address: str) -> None:
+        """Let `alias` (or all of "@domain") be delivered to an account too. An alias may have several accounts.
+
+        Raises AlreadyExists (it is an account's own address), AccountNotFound, NotFound (domain), InvalidAddress.
+        """
+        key = alias_key(alias)
+        if key.rpartition("@")[2] not in await self.domains():
+            raise NotFound("that domain is not one of this cluster", alias=key)
+        account = await self.find_account(address)
+        if not await self._database.execute(sql.ADD_ALIAS, key, account.id):
+            raise AlreadyExists("that address is an account's own", alias=key)
+
+    async def find_account(self, address: str) -> AccountRecord:
+        """The account of this very address (no alias). Raises AccountNotFound."""
+        try:
+            key = address_key(address)
+        except InvalidAddress as error:
+            raise AccountNotFound(address=address[:100]) from error
+        rows = await self._database.fetch(sql.BY_ADDRESS, key)
+        if not rows:
+            raise AccountNotFound(address=key)
+        return _record(rows[0])
+
+    async def account(self, account: AccountId) -> AccountRecord:
+        """The account of this id. Raises AccountNotFound."""
+        rows = await self._database.fetch(sql.BY_ID, [account])
+        if not rows:
+            raise AccountNotFound(account=account)
+        return _record(rows[0])
+
+    async def list_accounts(self, after: str = "", limit: int = 1000) -> list[AccountRecord]:
+        """At most `limit` accounts whose address is greater than `after`, by address."""
+        return [_record(row) for row in await self._database.fetch(sql.LIST, after, min(limit, 10_000))]
+
+    # Recipients and log-ins
+
+    async def resolve(self, addresses: Sequence[str]) -> dict[str, tuple[AccountId, ...]]:
+        """Which accounts each recipient is delivered to; () when unknown. One query.
+
+        In order: the address itself (account or alias), without its "+detail", the catch-all of its domain.
+        """
+        keys = {address: lookup_keys(address) for address in addresses}
+        wanted = list({key for candidates in keys.values() for key in candidates})
+        found: dict[str, list[AccountId]] = {}
+        if wanted:
+            for row in await self._database.fetch(sql.RESOLVE, wanted):
+                found.setdefault(row["address"], []).append(AccountId(row["id"]))
+        return {
+            address: next((tuple(sorted(found[key])) for key in candidates if key in found), ())
+            for address, candidates in keys.items()
+        }
+
+    async def authenticate(self, login: str, password: str, remote: str = "") -> AccountRecord:
+        """Who this is. `login` is the account's address; `remote` only goes to the log.
+
+        Raises AuthenticationFailed after the same time whether the account exists or not, Overloaded.
+        """
+        known = self._verified.find(login, password)
+        if known is not None:
+            rows = await self._database.fetch(sql.BY_ID, [known])
+            if rows:
+                return _record(rows[0])
+        try:
+            key = address_key(login)
+        except InvalidAddress:
+            key = ""
+        rows = await self._database.fetch(sql.BY_ADDRESS, key)
+        secret = rows[0]["secret"] if rows else None
+        if not await self._passwords.verify(password, secret):
+            raise AuthenticationFailed(login=login[:100], remote=remote)
+        self._verified.remember(login, password, rows[0]["id"])
+        return _record(rows[0])
+
+    async def may_send_as(self, account: AccountId, address: str) -> bool:
+        """Whether the account may use `address` as sender: its own, an alias, with "+detail", under its catch-all."""
+        keys = lookup_keys(address)
+        return bool(keys) and bool(await self._database.fetchval(sql.MAY_SEND_AS, account, list(keys)))
+
+    # Identities (RFC 8621 6)
+
+    async def identities(self, account: AccountId) -> list[Identity]:
+        """All identities of an account, the oldest first."""
+        return await self._identities.all(account)
+
+    async def put_identity(self, account: AccountId, identity: Identity) -> Identity:
+        """Create (id 0) or replace one. Raises NotFound, TooMany, AccountNotFound, InvalidAddress."""
+        return await self._identities.put(account, identity)
+
+    async def delete_identity(self, account: AccountId, identity: int) -> None:
+        """Raises NotFound."""
+        await self._identities.delete(account, identity)
+
+    async def _add(
+        self, addresses: list[str], passwords: Sequence[str | None], display_name: str, quota: int | None
+    ) -> list[AccountRecord]:
+        able = [
+            (address, password) for address, password in zip(addresses, passwords, strict=True) if password is not None
+        ]
+        secrets = await self._passwords.hash_all([password for _, password in able])
+        domains = [address.rpartition("@")[2] for address in addresses]
+
+        async def work(connection: Connection) -> list[AccountRecord]:
+            unknown = await connection.fetchval(sql.UNKNOWN_DOMAIN, domains)
+            if unknown is not None:
+                raise NotFound("that domain is not one of this cluster", domain=unknown)
+            ids = await connection.fetch(sql.ADD_ACCOUNTS, addresses, domains, display_name, quota)
+            if len(ids) != len(addresses):
+                raise AlreadyExists("that address exists already", count=len(addresses) - len(ids))
+            accounts = [row["id"] for row in ids]
+            await connection.execute(sql.ADD_CREDENTIALS, [address for address, _ in able], secrets)
+            await connection.execute(sql.ADD_IDENTITIES, accounts)
+            await create_in(connection, accounts)
+            rows = {row["address"]: row for row in await connection.fetch(sql.BY_ID, accounts)}
+            return [_record(rows[address]) for address in addresses]
+
+        try:
+            return await self._database.run(work)
+        except asyncpg.UniqueViolationError as error:
+            raise AlreadyExists("that address exists already") from error
+
+
+def _record(row: Row) -> AccountRecord:
+    return AccountRecord(
+        id=AccountId(row["id"]),
+        address=row["address"],
+        display_name=row["display_name"],
+        kind=row["kind"],
+        quota=row["quota"],
+        created_at=row["created_at"],
+        aliases=tuple(row["aliases"]),
+    )

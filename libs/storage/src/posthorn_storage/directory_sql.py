@@ -1,0 +1,70 @@
+"""The statements of the directory. Constants only."""
+
+ADD_DOMAIN = """
+WITH added AS (INSERT INTO domain (name) VALUES ($1) ON CONFLICT (name) DO NOTHING RETURNING id)
+SELECT id, true AS added FROM added
+UNION ALL SELECT id, false FROM domain WHERE name = $1
+"""
+
+DOMAINS = "SELECT name FROM domain ORDER BY name"
+
+UNKNOWN_DOMAIN = """
+SELECT name FROM unnest($1::text[]) AS wanted (name)
+WHERE NOT EXISTS (SELECT 1 FROM domain WHERE domain.name = wanted.name) LIMIT 1
+"""
+
+# An address is either an account's or an alias, never both.
+ADD_ACCOUNTS = """
+INSERT INTO account (domain_id, address, display_name, quota)
+SELECT domain.id, new.address, $3, $4
+FROM unnest($1::text[], $2::text[]) AS new (address, domain) JOIN domain ON domain.name = new.domain
+WHERE NOT EXISTS (SELECT 1 FROM alias WHERE alias.address = new.address)
+ORDER BY new.address
+ON CONFLICT (address) DO NOTHING
+RETURNING id
+"""
+
+ADD_CREDENTIALS = """
+INSERT INTO credential (account_id, secret)
+SELECT account.id, new.secret FROM unnest($1::text[], $2::text[]) AS new (address, secret)
+JOIN account ON account.address = new.address
+"""
+
+ADD_IDENTITIES = """
+INSERT INTO identity (account_id, name, email)
+SELECT id, display_name, address FROM account WHERE id = ANY ($1::bigint[])
+"""
+
+SET_CREDENTIAL = """
+INSERT INTO credential (account_id, secret)
+SELECT id, $2 FROM account WHERE address = $1
+ON CONFLICT (account_id) DO UPDATE SET secret = EXCLUDED.secret, updated_at = now()
+"""
+
+ADD_ALIAS = """
+INSERT INTO alias (address, account_id)
+SELECT $1, $2 WHERE NOT EXISTS (SELECT 1 FROM account WHERE address = $1)
+ON CONFLICT (address, account_id) DO UPDATE SET address = EXCLUDED.address
+"""
+
+_ACCOUNT = """
+SELECT account.id, account.address, display_name, kind, quota, account.created_at, credential.secret,
+    ARRAY(SELECT alias.address FROM alias WHERE alias.account_id = account.id ORDER BY alias.address) AS aliases
+FROM account LEFT JOIN credential ON credential.account_id = account.id
+"""
+
+BY_ADDRESS = _ACCOUNT + "WHERE account.address = $1"
+
+BY_ID = _ACCOUNT + "WHERE account.id = ANY ($1::bigint[])"
+
+LIST = _ACCOUNT + "WHERE account.address > $1 ORDER BY account.address LIMIT $2"
+
+RESOLVE = """
+SELECT address, id FROM account WHERE address = ANY ($1::text[])
+UNION ALL SELECT address, account_id FROM alias WHERE address = ANY ($1::text[])
+"""
+
+MAY_SEND_AS = """
+SELECT EXISTS (SELECT 1 FROM account WHERE id = $1 AND address = ANY ($2::text[]))
+    OR EXISTS (SELECT 1 FROM alias WHERE account_id = $1 AND address = ANY ($2::text[]))
+"""

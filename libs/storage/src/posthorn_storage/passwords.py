@@ -1,0 +1,113 @@
+"""Passwords: argon2id in a bounded thread pool, and a short memory of what was verified.
+
+Secrets are never logged or kept: the memory holds digests under a random key of this process only.
+"""
+
+import asyncio
+import hashlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import Type
+
+from posthorn_model.errors import AuthenticationFailed, Overloaded
+
+MAX_PASSWORD_BYTES = 1024
+_WAITING = 512
+T = TypeVar("T")
+
+
+class Passwords:
+    """Hashes and verifies. `close` it to end its threads."""
+
+    def __init__(self, *, threads: int = 2) -> None:
+        # The cheapest in memory of the equivalent settings of the OWASP password storage cheat sheet: many log-ins at
+        # once are the normal case of a mail server.
+        self._hasher = PasswordHasher(time_cost=5, memory_cost=7168, parallelism=1, type=Type.ID)
+        self._nobody = self._hasher.hash(secrets.token_hex(16))
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
+        self._waiting = 0
+
+    def close(self) -> None:
+        """End the threads; work not started is dropped."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def hash(self, password: str) -> str:
+        """Return the PHC string of a new password. Raises AuthenticationFailed for an empty or enormous one."""
+        _check(password)
+        return await self._in_thread(lambda: self._hasher.hash(password))
+
+    async def hash_all(self, passwords: Sequence[str]) -> list[str]:
+        """Hash many, as fast as the threads allow; however many there are, one call waits as one."""
+        for password in passwords:
+            _check(password)
+        loop = asyncio.get_running_loop()
+        futures = [loop.run_in_executor(self._threads, self._hasher.hash, password) for password in passwords]
+        return list(await asyncio.gather(*futures))
+
+    async def verify(self, password: str, secret: str | None) -> bool:
+        """Whether `password` belongs to `secret`; with None it takes as long and says no. Raises Overloaded."""
+        try:
+            _check(password)
+        except AuthenticationFailed:
+            return False
+        return await self._in_thread(lambda: self._matches(password, secret))
+
+    def _matches(self, password: str, secret: str | None) -> bool:
+        try:
+            return self._hasher.verify(secret or self._nobody, password) and secret is not None
+        except (VerificationError, InvalidHashError):
+            return False
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._waiting >= _WAITING:
+            raise Overloaded(step="password", waiting=self._waiting)
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        finally:
+            self._waiting -= 1
+
+
+class Verified:
+    """Remembers which log-ins were right, for `seconds` by the monotonic clock, at most `limit` of them."""
+
+    def __init__(self, monotonic: Callable[[], float], *, seconds: float = 60.0, limit: int = 20_000) -> None:
+        self._monotonic = monotonic
+        self._seconds = seconds
+        self._limit = limit
+        self._key = secrets.token_bytes(32)
+        self._known: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
+
+    def find(self, login: str, password: str) -> int | None:
+        """The account id this log-in was verified for a short time ago."""
+        digest = self._digest(login, password)
+        until, account = self._known.get(digest, (0.0, 0))
+        if until > self._monotonic():
+            return account
+        self._known.pop(digest, None)
+        return None
+
+    def remember(self, login: str, password: str, account: int) -> None:
+        """Note a verified log-in; the oldest goes when there are too many."""
+        self._known[self._digest(login, password)] = (self._monotonic() + self._seconds, account)
+        if len(self._known) > self._limit:
+            self._known.popitem(last=False)
+
+    def forget(self) -> None:
+        """Drop everything."""
+        self._known.clear()
+
+    def _digest(self, login: str, password: str) -> bytes:
+        text = f"{len(login)}:{login}{password}".encode(errors="surrogatepass")
+        return hashlib.blake2b(text, key=self._key, digest_size=32).digest()
+
+
+def _check(password: str) -> None:
+    if not password or len(password.encode(errors="surrogatepass")) > MAX_PASSWORD_BYTES:
+        raise AuthenticationFailed("a password has 1 to 1024 bytes")

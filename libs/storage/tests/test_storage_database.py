@@ -1,0 +1,156 @@
+"""The unit of work and the migrations: time limits, clear errors, and nothing half done."""
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from posthorn_model.errors import Overloaded, Unavailable
+from posthorn_storage import FsSettings, Storage, StorageSettings
+from posthorn_storage.database import Connection, Database, DatabaseLimits
+from posthorn_storage.migrate import differences, migrate
+
+pytestmark = pytest.mark.postgres
+SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+ADD = "INSERT INTO domain (name) VALUES ($1)"
+
+
+async def names(database: Database) -> list[str]:
+    return [row["name"] for row in await database.fetch("SELECT name FROM domain ORDER BY name")]
+
+
+async def test_migrations_and_tables_agree(bare_postgres_dsn: str) -> None:
+    await asyncio.gather(*(migrate(bare_postgres_dsn) for _ in range(4)))
+    await migrate(bare_postgres_dsn)
+    assert await differences(bare_postgres_dsn) == []
+
+
+async def test_a_database_without_schema_is_refused(bare_postgres_dsn: str, tmp_path: Path) -> None:
+    settings = StorageSettings(dsn=bare_postgres_dsn, blobs=FsSettings(tmp_path))
+    with pytest.raises(Unavailable, match="no schema"):
+        await Storage.open(settings)
+    await migrate(bare_postgres_dsn)
+    opened = await Storage.open(settings)
+    await opened._database.execute("UPDATE alembic_version SET version_num = '9999'")
+    await opened.close()
+    newer = await Storage.open(settings)
+    assert "PostgreSQL" in await newer.probe_database()
+    await newer.close()
+
+
+@pytest.mark.parametrize("dsn", ["postgresql://127.0.0.1:1/x", "postgresql://nowhere.invalid/x"])
+async def test_a_server_that_is_down_is_unavailable(dsn: str) -> None:
+    with pytest.raises(Unavailable):
+        await Database.open(dsn)
+    with pytest.raises(Unavailable):
+        await migrate(dsn)
+
+
+async def test_wrong_credentials_are_unavailable_and_not_shown(postgres_dsn: str) -> None:
+    wrong = "postgresql://nobody:hunter2@" + postgres_dsn.rpartition("@")[2]
+    with pytest.raises(Unavailable) as caught:
+        await Database.open(wrong)
+    assert "hunter2" not in repr(caught.value.fields)
+    assert "hunter2" not in repr(StorageSettings(dsn=wrong, blobs=FsSettings(Path("/"))))
+
+
+async def test_an_exhausted_pool_refuses(postgres_dsn: str) -> None:
+    database = await Database.open(postgres_dsn, DatabaseLimits(pool_size=1, acquire=0.05, waiting=1))
+    try:
+        async with database.connection():
+            with pytest.raises(Overloaded):
+                await database.fetchval("SELECT 1")
+            results = await asyncio.gather(*(database.fetchval("SELECT 1") for _ in range(5)), return_exceptions=True)
+            assert all(isinstance(result, Overloaded) for result in results)
+        assert await database.fetchval("SELECT 1") == 1
+    finally:
+        await database.close()
+
+
+async def test_statements_and_locks_have_time_limits(postgres_dsn: str) -> None:
+    database = await Database.open(postgres_dsn, DatabaseLimits(statement=0.1, lock=0.05, attempts=2))
+    try:
+        with pytest.raises(Overloaded):
+            await database.fetchval("SELECT pg_sleep(60)")
+        async with database.transaction() as connection:
+            await connection.execute("LOCK TABLE domain")
+            with pytest.raises(Overloaded):
+                await database.execute(ADD, "example.org")
+        assert await database.fetchval("SHOW synchronous_commit") == "on"
+    finally:
+        await database.close()
+
+
+async def test_a_cancelled_unit_of_work_leaves_nothing(storage: Storage) -> None:
+    inside = asyncio.Event()
+
+    async def work(connection: Connection) -> None:
+        await connection.execute(ADD, "example.org")
+        inside.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(storage._database.run(work))
+    await inside.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await names(storage._database) == []
+
+
+async def test_a_unit_of_work_cancelled_in_a_statement_frees_its_connection(postgres_dsn: str) -> None:
+    database = await Database.open(postgres_dsn, DatabaseLimits(pool_size=1))
+    try:
+        task = asyncio.create_task(database.fetchval("SELECT pg_sleep(600)"))
+        other = await asyncpg.connect(postgres_dsn)
+        while not await other.fetchval(SLEEPING):
+            assert not task.done()
+        await other.close()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await database.fetchval("SELECT 1") == 1
+    finally:
+        await database.close()
+
+
+async def test_deadlocks_are_tried_again(storage: Storage) -> None:
+    database = storage._database
+    await database.execute("INSERT INTO domain (name) VALUES ('a.org'), ('b.org')")
+    first_locks = asyncio.Barrier(2)
+    tries: list[str] = []
+
+    async def unit(first: str, second: str) -> None:
+        async def work(connection: Connection) -> None:
+            update = "UPDATE domain SET created_at = now() WHERE name = $1"
+            await connection.execute(update, first)
+            tries.append(first)
+            if len(tries) <= 2:
+                await first_locks.wait()
+            await connection.execute(update, second)
+
+        await database.run(work)
+
+    await asyncio.gather(unit("a.org", "b.org"), unit("b.org", "a.org"))
+    assert len(tries) == 3
+
+
+async def test_faults_of_a_statement_are_not_called_outages(storage: Storage) -> None:
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await storage._database.fetch("SELECT * FROM nothing")
+    with pytest.raises(asyncpg.DataError):
+        await storage._database.fetch("SELECT $1::int", "text")
+    await storage._database.execute(ADD, "example.org")
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await storage._database.execute(ADD, "example.org")
+
+
+async def test_killed_connections_heal(storage: Storage) -> None:
+    database = storage._database
+    with pytest.raises(Unavailable):
+        async with database.transaction() as connection:
+            await connection.execute(ADD, "example.org")
+            pid = await connection.fetchval("SELECT pg_backend_pid()")
+            await database.fetchval("SELECT pg_terminate_backend($1)", pid)
+            await connection.execute(ADD, "example.com")
+    assert await names(database) == []

@@ -1,0 +1,154 @@
+"""Leases and node ids: one owner at a time by the database's clock, and nothing for those who wake up late."""
+
+import asyncio
+from datetime import datetime
+
+import pytest
+
+from posthorn_model.cluster import Process
+from posthorn_model.errors import DuplicateNode
+from posthorn_model.ids import Epoch, NodeId
+from posthorn_storage import Fence, Storage
+
+pytestmark = pytest.mark.postgres
+LONG = 3600.0
+
+
+async def expire(storage: Storage, key: str) -> None:
+    """Make a lease run out as if its time had passed."""
+    await storage._database.execute("UPDATE lease SET until = now() - interval '1 second' WHERE key = $1", key)
+
+
+async def test_of_many_only_one_gets_a_lease(storage: Storage) -> None:
+    results = await asyncio.gather(*(storage.leases.acquire(["roles/purge"], f"p{n}", LONG) for n in range(12)))
+    assert sum(len(result) for result in results) == 1
+    holders = await storage.leases.holders("roles/")
+    owner, epoch, live = holders["roles/purge"]
+    assert results[int(owner[1:])] == {"roles/purge": epoch}
+    assert (epoch, live) == (1, True)
+
+
+async def test_many_keys_are_shared_out_without_overlap(storage: Storage) -> None:
+    keys = [f"queue/{n}" for n in range(16)]
+    results = await asyncio.gather(
+        *(storage.leases.acquire(keys if n % 2 else keys[::-1], f"p{n}", LONG) for n in range(8))
+    )
+    taken = [key for result in results for key in result]
+    assert sorted(taken) == sorted(keys)
+
+
+async def test_epochs_count_owners(storage: Storage) -> None:
+    leases = storage.leases
+    assert await leases.acquire(["k"], "a", LONG) == {"k": 1}
+    assert await leases.acquire(["k"], "a", LONG) == {"k": 1}
+    assert await leases.acquire(["k"], "b", LONG) == {}
+    await expire(storage, "k")
+    assert (await leases.holders("k"))["k"] == ("a", 1, False)
+    assert await leases.acquire(["k"], "b", LONG) == {"k": 2}
+    assert await leases.renew({"k": Epoch(1)}, "a", LONG) == frozenset()
+    await leases.release({"k": Epoch(1)}, "a")
+    assert await leases.renew({"k": Epoch(2)}, "b", LONG) == frozenset({"k"})
+    await leases.release({"k": Epoch(2)}, "b")
+    assert await leases.acquire(["k"], "a", LONG) == {"k": 3}
+    assert await leases.renew({}, "a", LONG) == frozenset()
+    await expire(storage, "k")
+    assert await leases.acquire(["k"], "a", LONG) == {"k": 4}
+
+
+async def test_a_prefix_is_no_pattern(storage: Storage) -> None:
+    await storage.leases.acquire(["a_b/1", "axb/1"], "p", LONG)
+    assert list(await storage.leases.holders("a_b/")) == ["a_b/1"]
+
+
+async def test_a_fence_holds_the_next_owner_off_until_the_commit(storage: Storage) -> None:
+    await storage.leases.acquire(["k"], "a", LONG)
+    await expire(storage, "k")
+    async with storage._database.transaction() as connection:
+        assert await Fence("k", Epoch(1)).hold(connection)
+        rival = asyncio.create_task(storage.leases.acquire(["k"], "b", LONG))
+        # The rival's statement is at the row lock once PostgreSQL says so.
+        while not await storage._database.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        ):
+            assert not rival.done()
+    assert await rival == {"k": 2}
+    async with storage._database.transaction() as connection:
+        assert not await Fence("k", Epoch(1)).hold(connection)
+
+
+def process(node: int, boot: str, **changes: object) -> Process:
+    fields = {
+        "service": "imap",
+        "hostname": "host",
+        "region": "eu",
+        "state": "ready",
+        "address": {},
+        "load": 0.25,
+    } | changes
+    return Process(node=NodeId(node), boot=boot, started_at=datetime.min, seen_at=datetime.min, live=False, **fields)  # type: ignore[arg-type]
+
+
+async def test_node_ids_are_exclusive(storage: Storage) -> None:
+    nodes = storage.nodes
+    assert await nodes.claim_node(NodeId(3), "a", LONG) == 3
+    assert await nodes.claim_node(NodeId(3), "a", LONG) == 3
+    await nodes.beat(process(3, "boot-a", hostname="kirk"), "a", LONG)
+    with pytest.raises(DuplicateNode, match=r"node id 3 .* live node .kirk"):
+        await nodes.claim_node(NodeId(3), "b", LONG)
+    for bad in (0, -1, 2**40):
+        with pytest.raises(DuplicateNode):
+            await nodes.claim_node(NodeId(bad), "b", LONG)
+
+
+async def test_automatic_node_ids_are_the_lowest_free(storage: Storage) -> None:
+    nodes = storage.nodes
+    await nodes.claim_node(NodeId(2), "fixed", LONG)
+    claimed = await asyncio.gather(*(nodes.claim_node(None, f"t{n}", LONG) for n in range(6)))
+    assert sorted(claimed) == [1, 3, 4, 5, 6, 7]
+    again = await asyncio.gather(*(nodes.claim_node(None, f"t{n}", LONG) for n in range(6)))
+    assert again == claimed
+    await expire(storage, "node/4")
+    assert await nodes.claim_node(None, "new", LONG) == 4
+
+
+async def test_a_heartbeat_without_the_id_writes_nothing(storage: Storage) -> None:
+    nodes = storage.nodes
+    await nodes.claim_node(NodeId(1), "a", LONG)
+    assert await nodes.beat(process(1, "boot-a"), "a", LONG)
+    await expire(storage, "node/1")
+    await nodes.claim_node(NodeId(1), "b", LONG)
+    assert not await nodes.beat(process(1, "boot-a", state="draining"), "a", LONG)
+    assert [found.state for found in await nodes.live(60)] == ["ready"]
+
+
+async def test_the_node_table_tells_who_lives(storage: Storage) -> None:
+    nodes = storage.nodes
+    await nodes.claim_node(NodeId(1), "a", LONG)
+    directory = nodes.peer_directory("boot-1")
+    await directory.announce({"bus": "tcp://127.0.0.1:1"})
+    await nodes.beat(process(1, "boot-1", address={"health": "127.0.0.1:2"}), "a", LONG)
+    await directory.announce({"bus-key": "k"})
+    await nodes.beat(process(1, "boot-2", service="jmap"), "a", LONG)
+    peers = await directory.live_peers()
+    assert [(peer.boot, peer.node, peer.service) for peer in peers] == [("boot-1", 1, "imap"), ("boot-2", 1, "jmap")]
+    assert peers[0].address == {"health": "127.0.0.1:2", "bus": "tcp://127.0.0.1:1", "bus-key": "k"}
+    await storage._database.execute("UPDATE process SET seen_at = now() - interval '1 hour' WHERE boot = 'boot-2'")
+    assert [found.boot for found in await nodes.live(60)] == ["boot-1"]
+    assert {found.boot: found.live for found in await nodes.all(60)} == {"boot-1": True, "boot-2": False}
+    assert await nodes.forget_dead(7200) == 0
+    assert await nodes.forget_dead(60) == 1
+
+
+async def test_the_last_process_to_leave_frees_the_node_id(storage: Storage) -> None:
+    nodes = storage.nodes
+    await nodes.claim_node(NodeId(1), "a", LONG)
+    await nodes.beat(process(1, "boot-1"), "a", LONG)
+    await nodes.beat(process(1, "boot-2"), "a", LONG)
+    await nodes.leave("boot-1")
+    with pytest.raises(DuplicateNode):
+        await nodes.claim_node(NodeId(1), "b", LONG)
+    await nodes.leave("boot-2")
+    await nodes.leave("boot-2")
+    await nodes.leave("unknown")
+    assert await nodes.claim_node(NodeId(1), "b", LONG) == 1
+    assert await nodes.live(60) == []
