@@ -20,7 +20,7 @@ from posthorn_ctl.embedded import jars, leftovers, ports
 from posthorn_ctl.embedded.errors import PartError
 from posthorn_ctl.embedded.privileges import launched
 
-JVM = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true")
+JVM = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "--sun-misc-unsafe-memory-access=allow", "-Djava.awt.headless=true")
 
 # The writer of the log is slf4j-simple: warnings and worse, to standard error, one line each.
 LOG = tuple(
@@ -142,20 +142,19 @@ def java() -> Path:
 
 
 def prepare(
-    folder: Path, cache: Path, *, port: int | None = None, progress: jars.Progress | None = None
+    folder: Path, cache: Path, *, fixed: tuple[int, int] | None = None, progress: jars.Progress | None = None
 ) -> KafkaServer:
     """Make `folder` hold a broker's storage (the first call takes some seconds) and choose its ports.
 
-    `cache` holds the jars, which are fetched when they are not there. Raises PartError.
+    `cache` holds the jars, which are fetched when they are not there; `fixed` are the ports of broker and controller.
+    Raises PartError.
     """
     program = java()
     paths = tuple(jars.classpath(cache, progress=progress))
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     leftovers.end(folder, first=signal.SIGTERM, patience=3.0)
-    (broker, controller), kept = ports.kept_ports(folder / "ports", 2)
-    if port is not None and broker != port:
-        broker, kept = port, True
+    broker, controller = fixed or ports.kept_ports(folder / "ports", 2)
     server = KafkaServer(folder, program, paths, broker)
     properties = PROPERTIES | {
         "listeners": f"PLAINTEXT://{ports.LOOPBACK}:{broker},CONTROLLER://{ports.LOOPBACK}:{controller}",
@@ -166,6 +165,9 @@ def prepare(
     lines = [f"{key}={value}\n" for key, value in properties.items()]
     (folder / "server.properties").write_text("".join(lines), encoding="utf-8")
     # The controller's address stands in the storage too: another port asks for other storage.
-    if not kept or not (folder / "logs" / "meta.properties").exists():
+    made_for = folder / "controller-port"
+    if not made_for.exists() or made_for.read_text(encoding="ascii") != str(controller):
+        made_for.unlink(missing_ok=True)
         server.format()
+        made_for.write_text(str(controller), encoding="ascii")
     return server

@@ -35,12 +35,12 @@ def free_ports(count: int, *, taken: frozenset[int] = frozenset(), first: int = 
     raise OSError(f"no {count} free ports between {first} and {last}")
 
 
-def kept_ports(path: Path, count: int) -> tuple[list[int], bool]:
-    """The ports kept in a file while they are still free, else new ones; and whether they are the kept ones."""
+def kept_ports(path: Path, count: int) -> tuple[int, ...]:
+    """The ports kept in a file while they are still free, else new ones that are kept from now on."""
     with contextlib.suppress(OSError, ValueError):
         kept = [int(word) for word in path.read_text(encoding="ascii").split()]
         if len(kept) == count and all(is_free(port) for port in kept):
-            return kept, True
+            return tuple(kept)
     chosen = free_ports(count)
     path.write_text(" ".join(map(str, chosen)) + "\n", encoding="ascii")
-    return chosen, False
+    return tuple(chosen)

@@ -87,7 +87,8 @@ class PostgresServer:
         with contextlib.suppress(OSError), socket.create_connection((ports.LOOPBACK, self.port), timeout=2) as wire:
             body = struct.pack("!I", 3 << 16) + f"user\0{SUPERUSER}\0database\0{SUPERUSER}\0\0".encode()
             wire.sendall(struct.pack("!I", len(body) + 4) + body)
-            return wire.recv(1) == b"R"
+            # All of the answer is read: closing with some of it unread would be a reset, and a line in the log.
+            return wire.recv(4096)[:1] == b"R"
         return False
 
     def clear(self) -> None:
@@ -129,12 +130,24 @@ def prepare(folder: Path, *, programs: Path | None = None, port: int | None = No
         found = (data / "PG_VERSION").read_text(encoding="ascii").strip() if (data / "PG_VERSION").exists() else "?"
         if found != "18":
             raise PartError(f"{data} is a cluster of PostgreSQL {found}, not 18: use another --data folder")
+        _own(data, identity)
     else:
         _create(folder, programs, identity, superuser, application)
     server = PostgresServer(data, programs, identity, port or 0, superuser, application)
     server.clear()
-    chosen = port or ports.kept_ports(folder / "port", 1)[0][0]
+    chosen = port or ports.kept_ports(folder / "port", 1)[0]
     return PostgresServer(data, programs, identity, chosen, superuser, application)
+
+
+def _own(data: Path, identity: Identity) -> None:
+    """See that the cluster belongs to who will run it. Only root can change that; nothing follows a link."""
+    if data.stat().st_uid == identity.uid:
+        return
+    if os.geteuid() != 0:
+        raise PartError(f"{data} belongs to another user: start as that user, or use another --data folder")
+    for folder, folders, files in os.walk(data):
+        for name in (".", *folders, *files):
+            os.chown(Path(folder, name), identity.uid, identity.gid, follow_symlinks=False)
 
 
 def _password(path: Path) -> str:

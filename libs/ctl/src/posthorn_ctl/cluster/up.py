@@ -1,0 +1,270 @@
+"""`posthorn up` as a story: hold the folder, start the parts, seed, start the services, watch, stop everything.
+
+It owns the order of things. What each thing is, is said in the modules beside it.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from posthorn_ctl.cluster import contract, keepsakes, layout, node_file, parts
+from posthorn_ctl.cluster.contract import Description, Running, State
+from posthorn_ctl.cluster.errors import ClusterError
+from posthorn_ctl.cluster.folder import DataFolder, held, made
+from posthorn_ctl.cluster.layout import Layout
+from posthorn_ctl.cluster.log_stream import LogStream
+from posthorn_ctl.cluster.node_file import Surroundings
+from posthorn_ctl.cluster.options import EMBEDDED_KAFKA, PEER_TO_PEER, UpOptions
+from posthorn_ctl.cluster.screen import Screen
+from posthorn_ctl.cluster.seed import seed
+from posthorn_ctl.cluster.service_command import service_command
+from posthorn_ctl.cluster.vitals import Vital, ask
+from posthorn_ctl.embedded import ports
+from posthorn_ctl.embedded.errors import PartError
+from posthorn_ctl.embedded.kafka import KafkaServer
+from posthorn_node.supervise import Child, Supervisor
+
+A = TypeVar("A")
+B = TypeVar("B")
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+Announce = Callable[[], None]
+"""Called once, when cluster.json says that all is ready."""
+
+
+async def up(options: UpOptions, environ: Mapping[str, str], screen: Screen, announce: Announce | None = None) -> None:
+    """Run a cluster until a signal ends it. Raises ClusterError, PartError when it cannot be started."""
+    folder = made(options.data)
+    with held(folder):
+        await LocalCluster(options, folder, environ, screen, announce or (lambda: None)).run()
+
+
+class LocalCluster:
+    """One life of the cluster of one data folder."""
+
+    def __init__(
+        self, options: UpOptions, folder: DataFolder, environ: Mapping[str, str], screen: Screen, announce: Announce
+    ) -> None:
+        self._options = options
+        self._folder = folder
+        self._environ = environ
+        self._screen = screen
+        self._announce = announce
+        self._supervisor = Supervisor(LogStream(folder.logs, screen.log).take, changed=self._changed)
+        self._stop = asyncio.Event()
+        self._state: State = "starting"
+        self._about: Description | None = None
+        self._publishing: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self._asked_to_stop)
+        try:
+            if await self._until_stopped(self._start()):
+                await self._stop.wait()
+        finally:
+            await self._end()
+
+    async def _start(self) -> None:
+        options = self._options
+        kept = keepsakes.opened(self._folder)
+        services = layout.services_of_nodes(options.nodes, options.scale, options.services)
+        plan = layout.laid_out(self._folder, services, options.ports)
+        tokens = {node.number: kept.token(node.number) for node in plan.nodes}
+        keepsakes.kept(self._folder, kept)
+
+        dsn, broker = await together(self._postgres(plan), self._kafka(plan))
+        around = self._surroundings(kept, dsn, broker)
+        files = {node.number: node_file.written(self._folder, node, plan, around) for node in plan.nodes}
+        settings = node_file.judged(next(iter(files.values())), self._environ)
+        self._about = self._described(plan, kept.accounts, around, settings.cluster.name, settings.cluster.region)
+        self._publish()
+
+        seeding = seed(dsn, around.blobs, settings.cluster.queue_shards, kept)
+        accounts, _ = await together(seeding, self._started_kafka(broker))
+        keepsakes.kept(self._folder, kept)
+        self._screen.step("schema, domain and accounts are there")
+        for node in plan.nodes:
+            for service in node.services:
+                name = f"node{node.number}/{service}"
+                file = files[node.number]
+                await self._supervisor.start(service_command(name, service, file, tokens[node.number], self._environ))
+        await self._until_ready(plan)
+        self._about = self._described(plan, accounts, around, settings.cluster.name, settings.cluster.region)
+        self._become("ready")
+        self._screen.step("ready")
+        self._screen.table(plan, self._shown_parts(around))
+        self._screen.welcome(accounts, plan, self._folder.path)
+        self._announce()
+
+    async def _postgres(self, plan: Layout) -> str:
+        """The DSN of the database; the embedded server runs when this returns."""
+        if self._options.postgres is not None:
+            return self._options.postgres
+        fixed = plan.parts["postgres"] if self._options.ports is not None else None
+        server = await parts.prepare_postgres(self._folder, self._options.postgres_programs, fixed)
+        await parts.started(self._supervisor, parts.postgres_command(server), server)
+        self._screen.step(f"PostgreSQL answers on {ports.LOOPBACK}:{server.port}")
+        return server.dsn()
+
+    async def _kafka(self, plan: Layout) -> KafkaServer | None:
+        """The prepared broker; None when another bus is used, or Kafka cannot be had."""
+        if self._options.bus != EMBEDDED_KAFKA:
+            return None
+        fixed = (plan.parts["kafka"], plan.parts["kafka-controller"]) if self._options.ports is not None else None
+        try:
+            return await parts.prepare_kafka(self._folder, self._options.cache, fixed, self._fetched())
+        except PartError as error:
+            self._screen.step(f"{error}. Going on with the peer-to-peer bus instead of Kafka")
+            return None
+
+    def _fetched(self) -> Any:
+        loop = asyncio.get_running_loop()
+
+        def progress(done: int, total: int) -> None:
+            loop.call_soon_threadsafe(self._screen.fetched, "fetching Apache Kafka", done, total)
+
+        return progress
+
+    async def _started_kafka(self, broker: KafkaServer | None) -> None:
+        if broker is None:
+            return
+        await parts.started(self._supervisor, parts.kafka_command(broker), broker)
+        self._screen.step(f"Kafka answers on {broker.servers}")
+
+    def _surroundings(self, kept: keepsakes.Keepsakes, dsn: str, broker: KafkaServer | None) -> Surroundings:
+        elsewhere = self._options.bus not in (EMBEDDED_KAFKA, PEER_TO_PEER)
+        brokers = (self._options.bus,) if elsewhere else (broker.servers,) if broker is not None else ()
+        return Surroundings(
+            name=f"posthorn-{kept.suffix}" if elsewhere else "posthorn",
+            secret=kept.cluster_secret,
+            dsn=dsn,
+            brokers=brokers,
+            blobs=self._options.s3 or self._folder.blobs,
+            overrides=self._options.overrides,
+        )
+
+    def _described(
+        self, plan: Layout, accounts: Mapping[str, str], around: Surroundings, name: str, region: str
+    ) -> Description:
+        kind = "kafka" if around.brokers else PEER_TO_PEER
+        place = str(around.blobs) if isinstance(around.blobs, Path) else around.blobs
+        return Description(
+            name=name,
+            region=region,
+            layout=plan,
+            accounts=dict(accounts),
+            dsn=around.dsn,
+            bus={"kind": kind, "servers": list(around.brokers)},
+            blobs=contract.blobs_entry(place),
+            sink={"host": ports.LOOPBACK, "port": plan.parts["sink"], "domain": node_file.SINK_DOMAIN},
+        )
+
+    def _shown_parts(self, around: Surroundings) -> list[tuple[str, str]]:
+        database = around.dsn.rpartition("@")[2]
+        blobs = str(around.blobs) if isinstance(around.blobs, Path) else around.blobs.endpoint
+        bus = ("kafka", ", ".join(around.brokers)) if around.brokers else ("bus", PEER_TO_PEER)
+        return [("postgresql", database), bus, ("blobs", blobs)]
+
+    async def _until_ready(self, plan: Layout) -> None:
+        """Wait until every service answers that it is ready. Raises ClusterError naming those that are not."""
+        waiting = {
+            f"node{node.number}/{service}": node.health(service) for node in plan.nodes for service in node.services
+        }
+        total = len(waiting)
+        deadline = time.monotonic() + self._options.patience
+        shown = 0
+        while waiting:
+            answers = await asyncio.gather(*(ask(place.host, place.port) for place in waiting.values()))
+            vitals = dict(zip(list(waiting), answers, strict=True))
+            self._refuse_hopeless()
+            for name, vital in vitals.items():
+                if vital.ready:
+                    del waiting[name]
+            if time.monotonic() > deadline and waiting:
+                raise ClusterError(_not_ready(vitals, waiting, self._options.patience))
+            if total - len(waiting) > shown:
+                shown = total - len(waiting)
+                self._screen.step(f"{shown} of {total} services are ready")
+            await asyncio.sleep(0.1)
+
+    def _refuse_hopeless(self) -> None:
+        for name, child in self._supervisor.children.items():
+            if child.state == "failed":
+                raise ClusterError(f"{name} cannot run with these settings (exit code {child.exit_code}): see above")
+
+    async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Whether `work` ended before somebody asked to stop; then it is cancelled. Raises what it raises."""
+        task = asyncio.create_task(work)
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+                return True
+            return False
+        finally:
+            for each in (task, stopped):
+                each.cancel()
+            await asyncio.gather(task, stopped, return_exceptions=True)
+
+    async def _end(self) -> None:
+        """Services first, all at once; then the broker, then the database."""
+        self._become("stopping")
+        self._screen.step("stopping")
+        services = [name for name in self._supervisor.children if "/" in name]
+        await self._supervisor.stop(*services)
+        await self._supervisor.stop_all()
+        self._become("stopped")
+        if self._publishing is not None:
+            self._publishing.cancel()
+            self._publish()
+        self._screen.step("stopped")
+
+    def _asked_to_stop(self) -> None:
+        if self._stop.is_set():
+            self._supervisor.kill_all()
+        self._stop.set()
+
+    def _become(self, state: State) -> None:
+        self._state = state
+        self._publish()
+
+    def _changed(self, _child: Child) -> None:
+        """Many children change at the same time at a start: cluster.json is written once for all of them."""
+        if self._publishing is None:
+            self._publishing = asyncio.get_running_loop().call_later(0.05, self._publish)
+
+    def _publish(self) -> None:
+        self._publishing = None
+        if self._about is not None:
+            contract.publish(self._folder, contract.document(self._about, self._state, os.getpid(), self._processes()))
+
+    def _processes(self) -> list[Running]:
+        found = []
+        for name, child in self._supervisor.children.items():
+            if child.pid is not None:
+                node, slash, service = name.removeprefix("node").partition("/")
+                found.append(Running(int(node), service, child.pid) if slash else Running(0, name, child.pid))
+        return found
+
+
+async def together(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """Run both at the same time; when one fails the other is cancelled and the failure raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = group.create_task(first), group.create_task(second)
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return tasks[0].result(), tasks[1].result()
+
+
+def _not_ready(vitals: Mapping[str, Vital], waiting: Mapping[str, Any], patience: float) -> str:
+    lines = [f"  {name}: {vital.reason}" for name, vital in vitals.items() if name in waiting]
+    return "\n".join([f"not ready after {patience:.0f} s (see the log above):", *lines])
