@@ -1,0 +1,245 @@
+"""PeerBus: every process publishes to all others and listens to each of them.
+
+Ownership is proposed by hashing keys over the processes that take part, as the node table shows them; all see the same
+table, so they agree within seconds, and leases decide meanwhile.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
+
+import zmq
+import zmq.asyncio
+
+from posthorn_bus.fanout import Fanout, Intake, Subscription, Tally
+from posthorn_bus.outbox import Outbox
+from posthorn_bus.peer.admission import Admission
+from posthorn_bus.peer.contact import KeyPair
+from posthorn_bus.peer.link import HIGH_WATER, MAX_BATCH, Link, batch_frames, heartbeat_frames
+from posthorn_bus.peer.roster import Roster
+from posthorn_bus.proposals import Proposal
+from posthorn_bus.routing import topic_of
+from posthorn_bus.settings import BusIdentity, PeerSettings
+from posthorn_bus.sharing import share
+from posthorn_model.events import Event, Topic
+from posthorn_model.ports import BusHealth, Clock, PeerDirectory
+
+_log = logging.getLogger(__name__)
+
+FLUSH = 2.0
+
+
+class PeerBus:
+    """The Bus port over a mesh of CURVE connections."""
+
+    def __init__(self, settings: PeerSettings, identity: BusIdentity, directory: PeerDirectory, clock: Clock) -> None:
+        self._settings = settings
+        self._identity = identity
+        self._clock = clock
+        self._tally = Tally()
+        self._fanout = Fanout(self._tally)
+        self._intake = Intake(self._fanout, identity.boot, self._tally)
+        self._outbox = Outbox(identity, self._tally)
+        self._roster = Roster(directory, settings, identity, self._roster_changed)
+        self._keys = KeyPair.make()
+        self._links: dict[str, tuple[Link, asyncio.Task[None]]] = {}
+        self._sent: dict[Topic, int] = dict.fromkeys(Topic, 0)
+        self._takes: dict[Topic, tuple[str, ...]] = {}
+        self._proposals: dict[Topic, Proposal] = {}
+        self._beat = asyncio.Event()
+        self._nudge = False
+        self._endpoint = ""
+        self._context: zmq.asyncio.Context | None = None
+        self._admission: Admission | None = None
+        self._publisher: zmq.asyncio.Socket | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        self._context = zmq.asyncio.Context()
+        self._admission = Admission(self._context, self._roster.knows)
+        serving = self._admission.serve()
+        self._tasks = [asyncio.create_task(part, name="bus: mesh") for part in (serving, self._run())]
+
+    async def stop(self) -> None:
+        if self._context is None:
+            return
+        self._endpoint = ""
+        running = [*self._tasks, *(task for _, task in self._links.values())]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._send(self._outbox.drain())
+        await self._send_heartbeat()
+        for link, _ in self._links.values():
+            link.close()
+        self._links.clear()
+        if self._publisher is not None:
+            self._publisher.close(linger=int(FLUSH * 250))
+        if self._admission is not None:
+            self._admission.close()
+        # Waits for what lingers, so not in the event loop.
+        await asyncio.to_thread(self._context.term)
+        self._context = self._publisher = None
+        for proposal in self._proposals.values():
+            proposal.close()
+        self._fanout.close()
+
+    def publish(self, event: Event) -> None:
+        self._fanout.deliver(event)
+        self._outbox.add(event)
+
+    def subscribe(self, *topics: Topic) -> Subscription:
+        subscription = self._fanout.subscribe(topics)
+        for link, _ in self._links.values():
+            link.want(topics)
+        return subscription
+
+    async def propose(self, family: Topic, keys: Sequence[str]) -> AsyncGenerator[frozenset[str], None]:
+        proposal = self._proposals[family] = Proposal()
+        fallback = asyncio.get_running_loop().call_later(self._settings.grace, self._propose_all, family, keys)
+        try:
+            await self._take_part({**self._takes, family: tuple(keys)})
+            self._share_out()
+            async for proposed in proposal:
+                yield proposed
+        finally:
+            fallback.cancel()
+            self._proposals.pop(family, None)
+            await self._take_part({name: taken for name, taken in self._takes.items() if name is not family})
+
+    def health(self) -> BusHealth:
+        now = self._clock.monotonic()
+        links = [link for link, _ in self._links.values()]
+        reached = sum(link.heard is not None and now - link.heard < self._settings.silence for link in links)
+        detail = f"{reached} of {len(links)} peers reached"
+        if self._roster.failing:
+            detail += ", node table not read"
+        tally = self._tally
+        connected = self._publisher is not None and not self._roster.failing and reached == len(links)
+        return BusHealth("peer-to-peer", connected, detail, tally.published, tally.received, tally.skipped, tally.gaps)
+
+    async def _run(self) -> None:
+        """Bind, announce, then read the table, send and beat until cancelled."""
+        while self._publisher is None:
+            self._publisher = self._bind()
+            await asyncio.sleep(0 if self._publisher else 1)
+        # Before the first connection to a peer: it looks the caller's key up in the table.
+        await self._roster.announce(self._endpoint, self._keys.public.decode(), self._takes)
+        async with asyncio.TaskGroup() as group:
+            for part in (self._roster.watch(), self._send_for_ever(), self._beat_for_ever(), self._greet()):
+                group.create_task(part)
+
+    def _bind(self) -> zmq.asyncio.Socket | None:
+        assert self._context is not None
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        socket = self._context.socket(zmq.XPUB)
+        socket.ipv6 = ":" in host
+        socket.sndhwm = HIGH_WATER
+        socket.maxmsgsize = 4096  # it receives nothing but handshakes and subscriptions
+        socket.xpub_verbose = True
+        socket.curve_server = True
+        socket.curve_publickey, socket.curve_secretkey = self._keys.public, self._keys.private
+        socket.zap_domain = b"posthorn"
+        try:
+            socket.bind(f"tcp://{host}:{self._settings.port}")
+        except zmq.ZMQError as error:
+            _log.error("the bus cannot listen on %s port %d: %s", host, self._settings.port, error)
+            socket.close()
+            return None
+        port = str(socket.getsockopt_string(zmq.LAST_ENDPOINT)).rpartition(":")[2].rstrip("\0")
+        shown = self._settings.advertise or host
+        self._endpoint = f"tcp://{shown}:{port}"
+        return socket
+
+    async def _send_for_ever(self) -> None:
+        while True:
+            await self._send(await self._outbox.take())
+
+    async def _send(self, batch: Sequence[tuple[Event, bytes]]) -> None:
+        by_topic: dict[Topic, list[bytes]] = {}
+        for event, data in batch:
+            by_topic.setdefault(topic_of(event), []).append(data)
+        for topic, events in by_topic.items():
+            for start in range(0, len(events), MAX_BATCH):
+                part = events[start : start + MAX_BATCH]
+                first = self._sent[topic] + 1
+                self._sent[topic] += len(part)
+                await self._emit(batch_frames(topic, first, part))
+
+    async def _beat_for_ever(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.heartbeat):
+                    await self._beat.wait()
+            self._beat.clear()
+            await self._send_heartbeat()
+            self._reopen_silent()
+            await asyncio.sleep(0.02)
+
+    async def _send_heartbeat(self) -> None:
+        nudge, self._nudge = self._nudge, False
+        await self._emit(heartbeat_frames(self._sent, nudge=nudge))
+
+    async def _emit(self, frames: list[bytes]) -> None:
+        if self._publisher is not None:
+            await self._publisher.send_multipart(frames)
+
+    async def _greet(self) -> None:
+        """A new subscriber hears at once how many events it missed."""
+        assert self._publisher is not None
+        while True:
+            if (await self._publisher.recv())[:1] == b"\x01":
+                self._beat.set()
+
+    def _roster_changed(self) -> None:
+        contacts = self._roster.contacts
+        for boot, (link, _) in list(self._links.items()):
+            if contacts.get(boot) is None or contacts[boot].endpoint != link.contact.endpoint:
+                self._drop(boot)
+        for boot, contact in contacts.items():
+            if boot not in self._links:
+                self._connect(contact.boot)
+        self._share_out()
+
+    def _connect(self, boot: str) -> None:
+        assert self._context is not None
+        link = Link(self._context, self._roster.contacts[boot], self._keys, self._clock, self._roster.refresh_soon)
+        link.want(self._fanout.topics())
+        listening = asyncio.create_task(link.listen(self._intake, self._fanout, self._tally), name="bus: peer")
+        self._links[boot] = (link, listening)
+
+    def _drop(self, boot: str) -> None:
+        """Forget a peer that left or died; what it said last may not have arrived."""
+        link, listening = self._links.pop(boot)
+        listening.cancel()
+        link.close()
+        for topic in self._fanout.topics():
+            self._fanout.gap(topic, f"node {link.contact.node} ({link.contact.service}) is gone")
+
+    def _reopen_silent(self) -> None:
+        """Connect anew to peers that are not heard: libzmq gives up on one that refused it once."""
+        now = self._clock.monotonic()
+        for boot, (link, _) in list(self._links.items()):
+            if now - max(link.opened, link.heard or 0.0) > self._settings.silence and boot in self._roster.contacts:
+                self._drop(boot)
+                self._connect(boot)
+
+    async def _take_part(self, takes: Mapping[Topic, tuple[str, ...]]) -> None:
+        self._takes = dict(takes)
+        if self._endpoint:
+            await self._roster.announce(self._endpoint, self._keys.public.decode(), self._takes)
+            self._nudge = True
+            self._beat.set()
+
+    def _share_out(self) -> None:
+        if not self._roster.was_read:
+            return
+        for family, proposal in self._proposals.items():
+            members = {boot: contact.takes.get(family.value, ()) for boot, contact in self._roster.contacts.items()}
+            members[self._identity.boot] = self._takes.get(family, ())
+            proposal.put(share(members)[self._identity.boot])
+
+    def _propose_all(self, family: Topic, keys: Sequence[str]) -> None:
+        if not self._roster.was_read and family in self._proposals:
+            self._proposals[family].put(frozenset(keys))

@@ -1,0 +1,38 @@
+"""Sharing out keys among members: the same answer in every process that sees the same members, few moves when one
+comes or goes (rendezvous hashing with bounded load). Only a proposal; leases decide.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping
+
+
+def share(members: Mapping[str, Collection[str]]) -> dict[str, frozenset[str]]:
+    """Share out keys. `members` maps each member to the keys it may have; every member is in the result.
+
+    Each key goes to the eligible member with the highest hash that still has room; the room of a member is the even
+    share among those eligible for the same keys, rounded up.
+    """
+    eligible: dict[str, list[str]] = {}
+    for member, keys in members.items():
+        for key in keys:
+            eligible.setdefault(key, []).append(member)
+    room: dict[str, float] = dict.fromkeys(members, 0.0)
+    for names in eligible.values():
+        for name in names:
+            room[name] += 1 / len(names)
+    taken: dict[str, set[str]] = {member: set() for member in members}
+    for key in sorted(eligible, key=natural):
+        ranked = sorted(eligible[key], key=lambda member: _score(member, key), reverse=True)
+        # 1e-9: sums of thirds are not whole.
+        open_to = [name for name in ranked if len(taken[name]) + 1e-9 < room[name]]
+        taken[(open_to or ranked)[0]].add(key)
+    return {member: frozenset(keys) for member, keys in taken.items()}
+
+
+def natural(key: str) -> tuple[int, str]:
+    """Sorts "queue/2" before "queue/10"."""
+    return len(key), key
+
+
+def _score(member: str, key: str) -> bytes:
+    return hashlib.blake2b(f"{member}\0{key}".encode(), digest_size=8).digest()
