@@ -1,0 +1,8 @@
+"""The mail store: messages, mailboxes, flags, threads, changes and search, for IMAP, POP3, JMAP and delivery alike."""
+
+from posthorn_storage.mail.flags import FlagsResult
+from posthorn_storage.mail.messages import MessageFields, PlacedMessage, StoredMessage
+from posthorn_storage.mail.store import MailStore
+from posthorn_storage.mail.view import MailboxView
+
+__all__ = ["FlagsResult", "MailStore", "MailboxView", "MessageFields", "PlacedMessage", "StoredMessage"]

@@ -1,0 +1,126 @@
+"""Delivery: what the combiner stores in one transaction, and what is remembered of it until the reply has arrived."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from posthorn_model.errors import PosthornError
+from posthorn_model.mail import Appended, NewMessage
+from posthorn_model.queue_items import NewQueueMessage
+from posthorn_storage.database import Connection
+from posthorn_storage.mail import seen
+from posthorn_storage.mail.append import Batch, Planned
+from posthorn_storage.mail.combiner import Combiner
+from posthorn_storage.mail.identifiers import MessageIds
+from posthorn_storage.mail.journal import Journal, Units, begin
+
+Enqueue: TypeAlias = Callable[[Connection, Sequence[NewQueueMessage]], Awaitable[Any]]
+
+REMEMBERED = 65_536
+"""Deliveries whose reply may still be under way; the oldest are left to the window."""
+FORGET_AFTER = 0.05
+"""Seconds until digests of acknowledged deliveries are removed when no delivery takes them along."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One item: all of its messages and its queue message are stored, or nothing of it."""
+
+    messages: Sequence[NewMessage]
+    enqueue: NewQueueMessage | None
+
+
+class Deliveries:
+    """Deliveries of this process. Close it to store what waits."""
+
+    def __init__(
+        self, units: Units, ids: MessageIds, enqueue: Enqueue, *, duplicate_window: float, combine_window: float
+    ) -> None:
+        self._units = units
+        self._ids = ids
+        self._enqueue = enqueue
+        self._window = duplicate_window
+        self._combiner: Combiner[Delivery, list[Appended]] = Combiner(self._store, window=combine_window)
+        self._open: OrderedDict[UUID, list[seen.Key]] = OrderedDict()
+        self._answered: set[seen.Key] = set()
+        self._forgetting: asyncio.Task[None] | None = None
+
+    async def deliver(self, delivery: Delivery) -> list[Appended]:
+        """Store one item in company of others. Raises AccountNotFound, MailboxNotFound, OverQuota, Unavailable."""
+        appended = await self._combiner.submit(delivery)
+        for message in delivery.messages:
+            if message.delivery_id is not None and message.dedupe is not None:
+                keys = self._open.setdefault(message.delivery_id, [])
+                keys.append((message.account, seen.dedupe_key(message.dedupe)))
+        while len(self._open) > REMEMBERED:
+            self._open.popitem(last=False)
+        return appended
+
+    def acknowledged(self, deliveries: Iterable[UUID]) -> None:
+        """The replies reached the client: equal content is from now on a message of its own."""
+        for delivery in deliveries:
+            self._answered.update(self._open.pop(delivery, ()))
+        if self._answered and (self._forgetting is None or self._forgetting.done()):
+            self._forgetting = asyncio.get_running_loop().create_task(self._forget_later(), name="forget deliveries")
+
+    async def close(self) -> None:
+        """Store what waits, remove the digests of acknowledged deliveries."""
+        await self._combiner.close()
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+            await asyncio.gather(self._forgetting, return_exceptions=True)
+        await self._forget()
+
+    async def _forget_later(self) -> None:
+        while self._answered:
+            await asyncio.sleep(FORGET_AFTER)
+            await self._forget()
+
+    async def _forget(self) -> None:
+        answered = list(self._answered)
+        if not answered:
+            return
+        try:
+            async with self._units.database.connection() as connection:
+                await seen.forget(connection, answered)
+        except PosthornError:
+            return  # they age out by the window; those of this process stay known as answered until then
+        self._answered.difference_update(answered)
+
+    async def _store(self, items: Sequence[Delivery]) -> list[list[Appended] | PosthornError]:
+        accounts = sorted({message.account for item in items for message in item.messages})
+
+        async def unit(connection: Connection) -> tuple[list[list[Appended] | PosthornError], Journal]:
+            journal = await begin(connection, accounts, tolerant=True)
+            outcomes = await self._store_in(journal, items)
+            await journal.flush()
+            return outcomes, journal
+
+        outcomes, journal = await self._units.database.run(unit)
+        self._units.announce(journal)
+        return outcomes
+
+    async def _store_in(self, journal: Journal, items: Sequence[Delivery]) -> list[list[Appended] | PosthornError]:
+        batch = Batch(journal, self._ids, self._window, frozenset(self._answered))
+        await batch.prepare([message for item in items for message in item.messages])
+        admitted: list[list[Planned] | PosthornError] = []
+        for item in items:
+            try:
+                admitted.append(batch.admit(item.messages))
+            except PosthornError as error:
+                admitted.append(error)
+        await batch.write()
+        queued = [
+            item.enqueue
+            for item, outcome in zip(items, admitted, strict=True)
+            if item.enqueue is not None and not isinstance(outcome, PosthornError)
+        ]
+        if queued:
+            await self._enqueue(journal.connection, queued)
+        stored = iter(
+            await batch.results([one for outcome in admitted if isinstance(outcome, list) for one in outcome])
+        )
+        return [[next(stored) for _ in outcome] if isinstance(outcome, list) else outcome for outcome in admitted]

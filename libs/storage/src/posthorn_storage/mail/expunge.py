@@ -1,0 +1,118 @@
+"""Taking messages out of mailboxes, and away for good once they are in none: what is expunged never returns."""
+
+from collections.abc import Iterable, Sequence
+
+from posthorn_model.ids import AccountId, MailboxId, MessageId, Uid
+from posthorn_storage.blobs.attach import release
+from posthorn_storage.database import Row
+from posthorn_storage.mail.journal import Journal
+from posthorn_storage.mail.kinds import EMAIL, THREAD, VANISHED
+from posthorn_storage.schema.blob import REF_MESSAGE
+from posthorn_storage.schema.mail import DESTROYED, UPDATED
+
+_OUT = "RETURNING mailbox_id, uid, message_id, modseq, size, flags, keywords"
+TAKE = f"""
+DELETE FROM mailbox_message WHERE account_id = $1 AND mailbox_id = $2 AND uid = ANY ($3::bigint[]) {_OUT}
+"""  # noqa: S608
+TAKE_ALL = f"DELETE FROM mailbox_message WHERE account_id = $1 AND mailbox_id = $2 {_OUT}"  # noqa: S608
+TAKE_DELETED = f"""
+DELETE FROM mailbox_message
+WHERE account_id = $1 AND mailbox_id = $2 AND flags & 8 <> 0 AND ($3::bigint[] IS NULL OR uid = ANY ($3::bigint[]))
+{_OUT}
+"""  # noqa: S608
+TAKE_MESSAGES = f"""
+DELETE FROM mailbox_message WHERE account_id = $1 AND message_id = ANY ($2::bigint[]) {_OUT}
+"""  # noqa: S608
+
+ORPHANS = """
+DELETE FROM message m
+WHERE account_id = $1 AND id = ANY ($2::bigint[])
+  AND NOT EXISTS (SELECT FROM mailbox_message b WHERE b.account_id = $1 AND b.message_id = m.id)
+RETURNING id, thread_id, size
+"""
+TEXTS = "DELETE FROM message_text WHERE account_id = $1 AND message_id = ANY ($2::bigint[])"
+EMPTY_THREADS = """
+SELECT thread_id FROM unnest($2::bigint[]) AS t (thread_id)
+WHERE NOT EXISTS (SELECT FROM message m WHERE m.account_id = $1 AND m.thread_id = t.thread_id)
+"""
+KEYS = "DELETE FROM thread_key WHERE account_id = $1 AND thread_id = ANY ($2::bigint[])"
+
+
+async def take_out(journal: Journal, account: AccountId, rows: Sequence[Row]) -> dict[int, int]:
+    """Count out membership rows that a statement deleted and log their UIDs; returns a modseq for each message."""
+    await journal.load([account], {row["mailbox_id"] for row in rows})
+    counter = journal.counters[account]
+    modseqs: dict[int, int] = {}
+    for row in sorted(rows, key=lambda row: (row["mailbox_id"], row["uid"])):
+        modseq = modseqs.setdefault(row["message_id"], 0) or counter.take()
+        modseqs[row["message_id"]] = modseq
+        journal.place(account, row["mailbox_id"]).count(row["flags"], row["size"], -1)
+        journal.log(
+            account, VANISHED, DESTROYED, row["message_id"], modseq, container=row["mailbox_id"], uid=row["uid"]
+        )
+    return modseqs
+
+
+async def discard(journal: Journal, account: AccountId, rows: Sequence[Row]) -> set[MessageId]:
+    """Take out membership rows that a statement deleted and remove messages that are in no mailbox any more.
+
+    Returns the messages that are gone; the others have an update in the log.
+    """
+    if not rows:
+        return set()
+    modseqs = await take_out(journal, account, rows)
+    gone = await journal.connection.fetch(ORPHANS, account, list(modseqs))
+    ids = {row["id"] for row in gone}
+    for message, modseq in modseqs.items():
+        journal.log(account, EMAIL, DESTROYED if message in ids else UPDATED, message, modseq)
+    if gone:
+        await _clear(journal, account, gone, modseqs)
+    return ids
+
+
+async def _clear(journal: Journal, account: AccountId, gone: Sequence[Row], modseqs: dict[int, int]) -> None:
+    connection = journal.connection
+    ids = [row["id"] for row in gone]
+    journal.counters[account].charge(-sum(row["size"] for row in gone), -len(gone))
+    await connection.execute(TEXTS, account, ids)
+    await release(connection, REF_MESSAGE, [account] * len(ids), ids)
+    touched = {row["thread_id"]: modseqs[row["id"]] for row in sorted(gone, key=lambda row: modseqs[row["id"]])}
+    empty = {row["thread_id"] for row in await connection.fetch(EMPTY_THREADS, account, list(touched))}
+    if empty:
+        await connection.execute(KEYS, account, list(empty))
+    for thread, modseq in touched.items():
+        journal.log(account, THREAD, DESTROYED if thread in empty else UPDATED, thread, modseq)
+
+
+async def expunge(
+    journal: Journal, account: AccountId, mailbox: MailboxId, uids: Iterable[int] | None, *, only_deleted: bool
+) -> list[Uid]:
+    """Remove messages from a mailbox, all of them without `uids`; `only_deleted`: those with \\Deleted alone.
+
+    Returns the UIDs that vanished, ascending. Raises MailboxNotFound.
+    """
+    await journal.places(account, [mailbox])
+    chosen = None if uids is None else list(uids)
+    if only_deleted:
+        rows = await journal.connection.fetch(TAKE_DELETED, account, mailbox, chosen)
+    elif chosen is None:
+        rows = await journal.connection.fetch(TAKE_ALL, account, mailbox)
+    else:
+        rows = await journal.connection.fetch(TAKE, account, mailbox, chosen)
+    await discard(journal, account, rows)
+    return sorted(row["uid"] for row in rows)
+
+
+async def remove_all(journal: Journal, account: AccountId, mailbox: MailboxId) -> None:
+    """Empty a mailbox, before it is deleted itself."""
+    await expunge(journal, account, mailbox, None, only_deleted=False)
+
+
+async def destroy(
+    journal: Journal, account: AccountId, messages: Sequence[MessageId]
+) -> tuple[list[MessageId], list[MessageId]]:
+    """Remove messages from every mailbox; returns those destroyed and those that were not there."""
+    rows = await journal.connection.fetch(TAKE_MESSAGES, account, messages)
+    gone = await discard(journal, account, rows)
+    asked = list(dict.fromkeys(messages))
+    return [one for one in asked if one in gone], [one for one in asked if one not in gone]

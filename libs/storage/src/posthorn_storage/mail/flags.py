@@ -1,0 +1,119 @@
+"""Changing flags: set arithmetic in the database, one statement however many messages it concerns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from posthorn_model.events import ChangeKind
+from posthorn_model.flags import Flags, SystemFlag
+from posthorn_model.ids import AccountId, MailboxId, Modseq, Uid
+from posthorn_model.mail import Entry
+from posthorn_storage.database import Row
+from posthorn_storage.mail.journal import Journal
+from posthorn_storage.mail.kinds import EMAIL
+from posthorn_storage.schema.mail import UPDATED
+
+FlagsOp: TypeAlias = Literal["add", "remove", "replace"]
+
+NEW_FLAGS = {"add": "flags | $4::smallint", "remove": "flags & ~$4::smallint", "replace": "$4::smallint"}
+NEW_KEYWORDS = {
+    "add": """CASE WHEN keywords @> $5::text[] THEN keywords
+        ELSE ARRAY(SELECT DISTINCT k COLLATE "C" AS k FROM unnest(keywords || $5::text[]) AS k ORDER BY k) END""",
+    "remove": """CASE WHEN NOT keywords && $5::text[] THEN keywords
+        ELSE ARRAY(SELECT k FROM unnest(keywords) AS k WHERE k <> ALL ($5::text[]) ORDER BY k COLLATE "C") END""",
+    "replace": "$5::text[]",
+}
+"""Keywords are kept sorted by code point, so that equal sets are equal arrays."""
+
+# $1 account, $2 mailbox, $3 UIDs, $4 system flags, $5 keywords (sorted), $6 last modseq in use, $7 UNCHANGEDSINCE,
+# $8 kind, $9 op of the log. Messages whose flags stay as they are keep their modseq.
+_SET = """
+WITH wanted AS (
+    SELECT uid, message_id, flags AS old, keywords AS old_keywords, {flags} AS flags,
+           {keywords} AS keywords
+    FROM mailbox_message
+    WHERE account_id = $1 AND mailbox_id = $2 AND uid = ANY ($3::bigint[]) AND modseq <= $7::bigint
+), differing AS (
+    SELECT *, $6::bigint + row_number() OVER (ORDER BY uid) AS modseq
+    FROM wanted WHERE flags <> old OR keywords <> old_keywords
+), changed AS (
+    UPDATE mailbox_message m SET flags = d.flags, keywords = d.keywords, modseq = d.modseq
+    FROM differing d WHERE m.account_id = $1 AND m.mailbox_id = $2 AND m.uid = d.uid
+), logged AS (
+    INSERT INTO change_log (account_id, kind, modseq, object_id, op)
+    SELECT $1, $8::smallint, modseq, message_id, $9::smallint FROM differing
+)
+SELECT uid, message_id, flags, keywords, modseq, old FROM differing ORDER BY uid
+"""
+SET = {op: _SET.format(flags=NEW_FLAGS[op], keywords=NEW_KEYWORDS[op]) for op in NEW_FLAGS}
+
+MODIFIED = """
+SELECT uid FROM mailbox_message
+WHERE account_id = $1 AND mailbox_id = $2 AND uid = ANY ($3::bigint[]) AND modseq > $4
+ORDER BY uid
+"""
+
+MAX_MODSEQ = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class FlagsResult:
+    """What a change of flags did."""
+
+    changed: list[Entry]
+    """Messages whose flags are now different, by UID."""
+    modified: list[Uid]
+    """Messages left alone because of `unchanged_since` (RFC 7162 MODIFIED)."""
+    modseq: Modseq
+    """The account's, after the change."""
+
+
+def entry_of(row: Row) -> Entry:
+    """Make an Entry of a row with uid, message_id, flags, keywords, modseq."""
+    words = row["keywords"]
+    return Entry(
+        row["uid"],
+        row["message_id"],
+        Flags(SystemFlag(row["flags"]), frozenset(words) if words else frozenset()),
+        row["modseq"],
+    )
+
+
+async def set_flags(
+    journal: Journal,
+    account: AccountId,
+    mailbox: MailboxId,
+    uids: Sequence[int],
+    *,
+    op: FlagsOp,
+    flags: Flags,
+    unchanged_since: Modseq | None = None,
+) -> FlagsResult:
+    """Add, remove or replace flags of messages in one mailbox; UIDs that are not there are passed over.
+
+    Raises MailboxNotFound.
+    """
+    (place,) = await journal.places(account, [mailbox])
+    counter = journal.counters[account]
+    modified: list[Uid] = []
+    if unchanged_since is not None:
+        rows = await journal.connection.fetch(MODIFIED, account, mailbox, uids, unchanged_since)
+        modified = [row["uid"] for row in rows]
+    rows = await journal.connection.fetch(
+        SET[op],
+        account,
+        mailbox,
+        uids,
+        int(flags.system),
+        sorted(flags.keywords),
+        counter.modseq,
+        MAX_MODSEQ if unchanged_since is None else unchanged_since,
+        EMAIL,
+        UPDATED,
+    )
+    if rows:
+        counter.take(len(rows))
+        counter.kinds.add(ChangeKind.EMAIL)
+        for row in rows:
+            place.recount(row["old"], row["flags"])
+    return FlagsResult([entry_of(row) for row in rows], modified, Modseq(counter.modseq))

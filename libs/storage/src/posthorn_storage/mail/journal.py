@@ -1,0 +1,274 @@
+"""The record of one changing unit of work: locks counters first, hands out modseqs and UIDs, writes the log last.
+
+Every transaction that changes something of an account begins with `begin` and ends with `Journal.flush` (design law 4).
+The lock is a statement of its own: under READ COMMITTED each later statement then sees all that earlier holders did.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from posthorn_model.errors import AccountNotFound, MailboxNotFound, OverQuota
+from posthorn_model.events import Changed, ChangeKind
+from posthorn_model.ids import AccountId, Modseq
+from posthorn_storage.database import Connection, Database
+from posthorn_storage.mail.kinds import MAILBOX, NAMED
+from posthorn_storage.schema.mail import COUNTED
+
+T = TypeVar("T")
+Notify = Callable[[Changed], None]
+
+LOCK = """
+SELECT c.account_id, c.modseq, c.used_bytes, c.used_messages, c.uidvalidity, a.quota
+FROM account_counter c JOIN account a ON a.id = c.account_id
+WHERE c.account_id = ANY ($1::bigint[])
+ORDER BY c.account_id
+FOR NO KEY UPDATE OF c
+"""
+
+MAILBOXES = """
+SELECT account_id, id, uidvalidity, uidnext, role = 'inbox' AS is_inbox FROM mailbox
+WHERE account_id = ANY ($1::bigint[]) AND (id = ANY ($2::bigint[]) OR role = 'inbox')
+"""
+
+FLUSH = """
+WITH counters AS (
+    UPDATE account_counter c
+    SET modseq = n.modseq, used_bytes = n.used_bytes, used_messages = n.used_messages, uidvalidity = n.uidvalidity
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+        AS n (account_id, modseq, used_bytes, used_messages, uidvalidity)
+    WHERE c.account_id = n.account_id
+), counts AS (
+    UPDATE mailbox m
+    SET total = m.total + n.total, unseen = m.unseen + n.unseen, deleted = m.deleted + n.deleted,
+        size = m.size + n.size, uidnext = m.uidnext + n.taken, modseq = n.modseq
+    FROM unnest($6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
+                $13::bigint[]) AS n (account_id, id, total, unseen, deleted, size, taken, modseq)
+    WHERE m.account_id = n.account_id AND m.id = n.id
+)
+INSERT INTO change_log (account_id, kind, modseq, object_id, op, container_id, uid, name)
+SELECT * FROM unnest($14::bigint[], $15::smallint[], $16::bigint[], $17::bigint[], $18::smallint[], $19::bigint[],
+                     $20::bigint[], $21::text[])
+"""
+
+
+@dataclass(slots=True)
+class Counter:
+    """An account's counter row while its lock is held; written back by `Journal.flush`."""
+
+    account: AccountId
+    modseq: int
+    used_bytes: int
+    used_messages: int
+    uidvalidity: int
+    quota: int | None
+    kinds: set[ChangeKind] = field(default_factory=set)
+
+    def take(self, count: int = 1) -> int:
+        """Take `count` modseqs and return the first."""
+        first = self.modseq + 1
+        self.modseq += count
+        return first
+
+    def take_uidvalidity(self) -> int:
+        """A UIDVALIDITY greater than any the account ever gave (RFC 9051 2.3.1.1)."""
+        self.uidvalidity += 1
+        return self.uidvalidity
+
+    def charge(self, size: int, messages: int) -> None:
+        """Count `size` more bytes and `messages` more messages; raises OverQuota. Negative numbers give back."""
+        if size > 0 and self.quota is not None and self.used_bytes + size > self.quota:
+            raise OverQuota(account=self.account)
+        self.used_bytes += size
+        self.used_messages += messages
+
+
+@dataclass(slots=True)
+class Place:
+    """A mailbox while its account is locked: where new UIDs come from, and what is to be added to its counts."""
+
+    account: AccountId
+    id: int
+    uidvalidity: int
+    uidnext: int
+    total: int = 0
+    unseen: int = 0
+    deleted: int = 0
+    size: int = 0
+    taken: int = 0
+    touched: bool = False
+
+    @property
+    def counted(self) -> bool:
+        """Whether what JMAP shows of it changes."""
+        return bool(self.total or self.unseen or self.taken)
+
+    def take_uid(self) -> int:
+        """Take the next UID."""
+        uid = self.uidnext
+        self.uidnext += 1
+        self.taken += 1
+        return uid
+
+    def count(self, flags: int, size: int, sign: int) -> None:
+        """Count a message with these system flags in (`sign` 1) or out (-1)."""
+        self.total += sign
+        self.size += sign * size
+        self.unseen += 0 if flags & 1 else sign
+        self.deleted += sign if flags & 8 else 0
+        self.touched = True
+
+    def recount(self, before: int, after: int) -> None:
+        """Count a message whose system flags changed from `before` to `after`."""
+        self.unseen += (before & 1) - (after & 1)
+        self.deleted += ((after & 8) - (before & 8)) >> 3
+        self.touched = True
+
+
+class Journal:
+    """One unit of work of one or several accounts; made by `begin`."""
+
+    def __init__(self, connection: Connection, counters: dict[AccountId, Counter]) -> None:
+        self.connection = connection
+        self.counters = counters
+        self._places: dict[tuple[int, int], Place] = {}
+        self._inboxes: dict[int, int] = {}
+        self._log: list[tuple[int, int, int, int, int, int | None, int | None, str | None]] = []
+        self._started = {account: counter.modseq for account, counter in counters.items()}
+
+    async def places(self, account: AccountId, mailboxes: Collection[int]) -> list[Place]:
+        """The mailboxes in the asked-for order. Raises MailboxNotFound."""
+        await self.load([account], mailboxes)
+        return [self.place(account, mailbox) for mailbox in mailboxes]
+
+    async def load(self, accounts: Collection[int], mailboxes: Collection[int]) -> None:
+        """Read mailboxes of locked accounts, and their inboxes, in one statement; those not there are left out."""
+        for row in await self.connection.fetch(MAILBOXES, list(accounts), list(set(mailboxes))):
+            place = Place(row["account_id"], row["id"], row["uidvalidity"], row["uidnext"])
+            self._places.setdefault((place.account, place.id), place)
+            if row["is_inbox"]:
+                self._inboxes[place.account] = place.id
+
+    def place(self, account: AccountId, mailbox: int) -> Place:
+        """A mailbox that was loaded. Raises MailboxNotFound."""
+        place = self._places.get((account, mailbox))
+        if place is None:
+            raise MailboxNotFound(account=account, mailbox=mailbox)
+        return place
+
+    def inbox(self, account: AccountId) -> Place:
+        """The inbox of an account for which `load` was called."""
+        return self.place(account, self._inboxes.get(account, 0))
+
+    def adopt(self, place: Place) -> None:
+        """Take in a mailbox that this unit of work created."""
+        self._places[place.account, place.id] = place
+
+    def forget(self, account: AccountId, mailbox: int) -> None:
+        """Drop a mailbox that this unit of work deleted."""
+        self._places.pop((account, mailbox), None)
+
+    def log(
+        self,
+        account: AccountId,
+        kind: int,
+        op: int,
+        object_id: int,
+        modseq: int,
+        *,
+        container: int | None = None,
+        uid: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Add one row to the change log."""
+        self._log.append((account, kind, modseq, object_id, op, container, uid, name))
+        if kind in NAMED:
+            self.counters[account].kinds.add(NAMED[kind])
+
+    async def flush(self) -> None:
+        """Write counters, counts and log; the last statement of the unit of work."""
+        touched = [place for place in self._places.values() if place.touched or place.taken]
+        for place in touched:
+            counter = self.counters[place.account]
+            if counter.modseq == self._started[place.account]:
+                counter.take()
+            if place.counted:
+                self.log(place.account, MAILBOX, COUNTED, place.id, counter.modseq)
+        moved = [c for c in self.counters.values() if c.modseq != self._started[c.account]]
+        if not moved and not self._log:
+            return
+        await self.connection.execute(
+            FLUSH,
+            [c.account for c in moved],
+            [c.modseq for c in moved],
+            [c.used_bytes for c in moved],
+            [c.used_messages for c in moved],
+            [c.uidvalidity for c in moved],
+            [p.account for p in touched],
+            [p.id for p in touched],
+            [p.total for p in touched],
+            [p.unseen for p in touched],
+            [p.deleted for p in touched],
+            [p.size for p in touched],
+            [p.taken for p in touched],
+            [self.counters[p.account].modseq for p in touched],
+            *_columns(self._log, 8),
+        )
+
+    def changed(self) -> list[Changed]:
+        """What to tell after the commit, one event for each account whose modseq moved."""
+        return [
+            Changed(counter.account, Modseq(counter.modseq), frozenset(counter.kinds))
+            for counter in self.counters.values()
+            if counter.modseq != self._started[counter.account]
+        ]
+
+
+async def begin(connection: Connection, accounts: Iterable[AccountId], *, tolerant: bool = False) -> Journal:
+    """Lock the counters of `accounts` in id order. Raises AccountNotFound; a `tolerant` caller looks for itself."""
+    wanted = sorted(set(accounts))
+    counters = {
+        row["account_id"]: Counter(
+            row["account_id"],
+            row["modseq"],
+            row["used_bytes"],
+            row["used_messages"],
+            row["uidvalidity"],
+            row["quota"],
+        )
+        for row in await connection.fetch(LOCK, wanted)
+    }
+    for account in wanted:
+        if account not in counters and not tolerant:
+            raise AccountNotFound(account=account)
+    return Journal(connection, counters)
+
+
+class Units:
+    """Runs units of work: journal, commit, then word of it to whoever listens. Shared by mail and groupware."""
+
+    def __init__(self, database: Database, notify: Notify) -> None:
+        self.database = database
+        self._notify = notify
+
+    async def change(self, accounts: Sequence[AccountId], work: Callable[[Journal], Awaitable[T]]) -> T:
+        """Run `work` under the locks of `accounts` as one transaction, repeated when PostgreSQL rolled it back."""
+
+        async def unit(connection: Connection) -> tuple[T, Journal]:
+            journal = await begin(connection, accounts)
+            result = await work(journal)
+            await journal.flush()
+            return result, journal
+
+        result, journal = await self.database.run(unit)
+        self.announce(journal)
+        return result
+
+    def announce(self, journal: Journal) -> None:
+        """Tell what a committed journal changed."""
+        for event in journal.changed():
+            self._notify(event)
+
+
+def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]

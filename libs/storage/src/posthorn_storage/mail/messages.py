@@ -1,0 +1,150 @@
+"""Reading stored messages: the columns asked for, with the mailboxes each message is in. No blob is touched here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntFlag
+from functools import cache
+
+from posthorn_model.flags import Flags, SystemFlag
+from posthorn_model.ids import AccountId, BlobKey, MailboxId, MessageId, Modseq, ThreadId, Uid
+from posthorn_storage.database import Database, Row
+
+
+class MessageFields(IntFlag):
+    """What to read beside ids, size and dates; each is a group of columns."""
+
+    NONE = 0
+    SUMMARY = 1
+    """subject, base_subject, message_id, sent_at, preview, has_attachment."""
+    ENVELOPE = 2
+    BODY_STRUCTURE = 4
+    BODY = 8
+    STRUCTURE = 16
+    LISTING = 32
+    HEADERS = 64
+    MAILBOXES = 128
+    """Mailboxes with UID and flags, and the modseq of the latest change of flags."""
+
+
+_COLUMNS = {
+    MessageFields.SUMMARY: "m.subject, m.base_subject, m.message_id, m.sent_at, m.preview, m.has_attachment",
+    MessageFields.ENVELOPE: "m.envelope",
+    MessageFields.BODY_STRUCTURE: "m.body_structure",
+    MessageFields.BODY: "m.body",
+    MessageFields.STRUCTURE: "m.structure",
+    MessageFields.LISTING: "m.listing",
+    MessageFields.HEADERS: "m.headers",
+    MessageFields.MAILBOXES: "p.mailbox_ids, p.uids, p.flags, p.keywords, p.modseq",
+}
+_ALWAYS = "m.id, m.thread_id, m.blob_key, m.size, m.received_at, m.created_modseq"
+_PLACES = """
+LEFT JOIN LATERAL (
+    SELECT array_agg(b.mailbox_id) AS mailbox_ids, array_agg(b.uid) AS uids, array_agg(b.flags) AS flags,
+           array_agg(array_to_string(b.keywords, ' ')) AS keywords, max(b.modseq) AS modseq
+    FROM mailbox_message b WHERE b.account_id = m.account_id AND b.message_id = m.id
+) AS p ON true
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A stored message. What was not asked for is None (`mailboxes`: empty)."""
+
+    id: MessageId
+    thread: ThreadId
+    blob: BlobKey
+    size: int
+    received_at: datetime
+    created_modseq: Modseq
+    modseq: Modseq
+    """Of the latest change of its flags in any mailbox (with MAILBOXES), else of its creation."""
+    subject: str | None = None
+    base_subject: str | None = None
+    message_id: str | None = None
+    sent_at: datetime | None = None
+    preview: str | None = None
+    has_attachment: bool | None = None
+    envelope: bytes | None = None
+    body_structure: bytes | None = None
+    body: bytes | None = None
+    structure: bytes | None = None
+    listing: bytes | None = None
+    headers: bytes | None = None
+    mailboxes: dict[MailboxId, tuple[Uid, Flags]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedMessage:
+    """A stored message as one mailbox shows it."""
+
+    uid: Uid
+    flags: Flags
+    modseq: Modseq
+    message: StoredMessage
+
+
+@cache
+def _by_id(fields: MessageFields) -> str:
+    return f"""
+SELECT {_selected(fields)}
+FROM unnest($2::bigint[]) WITH ORDINALITY AS wanted (id, place)
+JOIN message m ON m.account_id = $1 AND m.id = wanted.id {_PLACES if fields & MessageFields.MAILBOXES else ""}
+ORDER BY wanted.place
+"""  # noqa: S608
+
+
+@cache
+def _by_uid(fields: MessageFields) -> str:
+    return f"""
+SELECT own.uid AS own_uid, own.flags AS own_flags, own.keywords AS own_keywords, own.modseq AS own_modseq,
+       {_selected(fields)}
+FROM mailbox_message own
+JOIN message m ON m.account_id = own.account_id AND m.id = own.message_id
+{_PLACES if fields & MessageFields.MAILBOXES else ""}
+WHERE own.account_id = $1 AND own.mailbox_id = $2 AND own.uid = ANY ($3::bigint[])
+ORDER BY own.uid
+"""  # noqa: S608
+
+
+def _selected(fields: MessageFields) -> str:
+    return ", ".join([_ALWAYS, *(columns for field, columns in _COLUMNS.items() if field & fields)])
+
+
+async def by_ids(
+    database: Database, account: AccountId, ids: Sequence[MessageId], fields: MessageFields
+) -> list[StoredMessage]:
+    """Messages in the order of `ids`; those not there are left out. The caller bounds how many it asks for."""
+    rows = await database.fetch(_by_id(fields), account, ids)
+    return [_stored(row, fields) for row in rows]
+
+
+async def by_uids(
+    database: Database, account: AccountId, mailbox: MailboxId, uids: Sequence[int], fields: MessageFields
+) -> list[PlacedMessage]:
+    """Messages of one mailbox by ascending UID; those not there are left out. The caller bounds how many."""
+    rows = await database.fetch(_by_uid(fields), account, mailbox, uids)
+    return [
+        PlacedMessage(
+            row["own_uid"],
+            Flags(SystemFlag(row["own_flags"]), frozenset(row["own_keywords"])),
+            row["own_modseq"],
+            _stored(row, fields),
+        )
+        for row in rows
+    ]
+
+
+def _stored(row: Row, fields: MessageFields) -> StoredMessage:
+    found = dict(row)
+    for name in ("own_uid", "own_flags", "own_keywords", "own_modseq"):
+        found.pop(name, None)
+    modseq = found["created_modseq"]
+    if fields & MessageFields.MAILBOXES:
+        boxes, uids, flags, words = (found.pop(name) or () for name in ("mailbox_ids", "uids", "flags", "keywords"))
+        modseq = max(modseq, found.pop("modseq") or 0)
+        found["mailboxes"] = {
+            box: (uid, Flags(SystemFlag(system), frozenset(text.split())))
+            for box, uid, system, text in zip(boxes, uids, flags, words, strict=True)
+        }
+    return StoredMessage(thread=found.pop("thread_id"), blob=found.pop("blob_key"), modseq=modseq, **found)

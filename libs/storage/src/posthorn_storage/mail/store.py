@@ -1,0 +1,228 @@
+"""MailStore: the one door to the mail of all accounts. Each method is one unit of work, told in the module it calls.
+
+Methods raise posthorn_model.errors; besides what each names, all raise Unavailable and Overloaded, and those that
+change something raise AccountNotFound.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+from uuid import UUID
+
+from posthorn_model.flags import Flags, SystemFlag
+from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq, ThreadId, Uid
+from posthorn_model.mail import Appended, Entry, Mailbox, NewMessage, Role
+from posthorn_model.queue_items import NewQueueMessage
+from posthorn_storage.mail import expunge, flags, mailboxes, messages, threads, view
+from posthorn_storage.mail.append import append_in
+from posthorn_storage.mail.delivery import Deliveries, Delivery, Enqueue
+from posthorn_storage.mail.flags import FlagsOp, FlagsResult
+from posthorn_storage.mail.identifiers import MessageIds
+from posthorn_storage.mail.journal import Journal, Units
+from posthorn_storage.mail.mailboxes import KEEP, MailboxChange
+from posthorn_storage.mail.messages import MessageFields, PlacedMessage, StoredMessage
+from posthorn_storage.mail.view import MailboxView
+
+
+class MailStore:
+    """Mail of all accounts. `enqueue` writes queue messages inside a delivery's transaction."""
+
+    def __init__(
+        self, units: Units, enqueue: Enqueue, *, duplicate_window: float = 300.0, combine_window: float = 0.003
+    ) -> None:
+        self._units = units
+        self._database = units.database
+        self._ids = MessageIds()
+        self._window = duplicate_window
+        self._deliveries = Deliveries(
+            units, self._ids, enqueue, duplicate_window=duplicate_window, combine_window=combine_window
+        )
+
+    async def close(self) -> None:
+        """Store deliveries that wait; call it before the database is closed."""
+        await self._deliveries.close()
+
+    # Storing
+
+    async def append(self, new: Sequence[NewMessage]) -> list[Appended]:
+        """Store messages, of several accounts too, in one transaction: all or none.
+
+        Raises MailboxNotFound, OverQuota.
+        """
+
+        async def work(journal: Journal) -> list[Appended]:
+            return await append_in(journal, self._ids, new, window=self._window)
+
+        return await self._units.change([message.account for message in new], work) if new else []
+
+    async def deliver(
+        self, new: Sequence[NewMessage] | NewMessage, enqueue: NewQueueMessage | None = None
+    ) -> list[Appended]:
+        """Store one delivery (all its messages and its queue message, or nothing) together with concurrent ones.
+
+        Returns one result for each message, in order. Raises MailboxNotFound, OverQuota, AccountNotFound.
+        """
+        own = [new] if isinstance(new, NewMessage) else list(new)
+        return await self._deliveries.deliver(Delivery(own, enqueue))
+
+    def acknowledged(self, deliveries: Iterable[UUID]) -> None:
+        """The replies to these deliveries reached their client, so equal content from now on is no repeat."""
+        self._deliveries.acknowledged(deliveries)
+
+    # Mailboxes
+
+    async def mailboxes(self, account: AccountId) -> list[Mailbox]:
+        """Every mailbox, by sort order and name."""
+        return await mailboxes.all_of(self._database, account)
+
+    async def mailbox(self, account: AccountId, mailbox: MailboxId) -> Mailbox:
+        """Raises MailboxNotFound."""
+        return await mailboxes.one(self._database, account, mailbox)
+
+    async def create_mailbox(
+        self,
+        account: AccountId,
+        name: str,
+        parent: MailboxId | Literal[0] = 0,
+        role: Role | None = None,
+        *,
+        subscribed: bool = True,
+        sort_order: int = 0,
+    ) -> Mailbox:
+        """Raises AlreadyExists (name or role), InvalidName, MailboxNotFound (parent), TooMany."""
+
+        async def work(journal: Journal) -> Mailbox:
+            return await mailboxes.create(
+                journal, account, name, MailboxId(parent), role, subscribed=subscribed, sort_order=sort_order
+            )
+
+        return await self._units.change([account], work)
+
+    async def update_mailbox(
+        self,
+        account: AccountId,
+        mailbox: MailboxId,
+        *,
+        name: str | None = None,
+        parent: MailboxId | Literal[0] | None = None,
+        role: Role | Literal["keep"] | None = KEEP,
+        subscribed: bool | None = None,
+        sort_order: int | None = None,
+    ) -> Mailbox:
+        """Change what is given. Raises MailboxNotFound, AlreadyExists, InvalidName, NotPermitted (the inbox)."""
+        change = MailboxChange(name, None if parent is None else MailboxId(parent), role, subscribed, sort_order)
+
+        async def work(journal: Journal) -> Mailbox:
+            return await mailboxes.update(journal, account, mailbox, change)
+
+        return await self._units.change([account], work)
+
+    async def delete_mailbox(self, account: AccountId, mailbox: MailboxId, *, remove_messages: bool) -> None:
+        """Raises MailboxNotFound, MailboxHasChildren, MailboxNotEmpty, NotPermitted (the inbox)."""
+
+        async def work(journal: Journal) -> None:
+            await mailboxes.delete(journal, account, mailbox, remove_messages=remove_messages)
+
+        await self._units.change([account], work)
+
+    # Reading
+
+    async def entries(self, account: AccountId, mailbox: MailboxId, since: Modseq | Literal[0] = 0) -> list[Entry]:
+        """Entries by ascending UID: all, or those changed after `since`."""
+        return await view.entries(self._database, account, mailbox, since)
+
+    async def expunged(self, account: AccountId, mailbox: MailboxId, since: Modseq) -> list[Uid]:
+        """UIDs that vanished after `since`. Raises CannotCalculateChanges, AccountNotFound."""
+        async with self._database.transaction(isolation="repeatable_read", read_only=True) as connection:
+            return await view.expunged(connection, account, mailbox, since)
+
+    async def view(self, account: AccountId, mailbox: MailboxId, since: Modseq | None = None) -> MailboxView:
+        """One consistent view of a mailbox: whole, or what changed after `since` (the modseq of an earlier view).
+
+        Raises MailboxNotFound, AccountNotFound, CannotCalculateChanges.
+        """
+        return await view.view(self._database, account, mailbox, since)
+
+    async def snapshot(self, account: AccountId, mailbox: MailboxId) -> tuple[Mailbox, Modseq]:
+        """A mailbox and the account's modseq at the same instant. Raises MailboxNotFound, AccountNotFound."""
+        return await view.snapshot(self._database, account, mailbox)
+
+    async def state(self, account: AccountId) -> Modseq:
+        """The account's modseq. Raises AccountNotFound."""
+        return await view.state(self._database, account)
+
+    async def modseqs(self, accounts: Sequence[AccountId]) -> dict[AccountId, Modseq]:
+        """Modseqs of many accounts in one query; unknown ones are left out."""
+        return await view.modseqs(self._database, accounts)
+
+    async def mailbox_modseqs(self, account: AccountId) -> dict[MailboxId, Modseq]:
+        """The modseq of each mailbox."""
+        return await view.mailbox_modseqs(self._database, account)
+
+    async def take_recent(self, account: AccountId, mailbox: MailboxId) -> Uid:
+        """The first UID that no session has seen (RFC 3501 \\Recent); this session has seen all from now on.
+
+        Raises MailboxNotFound.
+        """
+        return await view.take_recent(self._database, account, mailbox)
+
+    async def messages(
+        self, account: AccountId, ids: Sequence[MessageId], fields: MessageFields
+    ) -> list[StoredMessage]:
+        """Messages in the order of `ids`; those not there are left out."""
+        return await messages.by_ids(self._database, account, ids, fields)
+
+    async def messages_by_uid(
+        self, account: AccountId, mailbox: MailboxId, uids: Sequence[int], fields: MessageFields
+    ) -> list[PlacedMessage]:
+        """Messages of one mailbox by ascending UID; those not there are left out."""
+        return await messages.by_uids(self._database, account, mailbox, uids, fields)
+
+    async def threads(self, account: AccountId, ids: Sequence[ThreadId]) -> Mapping[ThreadId, list[MessageId]]:
+        """Message ids of each thread, oldest first; unknown threads are left out."""
+        return await threads.members(self._database, account, ids)
+
+    async def quota(self, account: AccountId) -> tuple[int, int, int | None]:
+        """Used bytes, number of messages, and the limit in bytes or None. Raises AccountNotFound."""
+        return await view.quota(self._database, account)
+
+    # Changing
+
+    async def set_flags(
+        self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uids: Sequence[int],
+        *,
+        op: FlagsOp,
+        system: SystemFlag = SystemFlag.NONE,
+        keywords: frozenset[str] = frozenset(),
+        unchanged_since: Modseq | None = None,
+    ) -> FlagsResult:
+        """Add, remove or replace flags of messages in one mailbox. Raises MailboxNotFound."""
+
+        async def work(journal: Journal) -> FlagsResult:
+            return await flags.set_flags(
+                journal, account, mailbox, uids, op=op, flags=Flags(system, keywords), unchanged_since=unchanged_since
+            )
+
+        return await self._units.change([account], work)
+
+    async def expunge(
+        self, account: AccountId, mailbox: MailboxId, uids: Sequence[int] | None = None, *, only_deleted: bool
+    ) -> list[Uid]:
+        """Remove messages from a mailbox (all without `uids`); returns what vanished. Raises MailboxNotFound."""
+
+        async def work(journal: Journal) -> list[Uid]:
+            return await expunge.expunge(journal, account, mailbox, uids, only_deleted=only_deleted)
+
+        return await self._units.change([account], work)
+
+    async def destroy_messages(
+        self, account: AccountId, ids: Sequence[MessageId]
+    ) -> tuple[list[MessageId], list[MessageId]]:
+        """Remove messages from every mailbox; returns those destroyed and those that were not there."""
+
+        async def work(journal: Journal) -> tuple[list[MessageId], list[MessageId]]:
+            return await expunge.destroy(journal, account, ids)
+
+        return await self._units.change([account], work)

@@ -1,0 +1,118 @@
+"""Threads: which one a new message belongs to, by the Message-IDs it names (RFC 5256, RFC 8621 3), and merging them.
+
+Two messages share a thread when they name a common Message-ID and have the same base subject. A thread is known by the
+id of the message that opened it. A message that ties threads together merges them: RFC 8621 3 makes `threadId`
+immutable, so each message that changes its thread gets a new id, which clients see as destroyed and created.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+
+from posthorn_model.ids import AccountId, MessageId, ThreadId
+from posthorn_model.mail import MessageSummary
+from posthorn_storage.blobs.attach import refer, release
+from posthorn_storage.database import Connection, Database
+from posthorn_storage.mail.identifiers import MessageIds
+from posthorn_storage.mail.journal import Journal
+from posthorn_storage.mail.kinds import EMAIL, THREAD
+from posthorn_storage.mail.search_text import fold
+from posthorn_storage.schema.blob import REF_MESSAGE
+from posthorn_storage.schema.mail import CREATED, DESTROYED, UPDATED
+
+MAX_REFERENCES = 64
+"""The newest references looked at; a longer chain joins by these."""
+MAX_MERGE = 1000
+"""Threads with more messages than this stay apart: a merge must not make one delivery slow."""
+
+FIND = """
+SELECT k.account_id, k.key, k.thread_id
+FROM unnest($1::bigint[], $2::bytea[]) AS wanted (account_id, key)
+JOIN thread_key k ON k.account_id = wanted.account_id AND k.key = wanted.key
+"""
+
+MEMBERS = """
+SELECT id, blob_key FROM message WHERE account_id = $1 AND thread_id = ANY ($2::bigint[]) ORDER BY id LIMIT $3
+"""
+
+REISSUE = """
+WITH pair AS (
+    SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS pair (old, new, modseq)
+), moved AS (
+    UPDATE message m SET id = pair.new, thread_id = $5, created_modseq = pair.modseq
+    FROM pair WHERE m.account_id = $1 AND m.id = pair.old
+), placed AS (
+    UPDATE mailbox_message m SET message_id = pair.new, modseq = pair.modseq
+    FROM pair WHERE m.account_id = $1 AND m.message_id = pair.old
+    RETURNING m.mailbox_id
+), searched AS (
+    UPDATE message_text t SET message_id = pair.new FROM pair WHERE t.account_id = $1 AND t.message_id = pair.old
+), delivered AS (
+    UPDATE delivery_seen s SET message_id = pair.new FROM pair WHERE s.account_id = $1 AND s.message_id = pair.old
+), keyed AS (
+    UPDATE thread_key SET thread_id = $5 WHERE account_id = $1 AND thread_id = ANY ($6::bigint[])
+)
+SELECT DISTINCT mailbox_id FROM placed
+"""
+
+MESSAGES = """
+SELECT thread_id, id FROM message
+WHERE account_id = $1 AND thread_id = ANY ($2::bigint[])
+ORDER BY thread_id, received_at, id
+"""
+
+
+def thread_keys(summary: MessageSummary) -> list[bytes]:
+    """Digests under which a message finds its thread: one for each Message-ID it bears or names."""
+    named = [*summary.references[-MAX_REFERENCES:], *summary.in_reply_to[-MAX_REFERENCES:]]
+    if summary.message_id:
+        named.append(summary.message_id)
+    subject = fold(summary.base_subject).encode()
+    found = {clean_id: None for text in named if (clean_id := text.strip())}
+    return [blake2b(subject + b"\0" + text.encode("utf-8", "replace"), digest_size=16).digest() for text in found]
+
+
+async def find(
+    connection: Connection, wanted: Iterable[tuple[AccountId, bytes]]
+) -> dict[tuple[AccountId, bytes], ThreadId]:
+    """Threads known under (account, key)."""
+    pairs = sorted(set(wanted))
+    if not pairs:
+        return {}
+    rows = await connection.fetch(FIND, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    return {(row["account_id"], row["key"]): row["thread_id"] for row in rows}
+
+
+async def merge(
+    journal: Journal, ids: MessageIds, account: AccountId, sources: Sequence[int], target: int
+) -> dict[MessageId, MessageId]:
+    """Move the messages of `sources` into `target`; returns old and new ids, empty when they stay apart."""
+    connection = journal.connection
+    rows = await connection.fetch(MEMBERS, account, sources, MAX_MERGE + 1)
+    if not rows or len(rows) > MAX_MERGE:
+        return {}
+    old = [row["id"] for row in rows]
+    new = await ids.take(connection, len(old))
+    first = journal.counters[account].take(len(old))
+    modseqs = list(range(first, first + len(old)))
+    touched = await connection.fetch(REISSUE, account, old, new, modseqs, target, sources)
+    await refer(connection, REF_MESSAGE, [row["blob_key"] for row in rows], [account] * len(new), new)
+    await release(connection, REF_MESSAGE, [account] * len(old), old)
+    for place in await journal.places(account, [row["mailbox_id"] for row in touched]):
+        place.touched = True
+    for before, after, modseq in zip(old, new, modseqs, strict=True):
+        journal.log(account, EMAIL, DESTROYED, before, modseq)
+        journal.log(account, EMAIL, CREATED, after, modseq)
+        journal.log(account, THREAD, UPDATED, target, modseq)
+    for source in sources:
+        journal.log(account, THREAD, DESTROYED, source, journal.counters[account].take())
+    return {MessageId(before): MessageId(after) for before, after in zip(old, new, strict=True)}
+
+
+async def members(
+    database: Database, account: AccountId, threads: Sequence[ThreadId]
+) -> Mapping[ThreadId, list[MessageId]]:
+    """Message ids of each thread, oldest first (RFC 8621 3); unknown threads are left out."""
+    found: dict[ThreadId, list[MessageId]] = {}
+    for row in await database.fetch(MESSAGES, account, threads):
+        found.setdefault(row["thread_id"], []).append(row["id"])
+    return found
