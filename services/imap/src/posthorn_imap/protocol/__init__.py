@@ -1,1 +1,1 @@
-"""The protocol core: bytes in, values out; does no IO."""
+"""The IMAP protocol without IO: octets to commands, values to octets, which command in which state, the numbering."""

@@ -1,0 +1,261 @@
+"""The commands as values: what the grammar makes of a client's words. Names of mailboxes are decoded."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from posthorn_imap.protocol.fetch_items import FetchItem
+from posthorn_imap.protocol.search_keys import Key
+from posthorn_imap.protocol.sets import NumberSet
+from posthorn_model.flags import Flags
+from posthorn_model.mail import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Noop:
+    """NOOP, and CHECK (RFC 3501 6.4.1): everything is always checkpointed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Logout:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """`initial` is the response sent along (RFC 4959), still in base64; b"=" is an empty one."""
+
+    mechanism: bytes
+    initial: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    user: bytes
+    password: bytes
+
+    def __repr__(self) -> str:
+        return "Login(...)"
+
+
+@dataclass(frozen=True, slots=True)
+class Id:
+    """RFC 2971. The client's fields, at most 30."""
+
+    fields: tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Enable:
+    capabilities: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """QRESYNC arguments of SELECT (RFC 7162 3.2.5)."""
+
+    uidvalidity: int
+    modseq: int
+    known: NumberSet | None = None
+    match: tuple[NumberSet, NumberSet] | None = None
+    """Sequence numbers and the UIDs they had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    mailbox: str
+    read_only: bool
+    condstore: bool = False
+    resync: Resync | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    mailbox: str
+    use: Role | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    mailbox: str
+    subscribed: bool
+    """False for UNSUBSCRIBE."""
+
+
+class StatusItem(Enum):
+    """Items of STATUS (RFC 9051 6.3.11, 7162, 7889, 8438, 8474)."""
+
+    MESSAGES = b"MESSAGES"
+    RECENT = b"RECENT"
+    UIDNEXT = b"UIDNEXT"
+    UIDVALIDITY = b"UIDVALIDITY"
+    UNSEEN = b"UNSEEN"
+    DELETED = b"DELETED"
+    SIZE = b"SIZE"
+    HIGHESTMODSEQ = b"HIGHESTMODSEQ"
+    MAILBOXID = b"MAILBOXID"
+    APPENDLIMIT = b"APPENDLIMIT"
+
+
+@dataclass(frozen=True, slots=True)
+class ListMailboxes:
+    """LIST with what RFC 5258, 5819 and 6154 add. `patterns` include the reference."""
+
+    patterns: tuple[str, ...]
+    subscribed_only: bool = False
+    special_only: bool = False
+    recursive_match: bool = False
+    return_subscribed: bool = False
+    return_status: tuple[StatusItem, ...] = ()
+    separator_only: bool = False
+    """The pattern was "": the client asks for the hierarchy separator."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListSubscribed:
+    """LSUB (RFC 3501 6.3.9)."""
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    mailbox: str
+    items: tuple[StatusItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    mailbox: str
+    flags: Flags
+    received_at: datetime | None
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """CLOSE expunges, UNSELECT (RFC 3691) does not."""
+
+    expunge: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Expunge:
+    """EXPUNGE, and UID EXPUNGE (RFC 4315 2.1) with `uids`."""
+
+    uids: NumberSet | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """`results`: what RETURN asks for (RFC 4731, 5182), None for the plain SEARCH response."""
+
+    key: Key
+    results: frozenset[bytes] | None
+    uid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    numbers: NumberSet
+    items: tuple[FetchItem, ...]
+    uid: bool
+    changed_since: int | None = None
+    vanished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """`op` is "add", "remove" or "replace"."""
+
+    numbers: NumberSet
+    op: str
+    flags: Flags
+    silent: bool
+    uid: bool
+    unchanged_since: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """COPY, and MOVE (RFC 6851) with `move`."""
+
+    numbers: NumberSet
+    mailbox: str
+    uid: bool
+    move: bool
+
+
+Command = (
+    Capability
+    | Noop
+    | Check
+    | Logout
+    | StartTls
+    | Authenticate
+    | Login
+    | Id
+    | Enable
+    | Namespace
+    | Idle
+    | Select
+    | Create
+    | Delete
+    | Rename
+    | Subscribe
+    | ListMailboxes
+    | ListSubscribed
+    | Status
+    | Append
+    | Close
+    | Expunge
+    | Search
+    | Fetch
+    | Store
+    | Copy
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command with its tag and its verb in upper case ("UID FETCH")."""
+
+    tag: bytes
+    verb: str
+    command: Command

@@ -1,0 +1,111 @@
+"""Arguments of the commands on messages (RFC 9051 6.3.12 and 6.4; RFC 4731, 5182, 6851, 7162)."""
+
+from collections.abc import Callable, Mapping
+
+from posthorn_imap.protocol.commands import Append, Command, Copy, Fetch, Search, Store
+from posthorn_imap.protocol.cursor import MAX_NUMBER64, Cursor, SyntaxProblem
+from posthorn_imap.protocol.dates import date_time
+from posthorn_imap.protocol.fetch_items import fetch_items
+from posthorn_imap.protocol.flag_names import bare_or_listed_flags, flag_list
+from posthorn_imap.protocol.mailbox_grammar import mailbox
+from posthorn_imap.protocol.search_keys import search_keys
+from posthorn_imap.protocol.sets import number_set
+from posthorn_model.flags import NO_FLAGS
+
+_RESULTS = frozenset({b"MIN", b"MAX", b"ALL", b"COUNT", b"SAVE"})
+
+
+def _append(cursor: Cursor) -> Append:
+    name = mailbox(cursor)
+    cursor.space()
+    flags, received_at = NO_FLAGS, None
+    if cursor.peek() == b"(":
+        flags = flag_list(cursor)
+        cursor.space()
+    if cursor.peek() == b'"':
+        received_at = date_time(cursor)
+        cursor.space()
+    literal = cursor.literal()
+    if literal is None:
+        raise SyntaxProblem("the message must be a literal")
+    if literal.binary:
+        raise SyntaxProblem("binary literals are not offered")
+    return Append(name, flags, received_at, literal.data)
+
+
+def _fetch(cursor: Cursor, *, uid: bool) -> Fetch:
+    cursor.space()
+    numbers = number_set(cursor)
+    cursor.space()
+    items = fetch_items(cursor)
+    changed_since, vanished = None, False
+    if cursor.accept(b" "):
+        for name, value in cursor.listed(_fetch_modifier):
+            changed_since = value if name == b"CHANGEDSINCE" else changed_since
+            vanished = vanished or name == b"VANISHED"
+        if changed_since is None:
+            raise SyntaxProblem("VANISHED needs CHANGEDSINCE")
+        if vanished and not uid:
+            raise SyntaxProblem("VANISHED needs UID FETCH")
+    return Fetch(numbers, items, uid, changed_since, vanished)
+
+
+def _fetch_modifier(cursor: Cursor) -> tuple[bytes, int]:
+    match cursor.word():
+        case b"CHANGEDSINCE":
+            cursor.space()
+            return b"CHANGEDSINCE", cursor.number(MAX_NUMBER64)
+        case b"VANISHED":
+            return b"VANISHED", 0
+    raise SyntaxProblem("unknown FETCH modifier")
+
+
+def _store(cursor: Cursor, *, uid: bool) -> Store:
+    cursor.space()
+    numbers = number_set(cursor)
+    cursor.space()
+    unchanged_since = None
+    if cursor.accept(b"(UNCHANGEDSINCE "):
+        unchanged_since = cursor.number(MAX_NUMBER64)
+        cursor.expect(b")")
+        cursor.space()
+    op = "add" if cursor.accept(b"+") else "remove" if cursor.accept(b"-") else "replace"
+    cursor.expect(b"FLAGS")
+    silent = cursor.accept(b".SILENT")
+    cursor.space()
+    return Store(numbers, op, bare_or_listed_flags(cursor), silent, uid, unchanged_since)
+
+
+def _copy(cursor: Cursor, *, uid: bool, move: bool) -> Copy:
+    cursor.space()
+    numbers = number_set(cursor)
+    return Copy(numbers, mailbox(cursor), uid, move)
+
+
+def _search(cursor: Cursor, *, uid: bool) -> Search:
+    cursor.space()
+    results = None
+    if cursor.accept(b"RETURN "):
+        results = frozenset(cursor.listed(Cursor.word, least=0)) or frozenset({b"ALL"})
+        if results - _RESULTS:
+            raise SyntaxProblem("unknown result option")
+        cursor.space()
+    charset = None
+    if cursor.accept(b"CHARSET "):
+        charset = cursor.astring()
+        cursor.space()
+    return Search(search_keys(cursor, charset), results, uid)
+
+
+def _verbs(*, uid: bool) -> Mapping[str, Callable[[Cursor], Command]]:
+    return {
+        "FETCH": lambda cursor: _fetch(cursor, uid=uid),
+        "STORE": lambda cursor: _store(cursor, uid=uid),
+        "SEARCH": lambda cursor: _search(cursor, uid=uid),
+        "COPY": lambda cursor: _copy(cursor, uid=uid, move=False),
+        "MOVE": lambda cursor: _copy(cursor, uid=uid, move=True),
+    }
+
+
+MESSAGE_COMMANDS: Mapping[str, Callable[[Cursor], Command]] = {"APPEND": _append, **_verbs(uid=False)}
+UID_COMMANDS = _verbs(uid=True)

@@ -1,0 +1,100 @@
+"""The states of a session and which command each allows: all of it is in this table (RFC 9051 section 3)."""
+
+from collections.abc import Mapping
+from enum import Enum
+
+from posthorn_imap.protocol.commands import (
+    Append,
+    Authenticate,
+    Capability,
+    Check,
+    Close,
+    Command,
+    Copy,
+    Create,
+    Delete,
+    Enable,
+    Expunge,
+    Fetch,
+    Id,
+    Idle,
+    ListMailboxes,
+    ListSubscribed,
+    Login,
+    Logout,
+    Namespace,
+    Noop,
+    Rename,
+    Search,
+    Select,
+    StartTls,
+    Status,
+    Store,
+    Subscribe,
+)
+
+
+class State(Enum):
+    """The text says what a session in that state is."""
+
+    FRESH = "not authenticated"
+    AUTHENTICATED = "authenticated"
+    SELECTED = "in a mailbox"
+    ENDED = "logged out"
+
+
+_ANY = frozenset({State.FRESH, State.AUTHENTICATED, State.SELECTED})
+_BEFORE_LOGIN = frozenset({State.FRESH})
+_AFTER_LOGIN = frozenset({State.AUTHENTICATED, State.SELECTED})
+_IN_MAILBOX = frozenset({State.SELECTED})
+
+ALLOWED: Mapping[type[Command], frozenset[State]] = {
+    Capability: _ANY,
+    Noop: _ANY,
+    Logout: _ANY,
+    Id: _ANY,
+    StartTls: _BEFORE_LOGIN,
+    Authenticate: _BEFORE_LOGIN,
+    Login: _BEFORE_LOGIN,
+    Enable: _AFTER_LOGIN,
+    Namespace: _AFTER_LOGIN,
+    Idle: _AFTER_LOGIN,
+    Select: _AFTER_LOGIN,
+    Create: _AFTER_LOGIN,
+    Delete: _AFTER_LOGIN,
+    Rename: _AFTER_LOGIN,
+    Subscribe: _AFTER_LOGIN,
+    ListMailboxes: _AFTER_LOGIN,
+    ListSubscribed: _AFTER_LOGIN,
+    Status: _AFTER_LOGIN,
+    Append: _AFTER_LOGIN,
+    Check: _IN_MAILBOX,
+    Close: _IN_MAILBOX,
+    Expunge: _IN_MAILBOX,
+    Search: _IN_MAILBOX,
+    Fetch: _IN_MAILBOX,
+    Store: _IN_MAILBOX,
+    Copy: _IN_MAILBOX,
+}
+
+
+def allowed(command: Command, state: State) -> bool:
+    return state in ALLOWED[type(command)]
+
+
+def refusal(command: Command, state: State) -> str:
+    """Why a command that is not allowed is not."""
+    needed = ALLOWED[type(command)]
+    if needed == _BEFORE_LOGIN:
+        return "already authenticated"
+    if state is State.FRESH:
+        return "log in first"
+    return "select a mailbox first"
+
+
+def may_tell_expunges(command: Command) -> bool:
+    """Whether EXPUNGE responses may be sent while the command is answered.
+
+    Not where the client speaks of sequence numbers that would change under it (RFC 9051 7.5.1).
+    """
+    return not isinstance(command, Fetch | Store | Search) or command.uid
