@@ -30,6 +30,7 @@ class _BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.access_log = False
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._await_head()

@@ -177,12 +177,16 @@ class Supervisor:
         while data := await process.stdout.read(MAX_LINE_BYTES):
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                self._sink(name, line.rstrip(b"\r"))
-            while len(rest) >= MAX_LINE_BYTES:
-                self._sink(name, rest[:MAX_LINE_BYTES])
-                rest = rest[MAX_LINE_BYTES:]
-        if rest:
-            self._sink(name, rest)
+                self._say(name, line.removesuffix(b"\r"))
+            whole = len(rest) - len(rest) % MAX_LINE_BYTES
+            self._say(name, rest[:whole], empty=False)
+            rest = rest[whole:]
+        self._say(name, rest, empty=False)
+
+    def _say(self, name: str, line: bytes, *, empty: bool = True) -> None:
+        """One line to the sink, in pieces when it is too long; an empty one only where `empty`."""
+        for start in range(0, len(line), MAX_LINE_BYTES) if line else [0] * empty:
+            self._sink(name, line[start : start + MAX_LINE_BYTES])
 
     async def _stop(self, child: Child) -> None:
         child._stopping.set()
