@@ -1,11 +1,28 @@
-"""The `posthorn` command: local clusters, accounts and domains. Errors are one line on stderr, never a traceback."""
+"""The `posthorn` command: local clusters, accounts and domains. Errors are lines on stderr, never a traceback.
+
+Commands import what is slow to import when they run, so that `posthorn stop` and --help are quick.
+"""
 
 import sys
 
 import typer
 
 from posthorn_ctl.cluster.errors import ClusterError
-from posthorn_ctl.commands import up
+from posthorn_ctl.commands import (
+    account_add,
+    account_delete,
+    account_list,
+    account_passwd,
+    account_reset,
+    account_show,
+    domain_add,
+    domain_list,
+    logs,
+    node,
+    status,
+    stop,
+    up,
+)
 from posthorn_ctl.embedded.errors import PartError
 from posthorn_model.errors import PosthornError
 
@@ -23,6 +40,24 @@ def program() -> None:
 
 
 app.command("up", epilog=up.EPILOG)(up.up)
+app.command("status", epilog=status.EPILOG)(status.status)
+app.command("logs", epilog=logs.EPILOG)(logs.logs)
+app.command("stop", epilog=stop.EPILOG)(stop.stop)
+app.command("node", epilog=node.EPILOG)(node.node)
+
+account = typer.Typer(no_args_is_help=True, help="Accounts: add, passwd, list, show, reset, delete.")
+account.command("add", epilog=account_add.EPILOG)(account_add.add)
+account.command("passwd", epilog=account_passwd.EPILOG)(account_passwd.passwd)
+account.command("list", epilog=account_list.EPILOG)(account_list.list_)
+account.command("show", epilog=account_show.EPILOG)(account_show.show)
+account.command("reset", epilog=account_reset.EPILOG)(account_reset.reset)
+account.command("delete", epilog=account_delete.EPILOG)(account_delete.delete)
+app.add_typer(account, name="account")
+
+domain = typer.Typer(no_args_is_help=True, help="Domains whose mail is for this cluster.")
+domain.command("add", epilog=domain_add.EPILOG)(domain_add.add)
+domain.command("list", epilog=domain_list.EPILOG)(domain_list.list_)
+app.add_typer(domain, name="domain")
 
 
 def main() -> None:

@@ -20,9 +20,8 @@ import pytest_asyncio
 from posthorn_testkit.strict import missing
 
 if TYPE_CHECKING:
-    from posthorn_storage.directory import AccountRecord
-
     from posthorn_storage import Storage
+    from posthorn_storage.directory import AccountRecord
     from posthorn_testkit.databases import Databases
     from posthorn_testkit.servers import S3, KafkaBroker
 

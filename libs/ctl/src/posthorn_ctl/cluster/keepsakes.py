@@ -54,7 +54,7 @@ def kept(folder: DataFolder, keepsakes: Keepsakes) -> None:
     write_whole(folder.secrets, json.dumps(content, indent=1) + "\n")
 
 
-def forget_account(folder: DataFolder, address: str, password: str | None) -> None:
+def changed_password(folder: DataFolder, address: str, password: str | None) -> None:
     """A demo account was deleted (None) or got another password: keep cluster.json's list of logins true."""
     if not folder.secrets.exists():
         return

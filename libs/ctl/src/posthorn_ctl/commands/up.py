@@ -9,13 +9,10 @@ from typing import Annotated
 
 import typer
 
-from posthorn_ctl.cluster import options as choices
 from posthorn_ctl.cluster.detach import run_detached
 from posthorn_ctl.cluster.folder import at
-from posthorn_ctl.cluster.options import UpOptions
 from posthorn_ctl.cluster.screen import Screen
 from posthorn_ctl.cluster.toml_text import Tree, merged, override
-from posthorn_ctl.cluster.up import up as run_cluster
 from posthorn_model.cluster import SERVICES
 
 EPILOG = "Example: posthorn up --nodes 3 --scale imap=4 --set 'smtp-out.relay=\"127.0.0.1:2525\"'"
@@ -45,10 +42,13 @@ def up(
 
     The first start fetches Apache Kafka (43 MB) and makes a domain with demo accounts; a second one keeps the data.
     """
+    from posthorn_ctl.cluster import options as choices
+    from posthorn_ctl.cluster.up import up as run_cluster
+
     tree: Tree = {}
     for text in overrides or []:
         tree = merged(tree, override(text))
-    options = UpOptions(
+    options = choices.UpOptions(
         data=data.absolute(),
         cache=Path(os.environ.get("POSTHORN_CACHE") or Path.home() / ".cache" / "posthorn"),
         nodes=nodes,

@@ -20,7 +20,15 @@ from posthorn_ctl.embedded import jars, leftovers, ports
 from posthorn_ctl.embedded.errors import PartError
 from posthorn_ctl.embedded.privileges import launched
 
-JVM = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "--sun-misc-unsafe-memory-access=allow", "-Djava.awt.headless=true")
+JVM = (
+    "-Xms64m",
+    "-Xmx256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xshare:auto",
+    "--sun-misc-unsafe-memory-access=allow",
+    "-Djava.awt.headless=true",
+)
 
 # The writer of the log is slf4j-simple: warnings and worse, to standard error, one line each.
 LOG = tuple(

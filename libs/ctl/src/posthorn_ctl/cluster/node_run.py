@@ -1,0 +1,52 @@
+"""Several services of one node, each its own process: what `posthorn node` runs."""
+
+import asyncio
+import secrets
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from posthorn_ctl.cluster.node_file import judged
+from posthorn_ctl.cluster.service_command import service_command
+from posthorn_node.run import TOKEN_VARIABLE
+from posthorn_node.supervise import Child, Supervisor
+
+SPARE = 10.0
+"""Seconds beyond the node's own drain and stop limits before a service is killed."""
+
+
+async def run_node(names: Sequence[str], config: Path, environ: Mapping[str, str]) -> int:
+    """Run the services until a signal, or until one cannot run with its settings; returns the exit code."""
+    server = judged(config, environ).server
+    token = environ.get(TOKEN_VARIABLE) or secrets.token_hex(16)
+    ended = asyncio.Event()
+    code = 0
+
+    def changed(child: Child) -> None:
+        nonlocal code
+        if child.state == "failed":
+            code = child.exit_code or 1
+            ended.set()
+
+    def passed_on(_name: str, line: bytes) -> None:
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+
+    supervisor = Supervisor(passed_on, changed=changed)
+
+    def asked() -> None:
+        if ended.is_set():
+            supervisor.kill_all()
+        ended.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked)
+    limit = server.drain_limit + server.stop_limit + SPARE
+    try:
+        for name in dict.fromkeys(names):
+            await supervisor.start(service_command(name, name, config, token, environ, stop_limit=limit))
+        await ended.wait()
+    finally:
+        await supervisor.stop(*supervisor.children)
+    return code
