@@ -1,0 +1,152 @@
+"""Flow C: one attempt for one message at one site, from the connection to the written outcome."""
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from posthorn_bus.leases import HeldLease
+from posthorn_model.errors import BlobNotFound, PosthornError
+from posthorn_model.queue_items import Outcome, RecipientState
+
+from posthorn_smtp_out.groups import Group
+from posthorn_smtp_out.ledger import PAUSE, Ledger
+from posthorn_smtp_out.mailboxes import deliver_locally
+from posthorn_smtp_out.outcomes import Answer, conclude, wants_report
+from posthorn_smtp_out.parts import Parts
+from posthorn_smtp_out.pool import Unreachable
+from posthorn_smtp_out.protocol.content import is_eight_bit, stuffed, without_return_path
+from posthorn_smtp_out.protocol.envelope import Envelope, EnvelopeRecipient
+from posthorn_smtp_out.protocol.replies import Reply
+from posthorn_smtp_out.protocol.transaction import Transaction
+from posthorn_smtp_out.remote import Remote
+from posthorn_smtp_out.reports import write_reports
+from posthorn_smtp_out.resolver import NoRoute
+from posthorn_smtp_out.routes import Destination
+
+NO_CONTENT = Reply(554, ("5.3.0 The stored content is missing",))
+
+
+async def attempt(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group) -> None:
+    """Make one attempt and write its outcome. Never raises for what remote, DNS or store do."""
+    log = parts.log.bind(queue_message=group.message, site=group.site)
+    doubtful = [recipient.id for recipient in group.recipients if recipient.in_doubt]
+    if doubtful:
+        parts.figures.in_doubt.inc(len(doubtful))
+        log.warning("sending again what may have arrived", recipients=doubtful)
+    started = parts.clock.monotonic()
+    try:
+        answers = await _deliver(parts, ledger, group)
+    except (NoRoute, Unreachable) as error:
+        remote = error.remote if isinstance(error, Unreachable) else ""
+        answers = _same(group, Answer(error.reply, remote))
+    except BlobNotFound:
+        answers = _same(group, Answer(NO_CONTENT))
+    except PosthornError as error:
+        # Also when the store does not answer: it may have put the rows in flight all the same, so they need an outcome.
+        answers = _same(group, Answer(Reply(451, (f"4.3.0 {error.public}",))))
+    except Exception:  # noqa: BLE001 (the top of an attempt: a row may never stay in flight because of our mistake)
+        reference = uuid.uuid4().hex[:12]
+        parts.figures.bugs.inc()
+        log.exception("attempt failed", reference=reference)
+        answers = _same(group, Answer(Reply(451, (f"4.3.0 Internal error, reference {reference}",))))
+    await _record(parts, ledger, lease, group, answers)
+    parts.figures.seconds.observe(parts.clock.monotonic() - started)
+
+
+async def _deliver(parts: Parts, ledger: Ledger, group: Group) -> Mapping[int, Answer]:
+    destination = None if group.site == "local" else parts.router.destination(group.site)
+    if destination is None or await parts.storage.directory.is_local_domain(group.site):
+        parts.figures.attempts.labels("local").inc()
+        return await deliver_locally(parts.storage, group)
+    parts.figures.attempts.labels("relay" if destination.relay else "direct").inc()
+    content = without_return_path(await parts.storage.queue.message_blob(group.message))
+    return await _send(parts, ledger, group, destination, content)
+
+
+async def _send(
+    parts: Parts, ledger: Ledger, group: Group, destination: Destination, content: bytes
+) -> Mapping[int, Answer]:
+    """C.2 to C.4: connection, envelope, the intent on record, the final dot, the reply."""
+    wire = stuffed(content)
+    async with parts.pool.connection(destination) as remote:
+        transaction = Transaction(_envelope(group, wire, content), remote.capabilities)
+        uncertain = await remote.send(transaction, wire, ledger.start)
+        if uncertain:
+            parts.figures.in_doubt.inc(len(transaction.accepted))
+            parts.log.warning(
+                "the connection ended before the reply to the content", queue_message=group.message, remote=remote.name
+            )
+        return {identity: _answer(remote, reply) for identity, reply in transaction.replies.items()}
+
+
+def _answer(remote: Remote, reply: Reply) -> Answer:
+    return Answer(
+        reply=reply,
+        remote=remote.name,
+        tls=remote.tls or None,
+        relayed_without_dsn=reply.positive and not remote.capabilities.dsn,
+    )
+
+
+def _envelope(group: Group, wire: bytes, content: bytes) -> Envelope:
+    first = group.first
+    return Envelope(
+        sender=first.sender,
+        recipients=[
+            EnvelopeRecipient(recipient.id, recipient.address, recipient.notify, recipient.orcpt)
+            for recipient in group.recipients
+        ],
+        size=len(wire),
+        eight_bit=is_eight_bit(content),
+        smtputf8=first.smtputf8,
+        ret=first.ret,
+        envid=first.envid,
+    )
+
+
+def _same(group: Group, answer: Answer) -> Mapping[int, Answer]:
+    return {recipient.id: answer for recipient in group.recipients}
+
+
+async def _record(
+    parts: Parts, ledger: Ledger, lease: HeldLease, group: Group, answers: Mapping[int, Answer]
+) -> None:
+    """C.5 and C.6: one outcome for each recipient, and the reports to the sender, in one transaction."""
+    now = datetime.fromtimestamp(parts.clock.time(), UTC)
+    outcomes: list[Outcome] = []
+    told: dict[str, list[tuple[int, Outcome]]] = {}
+    for recipient in group.recipients:
+        answer = answers[recipient.id]
+        outcome = conclude(recipient, answer, epoch=lease.epoch, policy=parts.policy, now=now)
+        outcomes.append(outcome)
+        action = wants_report(recipient, outcome, answer)
+        if action is not None:
+            told.setdefault(action, []).append((recipient.id, outcome))
+        parts.figures.replies.labels(_label(outcome)).inc()
+        parts.log.info(
+            "attempt",
+            queue_message=group.message,
+            recipient=recipient.address,
+            attempt=recipient.attempt + 1,
+            outcome=_label(outcome),
+            status=outcome.status,
+            reply=outcome.reply,
+            remote=outcome.remote,
+            tls=outcome.tls,
+        )
+    while lease.is_valid():
+        try:
+            reports = await write_reports(parts, group, told, now)
+        except PosthornError as error:
+            parts.log.warning("reports wait for the store", reason=error.public)
+            await asyncio.sleep(PAUSE)
+        else:
+            await ledger.finish(outcomes, reports)
+            return
+
+
+def _label(outcome: Outcome) -> str:
+    return "deferred" if outcome.state is RecipientState.WAITING else outcome.state.name.lower()
+
+

@@ -1,0 +1,22 @@
+"""The metrics of smtp-out, made once for a process."""
+
+from posthorn_node.metrics import Metrics
+
+
+class Figures:
+    """Counters and clocks; names and labels are part of the operator's contract."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.attempts = metrics.counter("smtp_out_attempts_total", "Transactions attempted, by route", ["route"])
+        self.replies = metrics.counter(
+            "smtp_out_recipient_outcomes_total", "Outcomes of attempts for recipients, by class", ["outcome"]
+        )
+        self.in_doubt = metrics.counter(
+            "smtp_out_in_doubt_total", "Recipients sent again though the remote may have the message"
+        )
+        self.fenced = metrics.counter("smtp_out_fenced_total", "Outcomes dropped because the shard has a new owner")
+        self.bounces = metrics.counter("smtp_out_reports_total", "Delivery status notifications written", ["action"])
+        self.shards = metrics.gauge("smtp_out_shards", "Queue shards owned by this process")
+        self.depth = metrics.gauge("smtp_out_queue_depth", "Recipients in the whole queue, by state", ["state"])
+        self.seconds = metrics.histogram("smtp_out_transaction_seconds", "From the connection to the outcome")
+        self.bugs = metrics.counter("smtp_out_internal_errors_total", "Unforeseen errors of attempts")

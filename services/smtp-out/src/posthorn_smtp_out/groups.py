@@ -1,0 +1,32 @@
+"""Due recipients put together: those of one message and one site share a transaction."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from posthorn_model.ids import QueueMessageId
+from posthorn_model.queue_items import DueRecipient
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Recipients of one message at one site; at least one."""
+
+    site: str
+    message: QueueMessageId
+    recipients: Sequence[DueRecipient]
+
+    @property
+    def first(self) -> DueRecipient:
+        """Any of them: what is the message's is the same in all."""
+        return self.recipients[0]
+
+
+def grouped(due: Iterable[DueRecipient], limit: int) -> list[Group]:
+    """Group in the order of what is due first, at most `limit` recipients in one group."""
+    found: dict[tuple[str, QueueMessageId], list[list[DueRecipient]]] = {}
+    for recipient in due:
+        lists = found.setdefault((recipient.site, recipient.message), [[]])
+        if len(lists[-1]) >= limit:
+            lists.append([])
+        lists[-1].append(recipient)
+    return [Group(site, message, each) for (site, message), lists in found.items() for each in lists]

@@ -1,0 +1,58 @@
+"""Delivery to mailboxes of the cluster: mail whose site is "local", or a domain that is the cluster's own.
+
+Exactly once (design law 7): the delivery id is derived from the queue message, so that a repeat is a no-op.
+"""
+
+import uuid
+from collections.abc import Mapping
+
+from posthorn_mail_format import summarize
+from posthorn_model.errors import OverQuota, PosthornError
+from posthorn_model.ids import AccountId, QueueMessageId
+from posthorn_model.mail import NewMessage
+from posthorn_storage import Storage
+
+from posthorn_smtp_out.groups import Group
+from posthorn_smtp_out.outcomes import Answer
+from posthorn_smtp_out.protocol.content import without_return_path
+from posthorn_smtp_out.protocol.replies import Reply
+
+NAMESPACE = uuid.UUID("6f1b8a52-6a39-4e0a-9d0c-5b6b1f5f7a11")
+UNKNOWN = Reply(550, ("5.1.1 No such user here",))
+DELIVERED = Reply(250, ("2.1.5 Delivered to the mailbox",))
+FULL = Reply(452, ("4.2.2 The mailbox is full",))
+
+
+def delivery_id(message: QueueMessageId, purpose: str = "local") -> uuid.UUID:
+    """The delivery id of everything that one queue message is delivered as."""
+    return uuid.uuid5(NAMESPACE, f"queue/{message}/{purpose}")
+
+
+async def deliver_locally(storage: Storage, group: Group) -> Mapping[int, Answer]:
+    """Deliver to every recipient's accounts; an answer for each recipient's id. Raises Unavailable."""
+    found = await storage.directory.resolve([recipient.address for recipient in group.recipients])
+    content = f"Return-Path: <{group.first.sender}>\r\n".encode() + without_return_path(
+        await storage.queue.message_blob(group.message)
+    )
+    answers: dict[int, Answer] = {}
+    summary = summarize(content)
+    blob = await storage.blobs.prepare(content)
+
+    async def deliver(account: AccountId) -> Reply:
+        message = NewMessage(account, (), summary, blob, delivery_id=delivery_id(group.message), delivered=True)
+        try:
+            await storage.mail.deliver([message])
+        except OverQuota:
+            return FULL
+        except PosthornError as error:
+            if error.temporary:
+                raise
+            return Reply(554, (f"5.2.0 {error.public}",))
+        return DELIVERED
+
+    for recipient in group.recipients:
+        replies = [await deliver(account) for account in found[recipient.address]]
+        # One address may lead to several accounts: any that should be tried again decides, and the retry skips the rest.
+        worst = max(replies, key=lambda reply: reply.code if reply.code < 500 else 0, default=UNKNOWN)
+        answers[recipient.id] = Answer(worst, local=True)
+    return answers

@@ -1,0 +1,28 @@
+"""What the work on every shard is handed by the composition root."""
+
+from dataclasses import dataclass
+
+from posthorn_model.ports import Clock
+from posthorn_storage import Storage
+from structlog.typing import FilteringBoundLogger
+
+from posthorn_smtp_out.figures import Figures
+from posthorn_smtp_out.outcomes import Policy
+from posthorn_smtp_out.pool import Pool
+from posthorn_smtp_out.routes import Router
+from posthorn_smtp_out.settings import SmtpOutSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Shared by all shards of a process."""
+
+    settings: SmtpOutSettings
+    hostname: str
+    storage: Storage
+    router: Router
+    pool: Pool
+    policy: Policy
+    clock: Clock
+    log: FilteringBoundLogger
+    figures: Figures

@@ -1,0 +1,234 @@
+"""A conversation with one remote: greeting, EHLO, STARTTLS, AUTH, then any number of transactions."""
+
+import base64
+import ipaddress
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from posthorn_smtp_out.channel import Channel, ChannelLost, open_channel
+from posthorn_smtp_out.protocol.capabilities import Capabilities, read_capabilities
+from posthorn_smtp_out.protocol.content import END
+from posthorn_smtp_out.protocol.replies import Reply, ReplyFault, ReplyReader
+from posthorn_smtp_out.protocol.transaction import Step, Transaction
+from posthorn_smtp_out.settings import SendTimes
+
+BLOCK = 262_144
+"""Octets of content written at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who we are to a relay."""
+
+    name: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How we introduce ourselves and what we insist on."""
+
+    hello: str
+    tls: Literal["none", "opportunistic", "required"]
+    times: SendTimes
+    context: ssl.SSLContext
+    login: Login | None = None
+
+
+class Unwilling(Exception):
+    """The remote answers but will not talk to us now; `reply` says why."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        super().__init__(reply.text)
+
+
+class TlsRefused(Exception):
+    """STARTTLS was offered and then failed; in plain text the remote may still be willing."""
+
+
+class Remote:
+    """One open connection. `usable` turns False when it must not be used for another message."""
+
+    def __init__(self, channel: Channel, host: str, port: int, manners: Manners) -> None:
+        self._channel = channel
+        self._manners = manners
+        self._reader = ReplyReader()
+        self._replies: list[Reply] = []
+        self.capabilities = Capabilities()
+        self.usable = True
+        self.messages = 0
+        self.name = f"{host} [{channel.peer()}]:{port}"
+        self._host = host
+        self.tls = ""
+
+    @property
+    def fresh(self) -> bool:
+        """The remote has said nothing since it was last asked: it has not closed while it was idle."""
+        return self.usable and not self._channel.pending and not self._replies
+
+    async def introduce(self) -> None:
+        """Greeting to AUTH. Raises Unwilling, TlsRefused, ChannelLost, ReplyFault."""
+        greeting = await self._read(self._manners.times.greeting)
+        if greeting.code != 220:
+            raise Unwilling(greeting)
+        await self._hello()
+        if self._manners.tls != "none" and self.capabilities.starttls:
+            await self._start_tls()
+        elif self._manners.tls == "required":
+            raise Unwilling(Reply(454, ("4.7.4 TLS is required and the remote does not offer it",)))
+        if self._manners.login is not None:
+            await self._log_in(self._manners.login)
+
+    async def send(
+        self, transaction: Transaction, content: bytes, before_end: Callable[[Sequence[int]], Awaitable[bool]]
+    ) -> bool:
+        """Play one transaction; its `replies` are complete afterwards.
+
+        `content` is stuffed. `before_end` gets the ids of the accepted recipients when the content is on its way and
+        says whether the final dot may be sent (flows.md C.3); if not, the connection is cut, which cancels the
+        message. Returns whether the remote may have it though it did not say so. Never raises for what it does.
+        """
+        self.messages += 1
+        ended = False
+        try:
+            while lines := transaction.next_lines():
+                await self._channel.send(lines, self._manners.times.block)
+                while (step := transaction.awaited) is not None:
+                    times = self._manners.times
+                    transaction.feed(await self._read(times.data if step is Step.DATA else times.command))
+            if transaction.content_wanted:
+                ended = await self._content(transaction, content, before_end)
+                transaction.feed(await self._read(self._manners.times.end))
+            elif transaction.open:
+                await self._ask(b"RSET\r\n")
+            if any(reply.code == 421 for reply in transaction.replies.values()):
+                self._lose()
+        except (ChannelLost, ReplyFault) as error:
+            self._lose()
+            transaction.give_up(Reply(451, (f"4.4.2 {error}",)))
+            return ended
+        return False
+
+    async def quit(self) -> None:
+        """Say QUIT and close, without waiting for the answer (RFC 5321 4.1.1.10 lets us close after it)."""
+        self.usable = False
+        try:
+            await self._channel.send(b"QUIT\r\n", self._manners.times.connect)
+        except ChannelLost:
+            pass
+        self._channel.close()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._lose()
+
+    async def _content(
+        self, transaction: Transaction, content: bytes, before_end: Callable[[Sequence[int]], Awaitable[bool]]
+    ) -> bool:
+        """Send the content and its end; whether somebody was to get it."""
+        accepted = [recipient.id for recipient in transaction.accepted]
+        if accepted:
+            for start in range(0, len(content), BLOCK):
+                await self._channel.send(content[start : start + BLOCK], self._manners.times.block)
+            if not await before_end(accepted):
+                raise ChannelLost("the attempt was given up before the end of data")
+        await self._channel.send(END, self._manners.times.block)
+        transaction.content_sent()
+        return bool(accepted)
+
+    async def _hello(self) -> None:
+        reply = await self._ask(f"EHLO {self._manners.hello}\r\n".encode())
+        if reply.positive:
+            self.capabilities = read_capabilities(reply)
+            return
+        if reply.permanent:  # RFC 5321 3.2: an old server; say HELO
+            reply = await self._ask(f"HELO {self._manners.hello}\r\n".encode())
+        if not reply.positive:
+            raise Unwilling(reply)
+        self.capabilities = Capabilities()
+
+    async def _start_tls(self) -> None:
+        required = self._manners.tls == "required"
+        reply = await self._ask(b"STARTTLS\r\n")
+        if reply.code != 220:
+            if required:
+                raise Unwilling(Reply(454, (f"4.7.4 STARTTLS refused: {reply.text}",)))
+            return
+        if not self._reader.empty or self._replies:
+            raise ReplyFault("plain text behind the reply to STARTTLS")
+        try:
+            await self._channel.start_tls(self._manners.context, self._host, self._manners.times.tls)
+        except ChannelLost as error:
+            if required:
+                raise
+            raise TlsRefused(str(error)) from error
+        self.tls = self._channel.tls()
+        await self._hello()  # RFC 3207 4.2: what was offered before is forgotten
+
+    async def _log_in(self, login: Login) -> None:
+        if not self.tls and not ipaddress.ip_address(self._channel.peer()).is_loopback:
+            raise Unwilling(Reply(454, ("4.7.0 A password is not sent in plain text and the relay offers no TLS",)))
+        if "PLAIN" in self.capabilities.auth:
+            token = base64.b64encode(f"\0{login.name}\0{login.password}".encode())
+            reply = await self._ask(b"AUTH PLAIN " + token + b"\r\n")
+        elif "LOGIN" in self.capabilities.auth:
+            reply = await self._ask(b"AUTH LOGIN\r\n")
+            for text in (login.name, login.password):
+                if reply.code == 334:
+                    reply = await self._ask(base64.b64encode(text.encode()) + b"\r\n")
+        else:
+            reply = Reply(454, ("4.7.0 The relay offers no AUTH PLAIN or LOGIN",))
+        if reply.code != 235:
+            raise Unwilling(reply)
+
+    async def _ask(self, line: bytes) -> Reply:
+        await self._channel.send(line, self._manners.times.block)
+        return await self._read(self._manners.times.command)
+
+    async def _read(self, timeout: float) -> Reply:
+        """The next reply. 421 may stand for any: the remote is about to close (RFC 5321 3.8)."""
+        while not self._replies:
+            self._replies = self._reader.feed(await self._channel.receive(timeout))
+        reply = self._replies.pop(0)
+        if reply.code == 421:
+            self.usable = False
+        return reply
+
+    def _lose(self) -> None:
+        self.usable = False
+        self._channel.abort()
+
+
+async def call(host: str, address: str, port: int, manners: Manners) -> Remote:
+    """Connect and introduce ourselves. Raises Unwilling, ChannelLost, ReplyFault.
+
+    Where TLS fails after it was offered and is not required, a second call goes in plain text.
+    """
+    try:
+        return await _call(host, address, port, manners)
+    except TlsRefused:
+        return await _call(host, address, port, replace(manners, tls="none"))
+
+
+async def _call(host: str, address: str, port: int, manners: Manners) -> Remote:
+    channel = await open_channel(address, port, manners.times.connect)
+    try:
+        remote = Remote(channel, host, port, manners)
+        await remote.introduce()
+    except BaseException:
+        channel.abort()
+        raise
+    return remote
+
+
+def client_context(*, verify: bool) -> ssl.SSLContext:
+    """TLS towards a remote. Unverified it only keeps listeners away, which is still better than plain text."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,119 @@
+"""When to try again, what an answer means, who is told: tables over pure functions."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from posthorn_model.ids import BlobKey, Epoch, QueueMessageId
+from posthorn_model.queue_items import DueRecipient, RecipientState
+from posthorn_smtp_out.groups import grouped
+from posthorn_smtp_out.outcomes import Answer, Policy, conclude, wants_report
+from posthorn_smtp_out.protocol.replies import Reply
+from posthorn_smtp_out.retry import expired, next_due
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+POLICY = Policy(retry=(120.0, 300.0, 600.0), expire=86_400.0)
+DUE = DueRecipient(
+    id=7,
+    message=QueueMessageId(3),
+    shard=1,
+    site="example.net",
+    address="bob@example.net",
+    sender="ann@example.org",
+    blob=BlobKey(b"k" * 32),
+    size=10,
+    attempt=0,
+    created_at=NOW,
+    notify=None,
+    orcpt=None,
+    smtputf8=False,
+    eight_bit=False,
+    ret=None,
+    envid=None,
+    in_doubt=False,
+)
+
+
+@pytest.mark.parametrize(("attempts", "pause"), [(0, 120), (1, 120), (2, 300), (3, 600), (4, 600), (1000, 600)])
+def test_the_schedule_ends_with_its_last_pause(attempts: int, pause: int) -> None:
+    assert next_due(POLICY.retry, attempts, NOW) == NOW + timedelta(seconds=pause)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=20), st.integers(-5, 10_000))
+def test_the_next_attempt_is_never_in_the_past(schedule: list[float], attempts: int) -> None:
+    assert next_due(schedule, attempts, NOW) >= NOW
+
+
+def test_expiry_is_reached_exactly() -> None:
+    assert not expired(NOW, 60, NOW + timedelta(seconds=59))
+    assert expired(NOW, 60, NOW + timedelta(seconds=60))
+
+
+def test_a_temporary_reply_defers_then_the_age_fails_it() -> None:
+    answer = Answer(Reply(451, ("4.3.0 later",)), "mx.example.net [192.0.2.1]:25", "TLSv1.3")
+    outcome = conclude(replace(DUE, attempt=1), answer, epoch=Epoch(5), policy=POLICY, now=NOW)
+    assert (outcome.state, outcome.status, outcome.due) == (
+        RecipientState.WAITING,
+        "4.3.0",
+        NOW + timedelta(seconds=300),
+    )
+    assert (outcome.epoch, outcome.remote, outcome.tls) == (5, "mx.example.net [192.0.2.1]:25", "TLSv1.3")
+    old = replace(DUE, created_at=NOW - timedelta(days=1))
+    outcome = conclude(old, answer, epoch=Epoch(5), policy=POLICY, now=NOW)
+    assert (outcome.state, outcome.status, outcome.due) == (RecipientState.FAILED, "5.4.7", None)
+    assert "451 4.3.0 later" in outcome.reply
+
+
+def test_final_replies_end_it_whatever_its_age() -> None:
+    old = replace(DUE, created_at=NOW - timedelta(days=9))
+    good = conclude(old, Answer(Reply(250, ("2.0.0 ok",))), epoch=Epoch(1), policy=POLICY, now=NOW)
+    bad = conclude(DUE, Answer(Reply(550, ("5.1.1 no",))), epoch=Epoch(1), policy=POLICY, now=NOW)
+    assert (good.state, good.due) == (RecipientState.DELIVERED, None)
+    assert (bad.state, bad.status, bad.due) == (RecipientState.FAILED, "5.1.1", None)
+
+
+def test_doubt_is_marked_in_the_time_line() -> None:
+    outcome = conclude(
+        replace(DUE, in_doubt=True), Answer(Reply(250, ("ok",))), epoch=Epoch(1), policy=POLICY, now=NOW
+    )
+    assert outcome.reply.startswith("(in doubt before)")
+
+
+FAILED, TAKEN, LATER = Reply(550, ("no",)), Reply(250, ("ok",)), Reply(451, ("later",))
+
+
+@pytest.mark.parametrize(
+    ("sender", "notify", "answer", "action"),
+    [
+        ("ann@example.org", None, Answer(FAILED), "failed"),
+        ("ann@example.org", "FAILURE,DELAY", Answer(FAILED), "failed"),
+        ("ann@example.org", "SUCCESS", Answer(FAILED), None),
+        ("ann@example.org", "NEVER", Answer(FAILED), None),
+        ("", None, Answer(FAILED), None),
+        ("", "SUCCESS,FAILURE", Answer(FAILED), None),
+        ("ann@example.org", None, Answer(TAKEN), None),
+        ("ann@example.org", "SUCCESS", Answer(TAKEN), None),
+        ("ann@example.org", "SUCCESS", Answer(TAKEN, relayed_without_dsn=True), "relayed"),
+        ("ann@example.org", "SUCCESS", Answer(TAKEN, local=True), "delivered"),
+        ("ann@example.org", None, Answer(LATER), None),
+    ],
+)
+def test_reports_follow_notify_and_never_answer_the_null_sender(
+    sender: str, notify: str | None, answer: Answer, action: str | None
+) -> None:
+    due = replace(DUE, sender=sender, notify=notify)
+    outcome = conclude(due, answer, epoch=Epoch(1), policy=POLICY, now=NOW)
+    assert wants_report(due, outcome, answer) == action
+
+
+def test_recipients_of_one_message_and_site_share_a_transaction_up_to_the_limit() -> None:
+    due = [replace(DUE, id=number, message=QueueMessageId(number % 2), site=f"s{number % 3}") for number in range(12)]
+    groups = grouped([*due, *(replace(DUE, id=100 + number) for number in range(5))], 2)
+    assert all(len(group.recipients) <= 2 for group in groups)
+    assert sorted(recipient.id for group in groups for recipient in group.recipients) == [
+        *range(12),
+        *range(100, 105),
+    ]
+    assert all({(r.message, r.site) for r in g.recipients} == {(g.message, g.site)} for g in groups)
