@@ -1,1 +1,29 @@
-"""Cluster coordination: events, shard ownership, elections, over Kafka or peer to peer."""
+"""Cluster coordination: events, shard ownership, elections, over Kafka or peer to peer.
+
+Everything it carries is a hint, everything it proposes needs a lease (design laws 1 and 5). It knows nothing of mail.
+"""
+
+from posthorn_bus.connect import open_bus
+from posthorn_bus.election import election, eligible_keys, role_keys, role_of
+from posthorn_bus.leases import HeldLease, LeaseKeeper, LeaseTimes
+from posthorn_bus.ownership import Owner, Run
+from posthorn_bus.settings import BusIdentity, BusSettings, KafkaSettings, PeerSettings, SaslSettings, TlsSettings
+
+__all__ = [
+    "BusIdentity",
+    "BusSettings",
+    "HeldLease",
+    "KafkaSettings",
+    "LeaseKeeper",
+    "LeaseTimes",
+    "Owner",
+    "PeerSettings",
+    "Run",
+    "SaslSettings",
+    "TlsSettings",
+    "election",
+    "eligible_keys",
+    "open_bus",
+    "role_keys",
+    "role_of",
+]

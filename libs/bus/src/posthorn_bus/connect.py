@@ -1,0 +1,23 @@
+"""Chooses the bus."""
+
+from posthorn_bus.kafka import KafkaBus
+from posthorn_bus.peer import PeerBus
+from posthorn_bus.settings import BusIdentity, BusSettings, KafkaSettings
+from posthorn_model.clock import SystemClock
+from posthorn_model.ports import Bus, Clock, PeerDirectory
+
+
+def open_bus(
+    settings: BusSettings, identity: BusIdentity, peers: PeerDirectory | None = None, clock: Clock | None = None
+) -> Bus:
+    """Make the bus of one process; `await bus.start()` connects it.
+
+    `peers` is needed by the peer-to-peer bus. Raises ValueError without it, OSError or ssl.SSLError for
+    certificates that cannot be read.
+    """
+    clock = clock or SystemClock()
+    if isinstance(settings, KafkaSettings):
+        return KafkaBus(settings, identity, clock)
+    if peers is None:
+        raise ValueError("the peer-to-peer bus needs the node table")
+    return PeerBus(settings, identity, peers, clock)
