@@ -4,7 +4,7 @@ What can fail is found while planning (mailbox, quota), item by item, before any
 be stored takes nothing from its neighbours in the batch.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from posthorn_model.errors import AccountNotFound, PosthornError
@@ -85,7 +85,7 @@ class Batch:
     ids: MessageIds
     window: float
     """Seconds within which equal content counts as a client's repeat."""
-    forgotten: Collection[seen.Key] = ()
+    forgotten: Mapping[seen.Key, MessageId]
     """Digests of deliveries whose replies arrived: no repeat of theirs is suppressed."""
     _known: dict[seen.Key, Planned | MessageId] = field(default_factory=dict)
     _planned: list[Planned] = field(default_factory=list)
@@ -204,7 +204,7 @@ class Batch:
 
     async def _read_earlier(self, items: Sequence[Planned]) -> dict[tuple[AccountId, MessageId], Appended]:
         """Where the messages of earlier deliveries are now, for those repeated in this batch."""
-        wanted = [(one.account, one.repeats) for one in items if isinstance(one.repeats, int)]
+        wanted = list({(one.account, one.repeats) for one in items if isinstance(one.repeats, int)})
         if not wanted:
             return {}
         found: dict[tuple[AccountId, MessageId], Appended] = {}
@@ -306,10 +306,9 @@ async def append_in(
     messages: Sequence[NewMessage],
     *,
     window: float,
-    forgotten: Collection[seen.Key] = (),
 ) -> list[Appended]:
     """Store all of `messages` or, raising the first problem, none. Raises MailboxNotFound, OverQuota, Unavailable."""
-    batch = Batch(journal, ids, window, forgotten)
+    batch = Batch(journal, ids, window, {})
     await batch.prepare(messages)
     items = batch.admit(messages)
     await batch.write()

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from posthorn_model.errors import PosthornError
+from posthorn_model.ids import MessageId
 from posthorn_model.mail import Appended, NewMessage
 from posthorn_model.queue_items import NewQueueMessage
 from posthorn_storage.database import Connection
@@ -44,17 +45,17 @@ class Deliveries:
         self._enqueue = enqueue
         self._window = duplicate_window
         self._combiner: Combiner[Delivery, list[Appended]] = Combiner(self._store, window=combine_window)
-        self._open: OrderedDict[UUID, list[seen.Key]] = OrderedDict()
-        self._answered: set[seen.Key] = set()
+        self._open: OrderedDict[UUID, list[tuple[seen.Key, MessageId]]] = OrderedDict()
+        self._answered: dict[seen.Key, MessageId] = {}
         self._forgetting: asyncio.Task[None] | None = None
 
     async def deliver(self, delivery: Delivery) -> list[Appended]:
         """Store one item in company of others. Raises AccountNotFound, MailboxNotFound, OverQuota, Unavailable."""
         appended = await self._combiner.submit(delivery)
-        for message in delivery.messages:
+        for message, stored in zip(delivery.messages, appended, strict=True):
             if message.delivery_id is not None and message.dedupe is not None:
                 keys = self._open.setdefault(message.delivery_id, [])
-                keys.append((message.account, seen.dedupe_key(message.dedupe)))
+                keys.append(((message.account, seen.dedupe_key(message.dedupe)), stored.message))
         while len(self._open) > REMEMBERED:
             self._open.popitem(last=False)
         return appended
@@ -80,7 +81,7 @@ class Deliveries:
             await self._forget()
 
     async def _forget(self) -> None:
-        answered = list(self._answered)
+        answered = list(self._answered.items())
         if not answered:
             return
         try:
@@ -88,7 +89,9 @@ class Deliveries:
                 await seen.forget(connection, answered)
         except PosthornError:
             return  # they age out by the window; those of this process stay known as answered until then
-        self._answered.difference_update(answered)
+        for key, message in answered:
+            if self._answered.get(key) == message:
+                del self._answered[key]
 
     async def _store(self, items: Sequence[Delivery]) -> list[list[Appended] | PosthornError]:
         accounts = sorted({message.account for item in items for message in item.messages})
@@ -104,7 +107,7 @@ class Deliveries:
         return outcomes
 
     async def _store_in(self, journal: Journal, items: Sequence[Delivery]) -> list[list[Appended] | PosthornError]:
-        batch = Batch(journal, self._ids, self._window, frozenset(self._answered))
+        batch = Batch(journal, self._ids, self._window, dict(self._answered))
         await batch.prepare([message for item in items for message in item.messages])
         admitted: list[list[Planned] | PosthornError] = []
         for item in items:

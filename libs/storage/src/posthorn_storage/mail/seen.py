@@ -4,7 +4,7 @@ A row of `delivery_seen` is either a delivery id, kept until purged, or a digest
 content for a short window and is removed as soon as the reply is known to have arrived (flows.md A, killed after 5).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from posthorn_model.ids import AccountId, MessageId
@@ -29,8 +29,8 @@ ON CONFLICT (account_id, key) DO UPDATE SET message_id = EXCLUDED.message_id, at
 """
 
 FORGET = """
-DELETE FROM delivery_seen s USING unnest($1::bigint[], $2::bytea[]) AS old (account_id, key)
-WHERE s.account_id = old.account_id AND s.key = old.key
+DELETE FROM delivery_seen s USING unnest($1::bigint[], $2::bytea[], $3::bigint[]) AS old (account_id, key, message_id)
+WHERE s.account_id = old.account_id AND s.key = old.key AND s.message_id = old.message_id
 """
 
 
@@ -50,14 +50,15 @@ def dedupe_key(digest: bytes) -> bytes:
 
 
 async def find(
-    connection: Connection, wanted: Sequence[Key], window: float, forgotten: Collection[Key]
+    connection: Connection, wanted: Sequence[Key], window: float, forgotten: Mapping[Key, MessageId]
 ) -> dict[Key, MessageId]:
-    """Earlier deliveries under these keys; `window` is in seconds, `forgotten` keys count as not there."""
-    asked = [key for key in set(wanted) if key not in forgotten]
+    """Earlier deliveries under these keys; `window` is in seconds, what is in `forgotten` counts as not there."""
+    asked = list(set(wanted))
     if not asked:
         return {}
     rows = await connection.fetch(FIND, [key[0] for key in asked], [key[1] for key in asked], window)
-    return {(row["account_id"], row["key"]): row["message_id"] for row in rows}
+    found = {(row["account_id"], row["key"]): row["message_id"] for row in rows}
+    return {key: message for key, message in found.items() if forgotten.get(key) != message}
 
 
 async def remember(connection: Connection, rows: Sequence[tuple[Key, MessageId]]) -> None:
@@ -68,7 +69,9 @@ async def remember(connection: Connection, rows: Sequence[tuple[Key, MessageId]]
         )
 
 
-async def forget(connection: Connection, rows: Sequence[Key]) -> None:
-    """Remove digests whose replies arrived."""
+async def forget(connection: Connection, rows: Sequence[tuple[Key, MessageId]]) -> None:
+    """Remove digests whose replies arrived, if they still stand for these messages."""
     if rows:
-        await connection.execute(FORGET, [row[0] for row in rows], [row[1] for row in rows])
+        await connection.execute(
+            FORGET, [key[0] for key, _ in rows], [key[1] for key, _ in rows], [message for _, message in rows]
+        )
