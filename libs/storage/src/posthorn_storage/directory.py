@@ -70,11 +70,11 @@ class Directory:
     async def add_domain(self, name: str, *, idempotent: bool = False) -> DomainId:
         """Add a domain whose mail is for this cluster. Raises AlreadyExists (unless `idempotent`), InvalidName."""
         key = domain_key(name)
-        found = await self._database.fetchrow(sql.ADD_DOMAIN, key)
+        added = await self._database.execute(sql.ADD_DOMAIN, key)
         self._local_until = float("-inf")
-        if found is None or not (found["added"] or idempotent):
+        if not added and not idempotent:
             raise AlreadyExists("that domain exists already", domain=key)
-        return DomainId(found["id"])
+        return DomainId(await self._database.fetchval(sql.DOMAIN, key))
 
     async def domains(self) -> list[str]:
         """All domains of the cluster, in order."""

@@ -1,10 +1,8 @@
 """The statements of the directory. Constants only."""
 
-ADD_DOMAIN = """
-WITH added AS (INSERT INTO domain (name) VALUES ($1) ON CONFLICT (name) DO NOTHING RETURNING id)
-SELECT id, true AS added FROM added
-UNION ALL SELECT id, false FROM domain WHERE name = $1
-"""
+ADD_DOMAIN = "INSERT INTO domain (name) VALUES ($1) ON CONFLICT (name) DO NOTHING"
+
+DOMAIN = "SELECT id FROM domain WHERE name = $1"
 
 DOMAINS = "SELECT name FROM domain ORDER BY name"
 

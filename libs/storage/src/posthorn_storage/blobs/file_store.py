@@ -1,0 +1,133 @@
+"""Blobs as files: one file for each object, in folders fanned out by its name. The embedded default.
+
+A file is written under `tmp`, fsynced, renamed into place and its folder fsynced, so a name that exists is whole and
+durable. Names come from keys as hexadecimal, never from anybody's text.
+"""
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from posthorn_model.errors import BlobNotFound, Overloaded, Unavailable
+from posthorn_model.ids import BlobKey
+
+_THREADS = 8
+_WAITING = 512
+_ABANDONED_SECONDS = 24 * 3600
+T = TypeVar("T")
+
+
+class FileStore:
+    """The port posthorn_model.ports.ObjectStore over a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="blob-file")
+        self._waiting = 0
+
+    @classmethod
+    async def open(cls, path: Path) -> "FileStore":
+        """Make the folder when it is missing and remove what writers left unfinished long ago. Raises Unavailable."""
+        store = cls(path)
+        try:
+            await store._run("open", store._prepare)
+        except Unavailable:
+            await store.close()
+            raise
+        return store
+
+    async def put(self, key: BlobKey, data: bytes) -> None:
+        """See the port."""
+        await self._run("put", lambda: self._write(key, data))
+
+    async def get(self, key: BlobKey) -> bytes:
+        """See the port."""
+        return await self._run("get", lambda: self._file(key).read_bytes())
+
+    async def get_range(self, key: BlobKey, start: int, length: int) -> bytes:
+        """See the port."""
+
+        def read() -> bytes:
+            with self._file(key).open("rb") as file:
+                file.seek(max(start, 0))
+                return file.read(max(length, 0))
+
+        return await self._run("get", read)
+
+    async def delete(self, key: BlobKey) -> None:
+        """See the port."""
+        await self._run("delete", lambda: self._file(key).unlink(missing_ok=True))
+
+    async def probe(self) -> None:
+        """See the port: writes and removes a small file."""
+        await self._run("probe", self._touch)
+
+    async def close(self) -> None:
+        """See the port."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, step: str, work: Callable[[], T]) -> T:
+        if self._waiting >= _WAITING:
+            raise Overloaded(step=f"blob {step}", waiting=self._waiting)
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except FileNotFoundError as error:
+            if step == "get":
+                raise BlobNotFound(cause=repr(error)) from error
+            raise Unavailable(step=f"blob {step}", cause=repr(error)) from error
+        except (OSError, RuntimeError) as error:  # RuntimeError: the pool was shut down by close()
+            raise Unavailable(step=f"blob {step}", cause=repr(error)) from error
+        finally:
+            self._waiting -= 1
+
+    def _prepare(self) -> None:
+        (self._path / "tmp").mkdir(parents=True, exist_ok=True)
+        limit = time.time() - _ABANDONED_SECONDS
+        for left in (self._path / "tmp").iterdir():
+            if left.stat().st_mtime < limit:
+                left.unlink(missing_ok=True)
+        self._touch()
+
+    def _touch(self) -> None:
+        file = self._path / "tmp" / f"probe.{secrets.token_hex(8)}"
+        file.write_bytes(b"probe")
+        file.unlink()
+
+    def _file(self, key: BlobKey) -> Path:
+        name = key.hex()
+        return self._path / name[:2] / name[2:4] / name
+
+    def _write(self, key: BlobKey, data: bytes) -> None:
+        target = self._file(key)
+        self._make_folder(target.parent)
+        unfinished = self._path / "tmp" / f"{target.name}.{secrets.token_hex(8)}"
+        try:
+            with unfinished.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        _sync_folder(target.parent)
+
+    def _make_folder(self, folder: Path) -> None:
+        """Make the two levels of a fan-out folder durable, each in its parent."""
+        for made in (folder.parent, folder):
+            if not made.is_dir():
+                made.mkdir(exist_ok=True)
+                _sync_folder(made.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

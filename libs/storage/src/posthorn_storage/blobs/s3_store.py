@@ -1,0 +1,184 @@
+"""Blobs in an S3 bucket, by the minio client in a bounded thread pool.
+
+One attempt is one request (never a multipart upload: a PUT is whole or absent). Attempts that may succeed later are
+repeated with jitter inside one time limit; everything else becomes Unavailable, with the reason in the log only.
+"""
+
+import asyncio
+import io
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+
+from posthorn_model.errors import BlobNotFound, Overloaded, PosthornError, Unavailable
+from posthorn_model.ids import BlobKey
+from posthorn_storage.settings import S3Settings
+
+_MISSING: Final = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound"})
+_FINAL: Final = frozenset(
+    {
+        "AccessDenied",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "NoSuchBucket",
+        "InvalidBucketName",
+        "EntityTooLarge",
+    }
+)
+_PAST_END: Final = "InvalidRange"
+_ONE_PART: Final = 5 * 1024**3
+_WAITING: Final = 512
+_FIRST_PAUSE: Final = 0.05
+T = TypeVar("T")
+
+
+class S3Store:
+    """The port posthorn_model.ports.ObjectStore over a bucket."""
+
+    def __init__(self, settings: S3Settings) -> None:
+        host, secure = _host(settings)
+        self._settings = settings
+        self._http = urllib3.PoolManager(
+            num_pools=4,
+            maxsize=settings.connections,
+            block=False,
+            retries=False,
+            timeout=urllib3.Timeout(connect=min(5.0, settings.timeout), read=settings.timeout),
+        )
+        self._client = Minio(
+            endpoint=host,
+            access_key=settings.access_key,
+            secret_key=settings.secret_key,
+            secure=secure,
+            region=settings.region,
+            http_client=self._http,
+        )
+        self._threads = ThreadPoolExecutor(settings.connections, thread_name_prefix="blob-s3")
+        self._waiting = 0
+
+    @classmethod
+    async def open(cls, settings: S3Settings) -> "S3Store":
+        """Check that the bucket is there (made when `create_bucket`). Raises Unavailable."""
+        try:
+            store = cls(settings)
+        except ValueError as error:  # minio's judgement of endpoint, keys or region
+            raise Unavailable("the S3 settings are not valid", cause=repr(error)) from error
+        try:
+            await store.probe()
+        except PosthornError:
+            await store.close()
+            raise
+        return store
+
+    async def put(self, key: BlobKey, data: bytes) -> None:
+        """See the port."""
+
+        def request() -> None:
+            self._client.put_object(
+                self._settings.bucket, self._name(key), io.BytesIO(data), len(data), part_size=_ONE_PART
+            )
+
+        await self._run("put", request)
+
+    async def get(self, key: BlobKey) -> bytes:
+        """See the port."""
+        return await self._run("get", lambda: self._read(key, 0, 0))
+
+    async def get_range(self, key: BlobKey, start: int, length: int) -> bytes:
+        """See the port."""
+        if length <= 0:
+            return b""
+        return await self._run("get", lambda: self._read(key, max(start, 0), length))
+
+    async def delete(self, key: BlobKey) -> None:
+        """See the port."""
+        try:
+            await self._run("delete", lambda: self._client.remove_object(self._settings.bucket, self._name(key)))
+        except BlobNotFound:
+            return
+
+    async def probe(self) -> None:
+        """See the port: asks for the bucket."""
+        bucket = self._settings.bucket
+
+        def request() -> bool:
+            found = self._client.bucket_exists(bucket)
+            if not found and self._settings.create_bucket:
+                self._client.make_bucket(bucket, self._settings.region)
+                return True
+            return found
+
+        if not await self._run("probe", request):
+            raise Unavailable("the bucket does not exist", bucket=bucket)
+
+    async def close(self) -> None:
+        """See the port."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._http.clear()
+
+    def _name(self, key: BlobKey) -> str:
+        name = key.hex()
+        return f"{self._settings.prefix}{name[:2]}/{name}"
+
+    def _read(self, key: BlobKey, start: int, length: int) -> bytes:
+        response = self._client.get_object(self._settings.bucket, self._name(key), offset=start, length=length)
+        try:
+            return bytes(response.read())
+        finally:
+            response.close()
+            response.release_conn()
+
+    async def _run(self, step: str, request: Callable[[], T]) -> T:
+        if self._waiting >= _WAITING:
+            raise Overloaded(step=f"blob {step}", waiting=self._waiting)
+        self._waiting += 1
+        try:
+            # The threads have limits of their own; this one is for a server that trickles.
+            async with asyncio.timeout(self._settings.timeout * 2):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, self._attempts, step, request)
+        except (TimeoutError, RuntimeError) as error:  # RuntimeError: the pool was shut down by close()
+            raise Unavailable(step=f"blob {step}", cause=repr(error)) from error
+        finally:
+            self._waiting -= 1
+
+    def _attempts(self, step: str, request: Callable[[], T]) -> T:
+        end = time.monotonic() + self._settings.timeout
+        pause = _FIRST_PAUSE
+        for attempt in range(1, self._settings.attempts + 1):
+            try:
+                return request()
+            except (MinioException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                refused = _refusal(error, step)
+                wait = random.uniform(pause / 2, pause)  # noqa: S311  jitter, not a secret
+                if refused is not None or attempt == self._settings.attempts or time.monotonic() + wait > end:
+                    raise refused or Unavailable(step=f"blob {step}", attempt=attempt, cause=repr(error)) from error
+            time.sleep(wait)
+            pause = min(pause * 4, 2.0)
+        raise Unavailable(step=f"blob {step}", cause="no attempt was allowed")
+
+
+def _refusal(error: Exception, step: str) -> PosthornError | None:
+    """What a failure means when trying again at once is of no use; None when it may help."""
+    if isinstance(error, S3Error):
+        if error.code in _MISSING:
+            return BlobNotFound()
+        if error.code in _FINAL or error.code == _PAST_END:
+            return Unavailable(step=f"blob {step}", cause=repr(error.code))
+        return None
+    if isinstance(error, InvalidResponseError | ServerError | urllib3.exceptions.HTTPError | OSError):
+        return None
+    return Unavailable(step=f"blob {step}", cause=repr(error))
+
+
+def _host(settings: S3Settings) -> tuple[str, bool]:
+    if "://" not in settings.endpoint:
+        return settings.endpoint, settings.secure
+    parts = urlsplit(settings.endpoint)
+    return parts.netloc, parts.scheme == "https"

@@ -1,0 +1,185 @@
+"""Blobs: content by the hash of itself, small in the database, large in the object store (flows.md A.4, E).
+
+`prepare` makes content durable before anybody may refer to it; `attach` and `refer` (posthorn_storage.blobs.attach) do
+that inside the referring transaction. No call to the object store happens inside a transaction (design law 8).
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from posthorn_model.errors import BlobNotFound, Unavailable
+from posthorn_model.ids import AccountId, BlobKey
+from posthorn_model.mail import PreparedBlob
+from posthorn_model.ports import ObjectStore
+from posthorn_storage.blobs.attach import attach
+from posthorn_storage.blobs.cache import BlobCache
+from posthorn_storage.blobs.content import IN_THREAD, PLAIN, ZSTD, content_key, decode, encode
+from posthorn_storage.database import Connection, Database, Row
+from posthorn_storage.schema.blob import LIVE, REF_UPLOAD
+
+UPLOAD_SECONDS: Final = 24 * 3600.0
+MAX_GENERATION: Final = 255
+_TRIES: Final = 4
+T = TypeVar("T")
+
+# The row comes first and says `pending`: an object whose writer dies is on the collector's list already. A row that is
+# being removed is not touched, and then no row comes back.
+CLAIM = """
+INSERT INTO blob AS old (key, size, state, encoding, object, touched_at)
+VALUES ($1, $2, 0, $3, nextval('blob_object'), now())
+ON CONFLICT (key) DO UPDATE SET touched_at = now() WHERE old.state <> 2
+RETURNING state, encoding, object
+"""
+
+CONFIRM = "UPDATE blob SET state = 1, touched_at = now() WHERE key = $1 AND object = $2 AND state IN (0, 1)"
+
+FIND = "SELECT size, encoding, inline, object FROM blob WHERE key = $1 AND state = 1"
+
+KEEP_UPLOAD = """
+INSERT INTO blob_ref (blob_key, kind, account_id, ref_id, content_type, expires_at)
+VALUES ($1, $2, $3, 0, $4, now() + make_interval(secs => $5))
+ON CONFLICT (blob_key, kind, account_id, ref_id) DO UPDATE SET
+    content_type = EXCLUDED.content_type, expires_at = greatest(blob_ref.expires_at, EXCLUDED.expires_at)
+"""
+
+OWNED = """
+SELECT size FROM blob WHERE key = $2 AND state = 1 AND EXISTS (
+    SELECT 1 FROM blob_ref
+    WHERE blob_key = $2 AND account_id = $1 AND (expires_at IS NULL OR expires_at > now()))
+"""
+
+
+class Blobs:
+    """Stores and reads blobs for one process. `encoding` is content.ZSTD or content.PLAIN, for new blobs."""
+
+    def __init__(
+        self, database: Database, objects: ObjectStore, *, inline_limit: int, encoding: int, cache_bytes: int
+    ) -> None:
+        self._database = database
+        self.objects = objects
+        self._inline_limit = inline_limit
+        self._encoding = encoding
+        self._cache = BlobCache(cache_bytes)
+
+    async def prepare(
+        self, data: bytes | memoryview, *, account: AccountId | None = None, ttl: float | None = None
+    ) -> PreparedBlob:
+        """Make `data` safe to refer to: durable in the object store, or carried inline to the caller's transaction.
+
+        With `account` it is also kept as an upload of that account, for `ttl` seconds (24 h). Without, it stays at
+        least for the grace time. Raises Unavailable, Overloaded.
+        """
+        if account is not None:
+            return await self._keep(data, account, "application/octet-stream", ttl or UPLOAD_SECONDS)
+        size = len(data)
+        key = await _elsewhere(size, lambda: content_key(data))
+        # What is far over the limit cannot become small enough: not worth the try before its row says how to encode.
+        if size <= self._inline_limit * 20:
+            stored, encoding = await _elsewhere(size, lambda: self._smallest(data))
+            if len(stored) <= self._inline_limit:
+                return PreparedBlob(key, size, stored, encoding)
+        return await self._store(key, data)
+
+    async def read(self, key: BlobKey) -> bytes:
+        """The whole content. Raises BlobNotFound, Unavailable (also for damaged content)."""
+        data = self._cache.find(key)
+        return data if data is not None else await self._read(key, await self._find(key))
+
+    async def read_range(self, key: BlobKey, start: int, length: int) -> bytes:
+        """Bytes `start` to `start + length` (fewer at the end). Raises BlobNotFound, Unavailable."""
+        start, length = max(start, 0), max(length, 0)
+        data = self._cache.find(key)
+        if data is None:
+            row = await self._find(key)
+            if row["inline"] is None and row["encoding"] == PLAIN:
+                length = min(length, row["size"] - start)
+                return (
+                    await self.objects.get_range(object_key(key, row["object"]), start, length) if length > 0 else b""
+                )
+            data = await self._read(key, row)
+        return data[start : start + length]
+
+    async def upload(
+        self, account: AccountId, data: bytes | memoryview, content_type: str = "application/octet-stream"
+    ) -> BlobKey:
+        """Store content for an account to refer to within 24 h (RFC 8620 6.1), committed. Raises Unavailable."""
+        return (await self._keep(data, account, content_type[:255], UPLOAD_SECONDS)).key
+
+    async def may_read(self, account: AccountId, key: BlobKey) -> bool:
+        """Whether anything of the account refers to the blob."""
+        return await self.find(account, key) is not None
+
+    async def find(self, account: AccountId, key: BlobKey) -> int | None:
+        """The size of a blob that something of the account refers to."""
+        size: int | None = await self._database.fetchval(OWNED, account, key)
+        return size
+
+    async def _keep(self, data: bytes | memoryview, account: AccountId, content_type: str, ttl: float) -> PreparedBlob:
+        for last in (False, False, True):
+            blob = await self.prepare(data)
+
+            async def work(connection: Connection, blob: PreparedBlob = blob) -> None:
+                await attach(connection, [blob])
+                await connection.execute(KEEP_UPLOAD, blob.key, REF_UPLOAD, account, content_type, float(ttl))
+
+            try:
+                await self._database.run(work)
+            except Unavailable as error:
+                if last or error.fields.get("step") != "attach":
+                    raise
+                continue
+            return blob
+        raise AssertionError("the last round returns or raises")
+
+    def _smallest(self, data: bytes | memoryview) -> tuple[bytes, int]:
+        if self._encoding == ZSTD:
+            stored = encode(data, ZSTD)
+            if len(stored) < len(data):
+                return stored, ZSTD
+        return bytes(data), PLAIN
+
+    async def _store(self, key: BlobKey, data: bytes | memoryview) -> PreparedBlob:
+        """Store in the object store, under the first generation of the key that is not being collected."""
+        size = len(data)
+        for generation in range(MAX_GENERATION + 1):
+            name = BlobKey(key + bytes([generation])) if generation else key
+            for _ in range(_TRIES):
+                row = await self._database.fetchrow(CLAIM, name, size, self._encoding)
+                if row is None:
+                    break
+                encoding: int = row["encoding"]
+                if row["state"] == LIVE:
+                    return PreparedBlob(name, size, None, encoding)
+                stored = await _elsewhere(size, lambda encoding=encoding: encode(data, encoding))  # type: ignore[misc]
+                place = object_key(name, row["object"])
+                await self.objects.put(place, stored)
+                if await self._database.execute(CONFIRM, name, row["object"]):
+                    return PreparedBlob(name, size, None, encoding)
+                # Collected while this process was paused; nobody else ever uses this object's name.
+                await self.objects.delete(place)
+        raise Unavailable(step="prepare", cause="every generation of the key is being collected")
+
+    async def _find(self, key: BlobKey) -> Row:
+        row = await self._database.fetchrow(FIND, key)
+        if row is None:
+            raise BlobNotFound(key=key.hex())
+        return row
+
+    async def _read(self, key: BlobKey, row: Row) -> bytes:
+        stored = row["inline"]
+        if stored is None:
+            stored = await self.objects.get(object_key(key, row["object"]))
+        data = await _elsewhere(row["size"], lambda: decode(stored, row["encoding"], row["size"], key))
+        self._cache.add(key, data)
+        return data
+
+
+def object_key(key: BlobKey, number: int) -> BlobKey:
+    """The name of a blob's object in the object store: never given twice, so a late delete hits nothing newer."""
+    return BlobKey(key + number.to_bytes(8, "big"))
+
+
+async def _elsewhere(size: int, work: Callable[[], T]) -> T:
+    """Run work over `size` bytes, off the event loop when that would hold it up."""
+    return work() if size <= IN_THREAD else await asyncio.to_thread(work)

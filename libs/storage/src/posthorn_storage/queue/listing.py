@@ -1,0 +1,122 @@
+"""The queue as people look at it: messages, recipients, time lines. Values made from rows; no SQL."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from posthorn_model.ids import AccountId, QueueMessageId
+from posthorn_model.queue_items import RecipientState
+from posthorn_storage.database import Row
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFilter:
+    """Which messages to list; None is no condition. `sender` and `recipient` are parts of an address."""
+
+    before: int = 0
+    """Only ids below this one, for the next page; 0 is the newest."""
+    done: bool = False
+    """Also messages without open recipients."""
+    account: AccountId | None = None
+    sender: str | None = None
+    recipient: str | None = None
+    site: str | None = None
+    state: RecipientState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRecipient:
+    """A recipient as it stands: `due` is the next attempt while it waits, `reply` the last one's answer."""
+
+    id: int
+    address: str
+    site: str
+    shard: int
+    state: RecipientState
+    attempt: int
+    due: datetime
+    since: datetime | None
+    doubts: int
+    status: str
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedMessage:
+    """A message in the queue, or one done a short time ago."""
+
+    id: QueueMessageId
+    sender: str
+    account: AccountId | None
+    size: int
+    created_at: datetime
+    done_at: datetime | None
+    recipients: tuple[QueuedRecipient, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueEvent:
+    """One entry of a time line; `kind`: queued, in-doubt, delivered, deferred, failed, cancelled, retry."""
+
+    at: datetime
+    kind: str
+    recipient: int | None
+    attempt: int
+    epoch: int
+    status: str
+    reply: str
+    remote: str
+    tls: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardDepth:
+    """Open recipients of a shard, and how many of them are due now."""
+
+    shard: int
+    open: int
+    due: int
+
+
+def message_of(row: Row, recipients: tuple[QueuedRecipient, ...]) -> QueuedMessage:
+    """From a row of queue_message."""
+    return QueuedMessage(
+        id=QueueMessageId(row["id"]),
+        sender=row["sender"],
+        account=row["account_id"],
+        size=row["size"],
+        created_at=row["created_at"],
+        done_at=row["done_at"],
+        recipients=recipients,
+    )
+
+
+def recipient_of(row: Row) -> QueuedRecipient:
+    """From a row of queue_recipient."""
+    return QueuedRecipient(
+        id=row["id"],
+        address=row["address"],
+        site=row["site"],
+        shard=row["shard"],
+        state=RecipientState(row["state"]),
+        attempt=row["attempt"],
+        due=row["due"],
+        since=row["since"],
+        doubts=row["doubts"],
+        status=row["status"],
+        reply=row["reply"],
+    )
+
+
+def event_of(row: Row) -> QueueEvent:
+    """From a row of queue_event."""
+    return QueueEvent(
+        at=row["at"],
+        kind=row["kind"],
+        recipient=row["recipient_id"],
+        attempt=row["attempt"],
+        epoch=row["epoch"],
+        status=row["status"],
+        reply=row["reply"],
+        remote=row["remote"],
+        tls=row["tls"],
+    )

@@ -1,0 +1,265 @@
+"""QueueStore: the outgoing queue as services see it (flows.md C).
+
+Enqueueing is part of somebody's transaction; attempts and outcomes are written under the shard's lease. It sends
+nothing, chooses no retry times and composes no bounces.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from posthorn_model.errors import InvalidContent, NotFound
+from posthorn_model.events import Changed
+from posthorn_model.ids import BlobKey, Epoch, QueueMessageId
+from posthorn_model.mail import NewMessage
+from posthorn_model.queue_items import DueRecipient, NewQueueMessage, Outcome, RecipientState
+from posthorn_storage.blobs.attach import attach, release
+from posthorn_storage.blobs.store import Blobs
+from posthorn_storage.database import Connection, Database, Row
+from posthorn_storage.queue import sql
+from posthorn_storage.queue.listing import (
+    QueuedMessage,
+    QueueEvent,
+    QueueFilter,
+    ShardDepth,
+    event_of,
+    message_of,
+    recipient_of,
+)
+from posthorn_storage.schema.blob import REF_QUEUE
+
+MAX_REPLY: Final = 1000
+DOUBT_SECONDS: Final = 10.0
+"""How long an attempt of an owner of the past is left alone before it counts as in doubt."""
+LOST_SECONDS: Final = 3600.0
+"""An attempt that the owner itself has not finished for so long is in doubt too; longer than any SMTP time limit."""
+
+Deliver: TypeAlias = Callable[[Connection, Sequence[NewMessage]], Awaitable[Sequence[Changed]]]
+"""Stores messages in mailboxes inside a transaction; the events are to be told after its commit."""
+
+
+class QueueStore:
+    """The queue over all shards. `shards` is the cluster's number of them."""
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: Blobs,
+        *,
+        shards: int,
+        deliver: Deliver,
+        notify: Callable[[Changed], None],
+        doubt_seconds: float = DOUBT_SECONDS,
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._deliver = deliver
+        self._notify = notify
+        self._doubt_seconds = doubt_seconds
+        self.shards = shards
+
+    def shard_of(self, site: str) -> int:
+        """The shard of a destination: the same on every node, for ever."""
+        return int.from_bytes(hashlib.blake2b(site.encode(), digest_size=8).digest(), "big") % self.shards
+
+    async def enqueue(self, message: NewQueueMessage) -> QueueMessageId:
+        """Queue a message; a repeat of an earlier delivery id is that one. Raises InvalidContent, Unavailable."""
+
+        async def work(connection: Connection) -> list[QueueMessageId]:
+            return await self.enqueue_in(connection, [message])
+
+        return (await self._database.run(work))[0]
+
+    async def enqueue_in(self, connection: Connection, messages: Sequence[NewQueueMessage]) -> list[QueueMessageId]:
+        """Queue messages as part of a transaction of the caller's, READ COMMITTED. Raises as enqueue does."""
+        if not all(message.recipients for message in messages):
+            raise InvalidContent("a message without recipients cannot be queued")
+        await attach(connection, [message.blob for message in messages])
+        rows = await connection.fetch(sql.ENQUEUE, *_message_columns(messages), *self._recipient_columns(messages))
+        found = {row["n"]: QueueMessageId(row["id"]) for row in rows}
+        if len(found) < len(messages):
+            again = [m.delivery_id for n, m in enumerate(messages, 1) if n not in found]
+            before = {r["delivery_id"]: r["id"] for r in await connection.fetch(sql.ENQUEUED_BEFORE, again)}
+            found |= {n: QueueMessageId(before[m.delivery_id]) for n, m in enumerate(messages, 1) if n not in found}
+        return [found[n] for n in range(1, len(messages) + 1)]
+
+    async def claim(self, shard: int, epoch: Epoch, limit: int, *, exclude: Collection[int] = ()) -> list[DueRecipient]:
+        """At most `limit` recipients that are due, the longest due first; nothing for an owner of the past.
+
+        It changes nothing: rows stay due until `start_attempts`, so name what is at hand already in `exclude`. With
+        `in_doubt` an earlier attempt's end is unknown (flows.md C).
+        """
+        rows = await self._database.fetch(
+            sql.CLAIM, _lease(shard), epoch, shard, self._doubt_seconds, LOST_SECONDS, limit, list(exclude)
+        )
+        return [_due(row) for row in rows]
+
+    async def start_attempts(self, recipients: Collection[int], shard: int, epoch: Epoch) -> set[int]:
+        """Write the intent before the final dot (law 6): in flight, one attempt more. Returns those really changed.
+
+        Only what is returned may be sent; the rest was cancelled, finished, or belongs to another owner by now.
+        """
+        rows = await self._database.fetch(
+            sql.START, _lease(shard), epoch, shard, self._doubt_seconds, LOST_SECONDS, sorted(recipients)
+        )
+        return {row["id"] for row in rows}
+
+    async def finish(
+        self, outcomes: Sequence[Outcome], shard: int, dsns: Sequence[NewQueueMessage | NewMessage] = ()
+    ) -> int:
+        """Write outcomes of attempts that were started, with their time line and `dsns`, in one transaction.
+
+        Returns how many recipients changed: those in flight under the outcome's epoch, if that is still the shard's.
+        With none, `dsns` are not stored. Repeating a call is harmless. A message without open recipients is done, and
+        its blob is let go.
+        """
+        queued = [dsn for dsn in dsns if isinstance(dsn, NewQueueMessage)]
+        local = [dsn for dsn in dsns if isinstance(dsn, NewMessage)]
+
+        async def work(connection: Connection) -> tuple[int, Sequence[Changed]]:
+            rows = await connection.fetch(sql.FINISH, _lease(shard), shard, *_outcome_columns(outcomes))
+            if not rows:
+                return 0, ()
+            await self._close(
+                connection, {row["message_id"] for row in rows if row["state"] > RecipientState.IN_FLIGHT}
+            )
+            if queued:
+                await self.enqueue_in(connection, queued)
+            return len(rows), await self._deliver(connection, local) if local else ()
+
+        changed, events = await self._database.run(work)
+        for event in events:
+            self._notify(event)
+        return changed
+
+    async def next_due(self, shard: int) -> datetime | None:
+        """When the next waiting recipient of the shard is (or was) due; None when none waits."""
+        due: datetime | None = await self._database.fetchval(sql.NEXT_DUE, shard)
+        return due
+
+    async def depth(self) -> dict[RecipientState, int]:
+        """How many recipients there are in each state, those done a short time ago too."""
+        counts = {row["state"]: row["count"] for row in await self._database.fetch(sql.DEPTH)}
+        return {state: counts.get(state, 0) for state in RecipientState}
+
+    async def depth_by_shard(self) -> list[ShardDepth]:
+        """Open recipients and those due now, of each shard that has any."""
+        return [ShardDepth(r["shard"], r["open"], r["due"]) for r in await self._database.fetch(sql.DEPTH_BY_SHARD)]
+
+    async def messages(self, wanted: QueueFilter | None = None, limit: int = 100) -> list[QueuedMessage]:
+        """Messages with their recipients, the newest first."""
+        wanted = wanted or QueueFilter()
+        rows = await self._database.fetch(
+            sql.LIST, wanted.before, wanted.done, wanted.account, wanted.sender, wanted.recipient, wanted.site,
+            wanted.state, min(limit, 1000),
+        )  # fmt: skip
+        return await self._with_recipients(rows)
+
+    async def show(self, message: QueueMessageId) -> QueuedMessage:
+        """One message with its recipients. Raises NotFound."""
+        rows = await self._database.fetch(sql.SHOW, message)
+        if not rows:
+            raise NotFound("no such message in the queue", message=message)
+        return (await self._with_recipients(rows))[0]
+
+    async def time_line(self, message: QueueMessageId, limit: int = 1000) -> list[QueueEvent]:
+        """What happened to a message, in order; empty when there is no such message."""
+        return [event_of(row) for row in await self._database.fetch(sql.TIME_LINE, message, limit)]
+
+    async def retry_now(self, message: QueueMessageId) -> list[int]:
+        """Make what waits of a message due at once; returns the shards that concerns. Raises NotFound."""
+        shards = [row["shard"] for row in await self._database.fetch(sql.RETRY, message)]
+        if not shards:
+            await self.show(message)
+        return shards
+
+    async def cancel(self, message: QueueMessageId) -> int:
+        """Give up what waits of a message (what is in flight ends by itself); returns how many. Raises NotFound."""
+
+        async def work(connection: Connection) -> int:
+            count: int = await connection.fetchval(sql.CANCEL, message)
+            if count:
+                await self._close(connection, {message})
+            return count
+
+        cancelled = await self._database.run(work)
+        if not cancelled:
+            await self.show(message)
+        return cancelled
+
+    async def message_blob(self, message: QueueMessageId) -> bytes:
+        """The content of a queued message. Raises NotFound; BlobNotFound once the message is done."""
+        rows = await self._database.fetch(sql.SHOW, message)
+        if not rows:
+            raise NotFound("no such message in the queue", message=message)
+        return await self._blobs.read(BlobKey(rows[0]["blob_key"]))
+
+    async def _close(self, connection: Connection, messages: Collection[int]) -> None:
+        """Mark those messages done that have no open recipient any more, and let their blobs go."""
+        if messages:
+            await connection.execute(sql.LOCK_MESSAGES, list(messages))
+            done = [row["id"] for row in await connection.fetch(sql.DONE, list(messages))]
+            await release(connection, REF_QUEUE, [0] * len(done), done)
+
+    async def _with_recipients(self, rows: Sequence[Row]) -> list[QueuedMessage]:
+        recipients: dict[int, list[Row]] = {row["id"]: [] for row in rows}
+        for row in await self._database.fetch(sql.RECIPIENTS, list(recipients)):
+            recipients[row["message_id"]].append(row)
+        return [message_of(row, tuple(map(recipient_of, recipients[row["id"]]))) for row in rows]
+
+    def _recipient_columns(self, messages: Sequence[NewQueueMessage]) -> list[list[object]]:
+        rows = [
+            (n, self.shard_of(r.site), r.site, r.address, r.notify, r.orcpt)
+            for n, message in enumerate(messages, 1)
+            for r in message.recipients
+        ]
+        return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _lease(shard: int) -> str:
+    return f"queue/{shard}"
+
+
+def _message_columns(messages: Sequence[NewQueueMessage]) -> list[list[object]]:
+    rows = [
+        (m.sender, m.blob.key, m.blob.size, m.account, m.smtputf8, m.eight_bit, m.ret, m.envid, m.delivery_id,
+         m.hold_until)
+        for m in messages
+    ]  # fmt: skip
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _outcome_columns(outcomes: Sequence[Outcome]) -> list[list[object]]:
+    rows = [
+        (o.recipient, o.epoch, int(o.state), _line(o.reply), o.status[:20], _line(o.remote), o.due, o.tls)
+        for o in outcomes
+    ]
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(8)]
+
+
+def _line(text: str) -> str:
+    """What a remote said, on one line, without what PostgreSQL cannot store, bounded."""
+    return " ".join(text.replace("\0", " ").split())[:MAX_REPLY].encode(errors="replace").decode()
+
+
+def _due(row: Row) -> DueRecipient:
+    return DueRecipient(
+        id=row["id"],
+        message=QueueMessageId(row["message_id"]),
+        shard=row["shard"],
+        site=row["site"],
+        address=row["address"],
+        sender=row["sender"],
+        blob=BlobKey(row["blob_key"]),
+        size=row["size"],
+        attempt=row["attempt"],
+        created_at=row["created_at"],
+        notify=row["notify"],
+        orcpt=row["orcpt"],
+        smtputf8=row["smtputf8"],
+        eight_bit=row["eight_bit"],
+        ret=row["ret"],
+        envid=row["envid"],
+        in_doubt=row["in_doubt"],
+    )
