@@ -1,8 +1,10 @@
 """Log lines: one JSON object each, with who wrote them, and never a secret."""
 
+import contextlib
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -102,3 +104,24 @@ def test_line_breaks_in_values_do_not_make_lines() -> None:
     log.info("bad\r\ninput", sender='a\n{"event": "forged"}')
     (line,) = lines(stream)
     assert line["event"] == "bad\r\ninput"
+
+
+def test_bytes_of_peers_do_not_make_a_line_fail() -> None:
+    raw = io.BytesIO()
+    log = open_log(LogSettings(), Identity("imap", "1", "b"), io.TextIOWrapper(raw, encoding="ascii"))
+    log.info("bad sender", sender=b"\xff@example.org".decode("utf-8", "surrogateescape"), name="Jörg")
+    line = raw.getvalue().decode("utf-8")
+    assert "\\udcff@example.org" in line
+    assert "Jörg" in line
+
+
+def test_reader_that_went_away_does_not_stop_the_writer() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        log = open_log(LogSettings(), Identity("imap", "1", "b"), stream)
+        log.info("nobody hears")
+        log.warning("nobody hears")
+        with contextlib.suppress(OSError):
+            stream.close()
+    log.error("closed by now")

@@ -3,6 +3,8 @@
 Lines of libraries that use the standard library's logging come out in the same form.
 """
 
+import contextlib
+import io
 import logging
 import re
 import sys
@@ -34,6 +36,9 @@ class Identity:
 def open_log(settings: LogSettings, identity: Identity, stream: TextIO | None = None) -> FilteringBoundLogger:
     """The logger of a process; also takes over the standard library's logging."""
     out = stream or sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        # Peers' bytes come as lone surrogates; whatever the locale, they must not make a line fail.
+        out.reconfigure(encoding="utf-8", errors="backslashreplace")
     console = settings.format == "console" or (settings.format == "auto" and out.isatty())
     level = _LEVELS[settings.level]
 
@@ -55,7 +60,7 @@ def open_log(settings: LogSettings, identity: Identity, stream: TextIO | None = 
     else:
         processors.append(structlog.processors.JSONRenderer(ensure_ascii=False))
     logger = structlog.wrap_logger(
-        structlog.WriteLogger(out),
+        structlog.WriteLogger(cast(TextIO, _Unfailing(out))),
         processors,
         structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
@@ -83,6 +88,22 @@ def _redacted(value: Any, depth: int) -> Any:
     if isinstance(value, list | tuple):
         return [_redacted(item, depth + 1) for item in value]
     return value
+
+
+class _Unfailing(io.TextIOBase):
+    """A stream whose reader may go away: what logs must go on all the same."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 class _Bridge(logging.Handler):

@@ -150,7 +150,7 @@ def _crossed(file: SettingsFile) -> Iterator[Problem]:
     storage = _tables({"storage": file.data.get("storage")}, None).get("storage", {})
     wanted = {"data": ("postgresql",), "blob": ("fs", "s3"), "fts": ("postgresql",), "lookup": ("postgresql", "redis")}
     defaults = {"data": "postgres", "blob": "fs"}
-    if "storage" in file.data or "store" in file.data:
+    if "storage" in file.data:
         for key, allowed in wanted.items():
             name = storage.get(key, defaults.get(key, ""))
             if isinstance(name, str) and name:

@@ -76,7 +76,7 @@ class S3Store(Section):
     """[store."NAME"] with type "s3": blobs in a bucket of any server that speaks S3."""
 
     type: Literal["s3"]
-    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/]+/?$")]
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/]+/?$")] = "https://s3.amazonaws.com"
     bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
     region: str = "us-east-1"
     access_key: str = ""
