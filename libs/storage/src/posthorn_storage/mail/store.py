@@ -8,18 +8,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 from uuid import UUID
 
+from posthorn_model.errors import PosthornError
+from posthorn_model.events import ChangeKind
 from posthorn_model.flags import Flags, SystemFlag
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq, ThreadId, Uid
 from posthorn_model.mail import Appended, Entry, Mailbox, NewMessage, Role
 from posthorn_model.queue_items import NewQueueMessage
-from posthorn_storage.mail import expunge, flags, mailboxes, messages, threads, view
+from posthorn_storage.mail import changes, copying, expunge, flags, mailboxes, messages, threads, view
 from posthorn_storage.mail.append import append_in
+from posthorn_storage.mail.changes import Changes
+from posthorn_storage.mail.copying import Copied
 from posthorn_storage.mail.delivery import Deliveries, Delivery, Enqueue
 from posthorn_storage.mail.flags import FlagsOp, FlagsResult
 from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.journal import Journal, Units
 from posthorn_storage.mail.mailboxes import KEEP, MailboxChange
 from posthorn_storage.mail.messages import MessageFields, PlacedMessage, StoredMessage
+from posthorn_storage.mail.updates import MessageUpdate, update_messages
 from posthorn_storage.mail.view import MailboxView
 
 
@@ -124,6 +129,21 @@ class MailStore:
 
         await self._units.change([account], work)
 
+    async def rename_inbox(self, account: AccountId, name: str, parent: MailboxId | Literal[0] = 0) -> Mailbox:
+        """Move all messages of the inbox into a new mailbox (RFC 9051 6.3.6). Raises as `create_mailbox` does."""
+
+        async def work(journal: Journal) -> Mailbox:
+            made = await mailboxes.create(
+                journal, account, name, MailboxId(parent), None, subscribed=True, sort_order=0
+            )
+            await journal.load([account], [])
+            inbox = MailboxId(journal.inbox(account).id)
+            await copying.move(journal, self._ids, account, inbox, None, made.id)
+            return made
+
+        made = await self._units.change([account], work)
+        return await self.mailbox(account, made.id)
+
     # Reading
 
     async def entries(self, account: AccountId, mailbox: MailboxId, since: Modseq | Literal[0] = 0) -> list[Entry]:
@@ -181,6 +201,10 @@ class MailStore:
         """Message ids of each thread, oldest first; unknown threads are left out."""
         return await threads.members(self._database, account, ids)
 
+    async def changes(self, account: AccountId, kind: ChangeKind, since: Modseq, limit: int | None = None) -> Changes:
+        """Ids created, updated and destroyed after `since`. Raises CannotCalculateChanges, AccountNotFound."""
+        return await changes.changes(self._database, account, kind, since, limit)
+
     async def quota(self, account: AccountId) -> tuple[int, int, int | None]:
         """Used bytes, number of messages, and the limit in bytes or None. Raises AccountNotFound."""
         return await view.quota(self._database, account)
@@ -214,6 +238,32 @@ class MailStore:
 
         async def work(journal: Journal) -> list[Uid]:
             return await expunge.expunge(journal, account, mailbox, uids, only_deleted=only_deleted)
+
+        return await self._units.change([account], work)
+
+    async def copy(self, account: AccountId, mailbox: MailboxId, uids: Sequence[int], target: MailboxId) -> Copied:
+        """Copy messages with their flags, keeping their order. Raises MailboxNotFound, OverQuota."""
+
+        async def work(journal: Journal) -> Copied:
+            return await copying.copy(journal, self._ids, account, mailbox, uids, target)
+
+        return await self._units.change([account], work)
+
+    async def move(self, account: AccountId, mailbox: MailboxId, uids: Sequence[int], target: MailboxId) -> Copied:
+        """Move messages with their flags, keeping their order. Raises MailboxNotFound, OverQuota."""
+
+        async def work(journal: Journal) -> Copied:
+            return await copying.move(journal, self._ids, account, mailbox, uids, target)
+
+        return await self._units.change([account], work)
+
+    async def update_messages(
+        self, account: AccountId, updates: Sequence[MessageUpdate]
+    ) -> dict[MessageId, PosthornError | None]:
+        """Change keywords and mailboxes of messages; tells for each what was wrong with it, or None."""
+
+        async def work(journal: Journal) -> dict[MessageId, PosthornError | None]:
+            return await update_messages(journal, account, updates)
 
         return await self._units.change([account], work)
 
