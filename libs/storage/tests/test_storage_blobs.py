@@ -1,0 +1,321 @@
+"""Blobs: durable before they are referred to, never removed while they are, never lost to a race (flows.md A.4, E)."""
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from posthorn_model.errors import BlobNotFound, Unavailable
+from posthorn_model.ids import AccountId, BlobKey, Epoch
+from posthorn_model.mail import PreparedBlob
+from posthorn_storage import Fence, FsSettings, Storage, StorageSettings
+from posthorn_storage.blobs.attach import attach, refer, release
+from posthorn_storage.blobs.collect import collect, mark, remove
+from posthorn_storage.blobs.content import PLAIN, ZSTD, decode, encode
+from posthorn_storage.blobs.file_store import FileStore
+from posthorn_storage.blobs.store import Blobs, object_key
+from posthorn_storage.database import Connection
+from posthorn_storage.schema.blob import REF_ITEM, REF_MESSAGE
+
+pytestmark = pytest.mark.postgres
+SMALL = b"Subject: hello\r\n\r\nhello\r\n" * 20
+LARGE = os.urandom(50_000)
+KEY = "roles/purge"
+Touched = "UPDATE blob SET touched_at = now() - interval '1 day' WHERE touched_at IS NOT NULL"
+
+
+@pytest_asyncio.fixture
+async def epoch(storage: Storage) -> Epoch:
+    return (await storage.leases.acquire([KEY], "me", 3600))[KEY]
+
+
+@pytest_asyncio.fixture
+async def emptied(storage: Storage, epoch: Epoch, tmp_path: Path) -> AsyncIterator[None]:
+    """After the test, letting go of everything must leave neither rows nor objects."""
+    yield
+    await storage._database.execute("DELETE FROM blob_ref")
+    await storage._database.execute("UPDATE blob SET touched_at = now() - interval '1 day'")
+    owner = await storage._database.fetchval("SELECT epoch FROM lease WHERE key = $1", KEY)
+    while await storage.purge.purge_blobs(Epoch(owner), 100):
+        pass
+    assert await storage._database.fetchval("SELECT count(*) FROM blob") == 0
+    assert stored_objects(tmp_path) == []
+
+
+def stored_objects(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "blobs").rglob("*") if path.is_file())
+
+
+async def adopt(storage: Storage, blob: PreparedBlob, ref_id: int = 1, account: int = 1) -> None:
+    """Refer to a blob as a message would."""
+
+    async def work(connection: Connection) -> None:
+        await attach(connection, [blob])
+        await refer(connection, REF_MESSAGE, [blob.key], [account], [ref_id])
+
+    await storage._database.run(work)
+
+
+async def drop(storage: Storage, ref_id: int = 1, account: int = 1) -> None:
+    async def work(connection: Connection) -> None:
+        await release(connection, REF_MESSAGE, [account], [ref_id])
+
+    await storage._database.run(work)
+
+
+@pytest.mark.parametrize("encoding", [PLAIN, ZSTD])
+@pytest.mark.parametrize("data", [b"", b"x", SMALL, LARGE])
+def test_encodings_are_inverse(encoding: int, data: bytes) -> None:
+    assert decode(encode(data, encoding), encoding, len(data)) == data
+
+
+def test_damaged_content_is_not_handed_out() -> None:
+    stored = encode(SMALL, ZSTD)
+    for bad in (b"", stored[:-1], b"rubbish", encode(b"\0" * 10_000_000, ZSTD)):
+        with pytest.raises(Unavailable):
+            decode(bad, ZSTD, len(SMALL))
+    with pytest.raises(Unavailable):
+        decode(b"x" * 10, PLAIN, 10, BlobKey(b"k" * 32))
+
+
+@pytest.mark.usefixtures("emptied")
+@pytest.mark.parametrize("data", [b"", SMALL, LARGE, bytes(1_000_000)])
+async def test_what_is_stored_is_read(storage: Storage, data: bytes) -> None:
+    blob = await storage.blobs.prepare(data)
+    assert blob.size == len(data)
+    assert len(blob.key) == 32
+    await adopt(storage, blob)
+    fresh = Blobs(storage._database, storage.blobs.objects, inline_limit=0, encoding=PLAIN, cache_bytes=0)
+    for reader in (storage.blobs, fresh):
+        assert await reader.read(blob.key) == data
+        assert await reader.read_range(blob.key, 3, 10) == data[3:13]
+        assert await reader.read_range(blob.key, len(data), 10) == b""
+        assert await reader.read_range(blob.key, 0, len(data) + 10) == data
+
+
+@pytest.mark.usefixtures("emptied")
+async def test_small_blobs_live_in_the_row_and_large_ones_in_the_store(storage: Storage, tmp_path: Path) -> None:
+    small, large = await storage.blobs.prepare(SMALL), await storage.blobs.prepare(LARGE)
+    assert small.inline is not None
+    assert len(small.inline) < len(SMALL)
+    assert large.inline is None
+    assert len(stored_objects(tmp_path)) == 1
+    assert await storage._database.fetchval("SELECT count(*) FROM blob") == 1
+    await adopt(storage, small)
+    await adopt(storage, large, 2)
+    assert (await storage.blobs.prepare(LARGE)).key == large.key
+    assert len(stored_objects(tmp_path)) == 1
+
+
+@pytest.mark.usefixtures("emptied")
+async def test_plain_objects_are_read_in_ranges(storage: Storage) -> None:
+    plain = Blobs(storage._database, storage.blobs.objects, inline_limit=0, encoding=PLAIN, cache_bytes=0)
+    key = (await plain.prepare(LARGE)).key
+    assert await plain.read_range(key, 100, 1000) == LARGE[100:1100]
+    assert await plain.read_range(key, len(LARGE) - 1, 1000) == LARGE[-1:]
+    assert await plain.read_range(key, len(LARGE) + 5, 1000) == b""
+    # A writer with another encoding follows what the row says.
+    assert (await storage.blobs.prepare(LARGE)).encoding == PLAIN
+
+
+async def test_unknown_blobs(storage: Storage) -> None:
+    for read in (storage.blobs.read(BlobKey(b"k" * 32)), storage.blobs.read_range(BlobKey(b"k" * 32), 0, 1)):
+        with pytest.raises(BlobNotFound):
+            await read
+    with pytest.raises(Unavailable) as caught:
+        await adopt(storage, PreparedBlob(BlobKey(b"k" * 32), 1, None, 0))
+    assert caught.value.fields["step"] == "attach"
+
+
+@pytest.mark.usefixtures("emptied")
+async def test_many_writers_of_equal_content_share_one_row(storage: Storage) -> None:
+    async def write(number: int) -> BlobKey:
+        blob = await storage.blobs.prepare(SMALL if number % 2 else LARGE)
+        await adopt(storage, blob, number)
+        return blob.key
+
+    keys = await asyncio.gather(*(write(number) for number in range(30)))
+    assert len(set(keys)) == 2
+    assert await storage._database.fetchval("SELECT count(*) FROM blob WHERE state = 1") == 2
+    assert await storage._database.fetchval("SELECT count(*) FROM blob_ref") == 30
+
+
+@pytest.mark.usefixtures("emptied")
+async def test_uploads_belong_to_their_account_until_they_expire(storage: Storage, epoch: Epoch) -> None:
+    ann, bob = AccountId(1), AccountId(2)
+    key = await storage.blobs.upload(ann, SMALL, "text/plain")
+    assert await storage.blobs.upload(ann, SMALL, "text/plain") == key
+    assert await storage.blobs.find(ann, key) == len(SMALL)
+    assert await storage.blobs.may_read(ann, key)
+    assert not await storage.blobs.may_read(bob, key)
+    assert await storage.purge.purge_uploads(10) == 0
+    kept = await storage.blobs.prepare(LARGE, account=bob, ttl=60)
+    assert await storage.blobs.may_read(bob, kept.key)
+    await storage._database.execute("UPDATE blob_ref SET expires_at = now() - interval '1 second'")
+    assert not await storage.blobs.may_read(ann, key)
+    assert await storage.purge.purge_uploads(10) == 2
+    assert await storage.purge.purge_blobs(epoch, 10) == 0
+    await storage._database.execute(Touched)
+    assert await storage.purge.purge_blobs(epoch, 10) == 2
+
+
+@pytest.mark.usefixtures("emptied")
+@pytest.mark.parametrize("data", [SMALL, LARGE])
+async def test_only_what_nothing_refers_to_is_collected(storage: Storage, epoch: Epoch, data: bytes) -> None:
+    blob = await storage.blobs.prepare(data)
+    await adopt(storage, blob, 1)
+    await adopt(storage, blob, 2)
+    await drop(storage, 1)
+    await storage._database.execute(Touched)
+    assert await storage.purge.purge_blobs(epoch, 10) == 0
+    assert await storage._database.fetchval("SELECT touched_at FROM blob") is None
+    await drop(storage, 2)
+    assert await storage.purge.purge_blobs(epoch, 10) == 0, "within the grace time"
+    await storage._database.execute(Touched)
+    assert await storage.purge.purge_blobs(Epoch(epoch + 1), 10) == 0, "under another epoch"
+    assert await storage.purge.purge_blobs(epoch, 10) == 1
+    storage.blobs._cache._held.clear()
+    with pytest.raises(BlobNotFound):
+        await storage.blobs.read(blob.key)
+
+
+@pytest.mark.usefixtures("emptied")
+async def test_the_collector_passes_by_what_a_writer_holds(storage: Storage, epoch: Epoch) -> None:
+    blob = await storage.blobs.prepare(LARGE)
+    await storage._database.execute(Touched)
+    async with storage._database.transaction() as connection:
+        await attach(connection, [blob])
+        assert await storage.purge.purge_blobs(epoch, 10) == 0
+        await refer(connection, REF_ITEM, [blob.key], [1], [1])
+    assert await storage.purge.purge_blobs(epoch, 10) == 0
+    assert await storage.blobs.read(blob.key) == LARGE
+
+
+@pytest.mark.usefixtures("emptied")
+async def test_a_writer_never_revives_what_is_being_removed(storage: Storage, epoch: Epoch, tmp_path: Path) -> None:
+    first = await storage.blobs.prepare(LARGE)
+    await storage._database.execute(Touched)
+    fence = Fence(KEY, epoch)
+    marked, _ = await mark(storage._database, fence, grace=3600, limit=10)
+    with pytest.raises(Unavailable):
+        await adopt(storage, first)
+    second = await storage.blobs.prepare(LARGE)
+    assert second.key == first.key + b"\x01"
+    await adopt(storage, second)
+    assert len(stored_objects(tmp_path)) == 2
+    for row in marked:
+        await storage.blobs.objects.delete(object_key(first.key, row["object"]))
+    assert await remove(storage._database, fence, marked) == 1
+    assert await storage.blobs.read(second.key) == LARGE
+
+
+@pytest.mark.usefixtures("emptied")
+async def test_a_collector_that_wakes_up_late_harms_nobody(storage: Storage, epoch: Epoch) -> None:
+    blob = await storage.blobs.prepare(LARGE)
+    await storage._database.execute(Touched)
+    late = Fence(KEY, epoch)
+    marked, _ = await mark(storage._database, late, grace=3600, limit=10)
+    # Paused here. Another takes the role over, finishes the work, and equal content is stored again.
+    await storage._database.execute("UPDATE lease SET until = now()")
+    now = (await storage.leases.acquire([KEY], "other", 3600))[KEY]
+    assert await storage.purge.purge_blobs(now, 10) == 1
+    again = await storage.blobs.prepare(LARGE)
+    assert again.key == blob.key
+    await adopt(storage, again)
+    # It wakes up.
+    for row in marked:
+        await storage.blobs.objects.delete(object_key(blob.key, row["object"]))
+    assert await remove(storage._database, late, marked) == 0
+    assert await mark(storage._database, late, grace=0, limit=10) == ([], 0)
+    storage.blobs._cache._held.clear()
+    assert await storage.blobs.read(again.key) == LARGE
+
+
+class PausedStore(FileStore):
+    """A file store whose next put waits to be let on."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.reached = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def put(self, key: BlobKey, data: bytes) -> None:
+        self.reached.set()
+        await self.go_on.wait()
+        await super().put(key, data)
+
+
+@pytest.mark.usefixtures("emptied")
+async def test_a_writer_paused_beyond_the_grace_time_stores_again(
+    storage: Storage, epoch: Epoch, tmp_path: Path
+) -> None:
+    paused = PausedStore(tmp_path / "blobs")
+    blobs = Blobs(storage._database, paused, inline_limit=0, encoding=ZSTD, cache_bytes=0)
+    task = asyncio.create_task(blobs.prepare(LARGE))
+    await paused.reached.wait()
+    await storage._database.execute(Touched)
+    assert await storage.purge.purge_blobs(epoch, 10) == 1
+    paused.go_on.set()
+    blob = await task
+    await adopt(storage, blob)
+    assert await storage.blobs.read(blob.key) == LARGE
+    assert len(stored_objects(tmp_path)) == 1
+    await paused.close()
+
+
+@pytest.mark.usefixtures("emptied")
+async def test_bytes_at_hand_complete_a_blob_whose_writer_died(storage: Storage, tmp_path: Path) -> None:
+    paused = PausedStore(tmp_path / "blobs")
+    dying = Blobs(storage._database, paused, inline_limit=0, encoding=ZSTD, cache_bytes=0)
+    task = asyncio.create_task(dying.prepare(SMALL))
+    await paused.reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await paused.close()
+    with pytest.raises(BlobNotFound):
+        await storage.blobs.read((await storage.blobs.prepare(SMALL)).key)
+    await adopt(storage, await storage.blobs.prepare(SMALL))
+    assert await storage._database.fetchval("SELECT state FROM blob") == 1
+    assert await storage.blobs.read((await storage.blobs.prepare(SMALL)).key) == SMALL
+
+
+@pytest.mark.usefixtures("emptied")
+async def test_writers_and_collector_race(postgres_dsn: str, storage: Storage, epoch: Epoch, tmp_path: Path) -> None:
+    """No grace at all, equal contents, many at once: what is referred to is always there to be read."""
+    contents = [os.urandom(size) for size in (40, 40, 30_000, 30_000)]
+    rival = await Storage.open(StorageSettings(dsn=postgres_dsn, blobs=FsSettings(tmp_path / "blobs"), cache_bytes=0))
+    busy = asyncio.Event()
+    seed = random.Random(7)
+
+    async def write(number: int) -> None:
+        data = contents[number % len(contents)]
+        for turn in range(15):
+            while True:
+                blob = await rival.blobs.prepare(data)
+                try:
+                    await adopt(rival, blob, turn, number)
+                except Unavailable as error:
+                    assert error.fields["step"] == "attach"  # noqa: PT017  collected in between: prepared again
+                    continue
+                break
+            assert await rival.blobs.read(blob.key) == data
+            await asyncio.sleep(seed.random() / 500)
+            assert await rival.blobs.read(blob.key) == data
+            await drop(rival, turn, number)
+
+    async def gather_up() -> int:
+        gone = 0
+        while not busy.is_set():
+            gone += await collect(storage._database, storage.blobs.objects, Fence(KEY, epoch), grace=0, limit=5)
+        return gone
+
+    collectors = [asyncio.create_task(gather_up()) for _ in range(2)]
+    await asyncio.gather(*(write(number) for number in range(8)))
+    busy.set()
+    assert sum(await asyncio.gather(*collectors)) > 0
+    await rival.close()
