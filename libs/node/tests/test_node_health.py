@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from posthorn_model.clock import SystemClock
 from posthorn_model.errors import Unavailable
-from posthorn_node.health import Health
+from posthorn_node.health import Health, ProbeResult
 from posthorn_node.logs import Identity
 from posthorn_node.metrics import Metrics
 from posthorn_node.vitals import open_vitals
@@ -121,6 +121,25 @@ async def test_probe_that_does_not_answer_is_cut_off(asked: Asked, probe: Any) -
     assert status == 503
     assert answer["probes"]["database"]["detail"] == "no answer within 0.05 s"
     assert answer["probes"]["blobs"]["ok"] is True
+
+
+async def test_log_hears_of_each_change_with_what_the_peer_may_not_see() -> None:
+    heard: list[tuple[str, bool, Any]] = []
+    down = False
+
+    def changed(name: str, result: ProbeResult) -> None:
+        heard.append((name, result.ok, dict(result.fields)))
+
+    health = Health(SystemClock(), fresh=0.0, changed=changed)
+
+    async def probe() -> str:
+        return await (refused() if down else fine())
+
+    health.add("database", probe)
+    for step in (False, True, True, False, False):
+        down = step
+        await health.report()
+    assert heard == [("database", False, {"dsn": "postgresql://u:s3cr3t@h/d"}), ("database", True, {})]
 
 
 async def test_what_the_start_waits_for_is_told(asked: Asked) -> None:

@@ -51,10 +51,12 @@ def test_secrets_are_stars_at_any_depth() -> None:
         settings={"store": {"secret-key": "s3cr3t", "password": SecretStr("s3cr3t")}},
         value=SecretStr("s3cr3t"),
         user="ann",
+        nested={"a": [{"cause": "cannot connect to postgresql://ann:s3cr3t@db:5432/mail"}]},
     )
     assert "s3cr3t" not in stream.getvalue()
     (line,) = lines(stream)
     assert line["password"] == line["token"] == line["headers"][0]["Authorization"] == "********"
+    assert line["nested"]["a"][0]["cause"] == "cannot connect to postgresql://ann:********@db:5432/mail"
     assert (line["user"], line["headers"][0]["Host"]) == ("ann", "h")
 
 
@@ -64,14 +66,14 @@ def test_exceptions_are_told_without_local_variables(form: Any) -> None:
     log = open_log(LogSettings(format=form), Identity("imap", "1", "b"), stream)
 
     def login(local_value: str) -> None:
-        raise ValueError(f"refused after {len(local_value)} letters")
+        raise ValueError(f"refused after {len(local_value)} letters by smtp://u:hidden@h")
 
     try:
         login("s3cr3t" * 2)
     except ValueError:
         log.exception("login failed")
     text = stream.getvalue()
-    assert "refused after 12 letters" in text
+    assert "refused after 12 letters by smtp://u:********@h" in text
     assert "Traceback" in text
     assert "s3cr3ts3cr3t" not in text
 

@@ -1,7 +1,7 @@
 """Is this process alive and is it ready: its state, and real probes of what it needs, each with a time limit."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,11 +13,12 @@ State = Literal["starting", "ready", "draining"]
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What one probe found; `detail` is text for people; `seconds` is how long it took."""
+    """What one probe found. `detail` is text for people, `fields` for the log alone; it took `seconds`."""
 
     ok: bool
     detail: str
     seconds: float
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Health:
     """Seconds a probe may take."""
     fresh: float = 0.5
     state: State = "starting"
+    changed: Callable[[str, ProbeResult], None] = lambda _name, _result: None
+    """Hears of each probe that begins to fail or is fine again."""
     _probes: dict[str, tuple[Probe, float]] = field(default_factory=dict)
     _waits: dict[str, str] = field(default_factory=dict)
     _running: asyncio.Task[Mapping[str, ProbeResult]] | None = None
@@ -84,7 +87,12 @@ class Health:
         probes = list(self._probes.items())
         results = await asyncio.gather(*(self._probed(probe, limit) for _, (probe, limit) in probes))
         self._taken = self.clock.monotonic()
-        return dict(zip((name for name, _ in probes), results, strict=True))
+        found = dict(zip((name for name, _ in probes), results, strict=True))
+        for name, result in found.items():
+            before = self._results.get(name)
+            if result.ok != (before is None or before.ok):
+                self.changed(name, result)
+        return found
 
     async def _probed(self, probe: Probe, limit: float) -> ProbeResult:
         """One probe. asyncio.wait and not wait_for: a probe that ignores its cancellation must not hold the answer."""
@@ -103,8 +111,9 @@ class Health:
         if error is None:
             return ProbeResult(True, task.result(), seconds)
         # Only domain errors have a text that is meant to be shown.
-        detail = error.public if isinstance(error, PosthornError) else type(error).__name__
-        return ProbeResult(False, detail, seconds)
+        if isinstance(error, PosthornError):
+            return ProbeResult(False, error.public, seconds, error.fields)
+        return ProbeResult(False, type(error).__name__, seconds, {"cause": repr(error)})
 
 
 def _forget(task: "asyncio.Future[str]") -> None:

@@ -20,6 +20,8 @@ from posthorn_node.settings import LogSettings
 from posthorn_node.settings.display import STARS
 
 _SECRET_KEY = re.compile(r"password|passwd|secret|token|authorization|credential", re.IGNORECASE)
+_URL_LOGIN = re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://[^\s:/@]*:)[^\s@/]+@", re.IGNORECASE)
+"""The password in a URL, such as a data source's name in an exception's text."""
 _MAX_DEPTH = 6
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -71,15 +73,17 @@ def open_log(settings: LogSettings, identity: Identity, stream: TextIO | None = 
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Stars for values of keys that name secrets, at any depth; a structlog processor."""
+    """Stars for values of keys that name secrets, and for passwords in URLs, at any depth; a structlog processor."""
     return cast(EventDict, _redacted(event, 0))
 
 
 def _redacted(value: Any, depth: int) -> Any:
     if isinstance(value, SecretStr | SecretBytes):
         return STARS
-    if depth >= _MAX_DEPTH:
-        return str(type(value).__name__)
+    if isinstance(value, str):
+        return _URL_LOGIN.sub(rf"\1{STARS}@", value) if "://" in value else value
+    if isinstance(value, Mapping | list | tuple) and depth >= _MAX_DEPTH:
+        return type(value).__name__
     if isinstance(value, Mapping):
         return {
             key: STARS if isinstance(key, str) and _SECRET_KEY.search(key) and below else _redacted(below, depth + 1)

@@ -14,10 +14,11 @@ import uvloop
 from structlog.typing import FilteringBoundLogger
 
 from posthorn_model.clock import SystemClock
+from posthorn_model.errors import PosthornError
 from posthorn_model.ports import Clock
 from posthorn_node.backoff import Backoff, until_available
 from posthorn_node.errors import StartError
-from posthorn_node.health import Health
+from posthorn_node.health import Health, ProbeResult
 from posthorn_node.logs import Identity, open_log
 from posthorn_node.metrics import Metrics
 from posthorn_node.parent import PARENT_VARIABLE, die_with_parent
@@ -85,9 +86,10 @@ class Node:
     async def obtain(self, name: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """Call `attempt` until what it opens is available; meanwhile the log and /health/ready say what is awaited."""
 
-        def refused(error: Exception, pause: float) -> None:
-            self.health.waiting(name, f"waiting: {error}")
-            self.log.warning("not available yet", part=name, reason=str(error), again_in=round(pause, 1))
+        def refused(error: PosthornError, pause: float) -> None:
+            self.health.waiting(name, f"waiting: {error.public}")
+            told = {"part": name, "reason": error.public, "detail": error.fields, "again_in": round(pause, 1)}
+            self.log.warning("not available yet", **told)
 
         found = await until_available(attempt, backoff=Backoff(0.2, 5.0), refused=refused)
         self.health.waiting(name, None)
@@ -148,6 +150,13 @@ def new_node(service: str, settings: NodeSettings, own: Any, *, token: str = "")
     identity = Identity(service, str(settings.cluster.node_id), boot)
     log = open_log(settings.log, identity)
     clock = SystemClock()
+
+    def probed(name: str, result: ProbeResult) -> None:
+        if result.ok:
+            log.info("probe is fine again", part=name)
+        else:
+            log.warning("probe fails", part=name, reason=result.detail, detail=result.fields)
+
     return Node(
         service=service,
         settings=settings,
@@ -155,7 +164,7 @@ def new_node(service: str, settings: NodeSettings, own: Any, *, token: str = "")
         log=log,
         metrics=Metrics(),
         tasks=Tasks(log),
-        health=Health(clock),
+        health=Health(clock, changed=probed),
         clock=clock,
         tls=TlsContexts(settings.server),
         boot=boot,

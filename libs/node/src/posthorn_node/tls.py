@@ -3,7 +3,6 @@
 import ssl
 from pathlib import Path
 
-from posthorn_node.certificate import self_signed
 from posthorn_node.errors import TlsError
 from posthorn_node.settings import ServerSettings
 
@@ -34,6 +33,9 @@ class TlsContexts:
         tls = self._server.tls
         if tls.certificate is not None:
             return tls.certificate, tls.private_key
+        # Imported late: a process without TLS of its own need not load the library that makes certificates.
+        from posthorn_node.certificate import self_signed
+
         return self_signed(self._server.data / "tls", self._server.hostname), None
 
 

@@ -16,7 +16,7 @@ USING = ["urn:ietf:params:jmap:core", "urn:ietf:params:jmap:mail", "urn:ietf:par
 def request(
     method: str, url: str, login: Login, body: bytes | None = None, headers: dict[str, str] | None = None
 ) -> tuple[int, bytes]:
-    """One HTTP request with Basic authentication; returns status and body. Raises DemoFailed on 4xx, 5xx and silence."""
+    """One HTTP request with Basic authentication; returns status and body. Raises DemoFailed on 4xx and 5xx."""
     if not url.startswith(("http://", "https://")):
         raise DemoFailed(f"{url!r} is not an absolute http URL")
     token = base64.b64encode(f"{login.name}:{login.password}".encode()).decode()

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from posthorn_node.settings.values import Duration, EligibleNodes, Endpoint, NodeIdChoice, Section, refused
+from posthorn_node.settings.values import Bind, Duration, EligibleNodes, Endpoint, NodeIdChoice, Section, refused
 
 TopicPrefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 """Kafka allows these letters in topic names; the rest of the 249 is left for what follows the prefix."""
@@ -89,6 +89,10 @@ class ClusterSettings(KafkaSettings):
     coordinator: str = "peer-to-peer"
     type: Literal["kafka", "peer-to-peer"] | None = None
     secret: SecretStr = SecretStr("")
+    peer_bind: Bind = "127.0.0.1:0"
+    """Where the peer-to-peer coordinator listens; port 0 is any free one."""
+    peer_advertise: Annotated[str, Field(max_length=255)] = ""
+    """Host name or address under which others reach it; empty: the address it listens on."""
     roles: RolesSettings = RolesSettings()
     lease_ttl: Duration = 10.0
     heartbeat: Duration = 2.0

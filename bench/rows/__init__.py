@@ -1,0 +1,1 @@
+"""One module per row: `rows(cluster)` gives what it measures."""

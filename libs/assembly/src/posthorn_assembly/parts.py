@@ -1,0 +1,90 @@
+"""The parts that every service stands on, opened in their order and closed in the reverse one.
+
+A service's composition root calls `assemble` first and hands the parts on; what only one service needs is not here.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+from posthorn_assembly.notices import follow_notices
+from posthorn_assembly.translation import bus_settings, storage_settings
+from posthorn_bus import BusIdentity, LeaseKeeper, LeaseTimes, open_bus
+from posthorn_model.ids import NodeId
+from posthorn_model.ports import Bus, Probe
+from posthorn_node import Node
+from posthorn_node.membership import Membership
+from posthorn_storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Storage, bus, membership and leases of one process; the bus is started, the node has joined."""
+
+    storage: Storage
+    bus: Bus
+    membership: Membership
+    leases: LeaseKeeper
+
+    @property
+    def node_id(self) -> NodeId:
+        """The id of the node that this process belongs to."""
+        return self.membership.node_id
+
+    async def close(self) -> None:
+        """Give leases back, leave the cluster, flush the bus, close the storage."""
+        await self.leases.stop()
+        await self.membership.leave()
+        await self.bus.stop()
+        await self.storage.close()
+
+
+async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
+    """Open the storage (waiting for the database as long as it takes), join the cluster, start the bus.
+
+    Adds the probes "database", "blobs" and "bus" to the node's health. Raises DuplicateNode, SettingsError.
+    """
+    settings = storage_settings(node.settings, duplicate_window=duplicate_window)
+    storage = await node.obtain("database", lambda: Storage.open(settings))
+    node.health.add("database", storage.probe_database)
+    node.health.add("blobs", storage.probe_blobs)
+    membership = Membership(node, storage.nodes)
+    await membership.join()
+    identity = BusIdentity(membership.node_id, node.service, node.boot)
+    bus = open_bus(bus_settings(node.settings), identity, storage.nodes.peer_directory(node.boot))
+    await bus.start()
+    node.health.add("bus", _probe_of(bus))
+    storage.on_change = bus.publish
+    _measure(node, bus)
+    leases = LeaseKeeper(storage.leases, node.boot, node.clock, LeaseTimes(ttl=node.settings.cluster.lease_ttl))
+    await leases.start()
+    node.tasks.start("cluster notices", follow_notices(bus, storage, node.log), restart=False)
+    return Parts(storage, bus, membership, leases)
+
+
+def _probe_of(bus: Bus) -> Probe:
+    """The bus is a hint (design law 1): a process without it is slower to hear, and still ready."""
+
+    async def probe() -> str:
+        health = bus.health()
+        state = "" if health.connected else ", not connected"
+        return f"{health.kind}{state}: {health.detail}"
+
+    return probe
+
+
+def _measure(node: Node, bus: Bus) -> None:
+    """Metrics of the bus, read when they are scraped."""
+    texts = {
+        "connected": "Whether the coordinator is connected (1) or not (0)",
+        "published": "Events published",
+        "received": "Events received",
+        "skipped": "Events of an unknown type or version that were skipped",
+        "gaps": "Times that events may have been missed",
+    }
+    for name, text in texts.items():
+        gauge = node.metrics.gauge(f"bus_{name}", text)
+        gauge.set_function(partial(_reading, bus, name))
+
+
+def _reading(bus: Bus, name: str) -> float:
+    return float(getattr(bus.health(), name))

@@ -1,0 +1,73 @@
+"""From the words of the settings file to what storage and bus are opened with. Values only; nothing is opened here."""
+
+from collections.abc import Mapping
+
+from posthorn_bus import BusSettings, KafkaSettings, PeerSettings, SaslSettings, TlsSettings
+from posthorn_node import settings as node_settings
+from posthorn_node.settings import NodeSettings, parse_bind
+from posthorn_storage import FsSettings, S3Settings, StorageSettings
+
+
+def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0) -> StorageSettings:
+    """What Storage.open is given. Raises SettingsError when a named store is missing."""
+    data, blob = settings.data_store(), settings.blob_store()
+    return StorageSettings(
+        dsn=data.connection(),
+        blobs=_blobs(blob),
+        inline_limit=settings.storage.blobs.inline_limit,
+        compression=settings.storage.blobs.compression,
+        pool_size=data.pool.max_connections,
+        grace=settings.storage.blobs.grace,
+        duplicate_window=duplicate_window,
+        queue_shards=settings.cluster.queue_shards,
+    )
+
+
+def _blobs(blob: node_settings.FsStore | node_settings.S3Store) -> FsSettings | S3Settings:
+    if isinstance(blob, node_settings.FsStore):
+        return FsSettings(blob.path)
+    return S3Settings(
+        endpoint=blob.endpoint,
+        bucket=blob.bucket,
+        access_key=blob.access_key,
+        secret_key=blob.secret_key.get_secret_value(),
+        region=blob.region,
+        create_bucket=True,
+    )
+
+
+def bus_settings(settings: NodeSettings) -> BusSettings:
+    """What open_bus is given. Raises SettingsError when the named coordinator is missing."""
+    kafka = settings.kafka()
+    cluster = settings.cluster
+    if kafka is None:
+        host, port = parse_bind(cluster.peer_bind)
+        return PeerSettings(
+            secret=cluster.secret.get_secret_value(),
+            host=host or "0.0.0.0",  # noqa: S104  the operator's own word for every address
+            port=port,
+            advertise=cluster.peer_advertise,
+            heartbeat=min(1.0, cluster.heartbeat),
+        )
+    return KafkaSettings(
+        servers=tuple(kafka.bootstrap_servers),
+        prefix=kafka.topic or cluster.name,
+        group=kafka.group_id or cluster.name,
+        tls=TlsSettings(kafka.tls.ca, kafka.tls.cert, kafka.tls.key) if kafka.tls.enable else None,
+        sasl=SaslSettings(kafka.sasl.mechanism, kafka.sasl.username, kafka.sasl.password.get_secret_value())
+        if kafka.sasl.mechanism
+        else None,
+        queue_partitions=cluster.queue_shards,
+    )
+
+
+def roles(settings: NodeSettings) -> Mapping[str, node_settings.EligibleNodes]:
+    """The roles of the settings by name, such as "purge.stores", with the nodes that may hold them."""
+    found = settings.cluster.roles
+    return {
+        "purge.stores": found.purge.stores,
+        "purge.accounts": found.purge.accounts,
+        "acme.renew": found.acme.renew,
+        "metrics.calculate": found.metrics.calculate,
+        "metrics.push": found.metrics.push,
+    }

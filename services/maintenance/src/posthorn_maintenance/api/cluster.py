@@ -1,0 +1,78 @@
+"""GET /api/cluster: nodes, services, roles, queue shards, and the state of the bus as this process sees it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from posthorn_bus import role_keys
+from posthorn_maintenance.roles import ROLES
+from posthorn_model.cluster import Process
+from posthorn_model.ids import Epoch
+from posthorn_model.ports import Bus
+from posthorn_storage import Storage
+
+Holders = Mapping[str, tuple[str, Epoch, bool]]
+
+
+async def describe(
+    name: str, storage: Storage, bus: Bus, eligible: Mapping[str, Sequence[Any]], shards: int
+) -> dict[str, Any]:
+    """The whole answer. Raises Unavailable."""
+    processes = await storage.nodes.all()
+    roles = await storage.leases.holders("role/")
+    queue = await storage.leases.holders("queue/")
+    depth = await storage.queue.depth()
+    node_of = {process.boot: process.node for process in processes}
+    health = bus.health()
+    return {
+        "name": name,
+        "nodes": nodes(processes),
+        "roles": [_role(role, eligible.get(role, ()), roles, node_of) for role in ROLES],
+        "shards": [{"shard": n, **_holder(queue.get(f"queue/{n}"), node_of)} for n in range(shards)],
+        "queue": {state.name.lower(): count for state, count in depth.items()},
+        "bus": {
+            "kind": health.kind,
+            "connected": health.connected,
+            "detail": health.detail,
+            "published": health.published,
+            "received": health.received,
+            "skipped": health.skipped,
+            "gaps": health.gaps,
+        },
+    }
+
+
+def nodes(processes: Sequence[Process]) -> list[dict[str, Any]]:
+    """The nodes with their processes; a node is live when one of its processes is."""
+    found: dict[int, dict[str, Any]] = {}
+    for process in processes:
+        node = found.setdefault(
+            process.node, {"id": process.node, "region": process.region, "live": False, "services": []}
+        )
+        node["live"] = node["live"] or process.live
+        node["services"].append(
+            {
+                "service": process.service,
+                "state": process.state if process.live or process.state == "left" else "dead",
+                "live": process.live,
+                "boot": process.boot,
+                "hostname": process.hostname,
+                "load": round(process.load, 3),
+                "started": process.started_at.isoformat(),
+                "seen": process.seen_at.isoformat(),
+                "health": process.address.get("health"),
+            }
+        )
+    return [found[node] for node in sorted(found)]
+
+
+def _role(role: str, eligible: Sequence[Any], holders: Holders, node_of: Mapping[str, int]) -> dict[str, Any]:
+    keys = role_keys(role, eligible)
+    parts = [{"key": key, "eligible": sorted(ids), **_holder(holders.get(key), node_of)} for key, ids in keys.items()]
+    return {"role": role, "parts": parts}
+
+
+def _holder(found: tuple[str, Epoch, bool] | None, node_of: Mapping[str, int]) -> dict[str, Any]:
+    if found is None:
+        return {"node": None, "boot": None, "epoch": 0, "held": False}
+    owner, epoch, live = found
+    return {"node": node_of.get(owner) if live else None, "boot": owner, "epoch": epoch, "held": live}

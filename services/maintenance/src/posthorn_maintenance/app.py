@@ -1,0 +1,57 @@
+"""The composition root of maintenance: everything is built and handed in here, top to bottom."""
+
+from dataclasses import dataclass
+
+from posthorn_assembly import Parts, assemble, roles
+from posthorn_bus import Owner, election
+from posthorn_maintenance.api import cluster
+from posthorn_maintenance.api.app import ApiApp
+from posthorn_maintenance.roles import ROLES, RoleWork
+from posthorn_maintenance.settings import MaintenanceSettings
+from posthorn_node import Node
+from posthorn_node.http import HttpServer, serve
+
+
+async def build(node: Node) -> "Maintenance":
+    """Put the service together."""
+    settings: MaintenanceSettings = node.own
+    parts = await assemble(node)
+    work = RoleWork(node, parts.storage, settings)
+    eligible = {role: nodes for role, nodes in roles(node.settings).items() if role in ROLES}
+    owner = election(parts.bus, parts.leases, parts.node_id, eligible, work.run)
+    name, shards = node.settings.cluster.name, node.settings.cluster.queue_shards
+
+    async def describe() -> dict[str, object]:
+        return await cluster.describe(name, parts.storage, parts.bus, eligible, shards)
+
+    api = ApiApp({"/api/cluster": describe}, settings.api_token.get_secret_value(), node.log)
+    return Maintenance(node, parts, owner, api, [])
+
+
+@dataclass(slots=True)
+class Maintenance:
+    """The running service."""
+
+    node: Node
+    parts: Parts
+    owner: Owner
+    api: ApiApp
+    servers: list[HttpServer]
+
+    async def start(self) -> None:
+        """Open the listeners, take part in the elections."""
+        for listener in self.node.listeners("api"):
+            self.servers.append(await serve(self.api, listener, self.node))
+        await self.owner.start()
+
+    async def drain(self) -> None:
+        """Hand the roles over, finish requests."""
+        await self.owner.stop()
+        for server in self.servers:
+            await server.drain()
+
+    async def stop(self) -> None:
+        """Close the rest."""
+        for server in self.servers:
+            await server.stop()
+        await self.parts.close()

@@ -1,0 +1,47 @@
+"""metrics.calculate: figures of the whole cluster, read from the database and shown by this process's metrics."""
+
+import asyncio
+
+from structlog.typing import FilteringBoundLogger
+
+from posthorn_bus import HeldLease
+from posthorn_model.errors import PosthornError
+from posthorn_node.metrics import Metrics
+from posthorn_storage import Storage
+
+
+class ClusterFigures:
+    """The gauges; a process that does not hold the role shows none of them."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._queue = metrics.gauge("cluster_queue_recipients", "Recipients in the queue", ["state"])
+        self._processes = metrics.gauge("cluster_processes", "Live processes", ["service"])
+
+    async def keep(self, storage: Storage, lease: HeldLease, interval: float, log: FilteringBoundLogger) -> None:
+        """Read the figures every `interval` seconds while the lease is held."""
+        while lease.may_start():
+            try:
+                await self._read(storage)
+            except PosthornError as error:
+                log.warning("figures not read", reason=error.public)
+            try:
+                async with asyncio.timeout(interval):
+                    await lease.ending.wait()
+            except TimeoutError:
+                continue
+        self.forget()
+
+    async def _read(self, storage: Storage) -> None:
+        depth = await storage.queue.depth()
+        processes = await storage.nodes.all()
+        self.forget()
+        for state, count in depth.items():
+            self._queue.labels(state.name.lower()).set(count)
+        for process in processes:
+            if process.live:
+                self._processes.labels(process.service).inc()
+
+    def forget(self) -> None:
+        """Show nothing: another process calculates now."""
+        self._queue.clear()
+        self._processes.clear()

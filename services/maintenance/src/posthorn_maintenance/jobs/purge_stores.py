@@ -1,0 +1,23 @@
+"""purge.stores: what has expired in the shared tables and the blob store."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
+
+from posthorn_maintenance.jobs.steps import Step
+from posthorn_maintenance.settings import MaintenanceSettings
+from posthorn_storage import Fence, Storage
+
+
+def steps(storage: Storage, fence: Fence, settings: MaintenanceSettings) -> Mapping[str, Step]:
+    """Its steps, in their order: references first, then the blobs that nothing refers to any more (design law 3)."""
+    purge, batch = storage.purge, settings.purge_batch
+    history = timedelta(seconds=settings.keep_queue_history)
+    dead = timedelta(seconds=settings.keep_dead_processes)
+    return {
+        "uploads": partial(purge.purge_uploads, batch),
+        "delivery-repeats": partial(purge.purge_dedupe, batch),
+        "finished-queue": partial(purge.purge_queue_done, batch, keep=history),
+        "dead-processes": partial(purge.purge_processes, batch, older_than=dead),
+        "blobs": partial(purge.purge_blobs, fence.epoch, batch, key=fence.key),
+    }

@@ -1,0 +1,52 @@
+"""The story of the roles: elected through the bus, decided by a lease, worked in fenced steps (flows D)."""
+
+from collections.abc import Mapping
+
+from posthorn_bus import HeldLease, role_of
+from posthorn_maintenance.jobs import purge_accounts, purge_stores
+from posthorn_maintenance.jobs.calculate import ClusterFigures
+from posthorn_maintenance.jobs.steps import Step, work_off
+from posthorn_maintenance.settings import MaintenanceSettings
+from posthorn_node import Node
+from posthorn_storage import Fence, Storage
+
+ROLES = ("purge.stores", "purge.accounts", "metrics.calculate")
+"""The roles that this service can do; those named in the settings beyond them have no work yet."""
+
+
+class RoleWork:
+    """What a holder of a role does, role by role."""
+
+    def __init__(self, node: Node, storage: Storage, settings: MaintenanceSettings) -> None:
+        self._storage = storage
+        self._settings = settings
+        self._log = node.log
+        self._figures = ClusterFigures(node.metrics)
+        self._removed = node.metrics.counter("purge_removed", "Rows removed by purge steps", ["step"])
+        self._held = node.metrics.gauge("role_held", "Whether this process holds the role (1)", ["role"])
+
+    async def run(self, key: str, lease: HeldLease) -> None:
+        """Work as the holder of `key` until the lease is to be handed over or was lost."""
+        role, _ = role_of(key)
+        self._log.info("role taken", role=role, epoch=lease.epoch)
+        self._held.labels(role).set(1)
+        try:
+            if role == "metrics.calculate":
+                await self._figures.keep(self._storage, lease, self._settings.metrics_interval, self._log)
+            else:
+                await self._purge(role, lease)
+        finally:
+            self._held.labels(role).set(0)
+            self._log.info("role left", role=role, epoch=lease.epoch)
+
+    async def _purge(self, role: str, lease: HeldLease) -> None:
+        make = purge_stores.steps if role == "purge.stores" else purge_accounts.steps
+        steps: Mapping[str, Step] = make(self._storage, Fence(lease.key, lease.epoch), self._settings)
+        await work_off(
+            lease,
+            steps,
+            batch=self._settings.purge_batch,
+            pause=self._settings.purge_interval,
+            log=self._log,
+            done=lambda step, count: self._removed.labels(step).inc(count),
+        )

@@ -1,0 +1,28 @@
+"""The `[maintenance]` table of the settings."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+
+from posthorn_node.settings import Duration, Section
+
+Interval = Annotated[Duration, Field(ge=1)]
+
+
+class MaintenanceSettings(Section):
+    """How often the roles work, how long things are kept, and who may use the management API."""
+
+    api_token: SecretStr = SecretStr("")
+    """Bearer token of the management API; empty: only clients on this machine's loopback addresses are answered."""
+    purge_interval: Interval = 60.0
+    """Pause between two rounds of a purge role."""
+    purge_batch: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    """Most rows of one step; a step is one transaction."""
+    keep_changes: Interval = 30 * 86_400.0
+    """How long the change log is kept: a client away for longer has to start again."""
+    keep_queue_history: Interval = 7 * 86_400.0
+    """How long finished queue messages and their time lines are kept."""
+    keep_dead_processes: Interval = 86_400.0
+    """How long processes that left or died are shown."""
+    metrics_interval: Interval = 15.0
+    """How often metrics.calculate reads the figures of the whole cluster."""
