@@ -22,12 +22,6 @@ MakeMessage = Callable[..., NewMessage]
 @pytest.fixture
 def mail(storage: Storage) -> MailStore:
     """The mail store of the test's database."""
-    if not hasattr(storage, "mail"):
-        from posthorn_storage.mail.journal import Units
-
-        async def none(connection, queued): ...
-
-        storage.mail = MailStore(Units(storage._database, storage._changed), none)
     return storage.mail
 
 
@@ -105,15 +99,18 @@ SUMS = {
     "counts of mailboxes": """
         SELECT m.id, m.total, m.unseen, m.deleted, m.size, m.uidnext, c.*
         FROM mailbox m CROSS JOIN LATERAL (
-            SELECT count(*) AS n, count(*) FILTER (WHERE flags & 1 = 0) AS u, count(*) FILTER (WHERE flags & 8 <> 0) AS d,
+            SELECT count(*) AS n, count(*) FILTER (WHERE flags & 1 = 0) AS u,
+                   count(*) FILTER (WHERE flags & 8 <> 0) AS d,
                    coalesce(sum(size), 0) AS s, coalesce(max(uid), 0) AS top, coalesce(max(modseq), 0) AS latest
             FROM mailbox_message b WHERE b.account_id = m.account_id AND b.mailbox_id = m.id) AS c
-        WHERE (m.total, m.unseen, m.deleted, m.size) <> (c.n, c.u, c.d, c.s) OR m.uidnext <= c.top OR m.modseq < c.latest
+        WHERE (m.total, m.unseen, m.deleted, m.size) <> (c.n, c.u, c.d, c.s)
+           OR m.uidnext <= c.top OR m.modseq < c.latest
     """,
     "counters of accounts": """
         SELECT c.account_id, c.used_bytes, c.used_messages, s.* FROM account_counter c CROSS JOIN LATERAL (
             SELECT (SELECT coalesce(sum(size), 0) FROM message m WHERE m.account_id = c.account_id)
-                   + (SELECT coalesce(sum(octet_length(content)), 0) FROM item i WHERE i.account_id = c.account_id) AS bytes,
+                   + (SELECT coalesce(sum(octet_length(content)), 0) FROM item i WHERE i.account_id = c.account_id)
+                   AS bytes,
                    (SELECT count(*) FROM message m WHERE m.account_id = c.account_id) AS messages) AS s
         WHERE (c.used_bytes, c.used_messages) <> (s.bytes, s.messages)
     """,

@@ -4,6 +4,7 @@ from posthorn_storage.mail.changes import Changes
 from posthorn_storage.mail.copying import Copied
 from posthorn_storage.mail.flags import FlagsResult
 from posthorn_storage.mail.messages import MessageFields, PlacedMessage, StoredMessage
+from posthorn_storage.mail.search import SearchQuery, SearchResult
 from posthorn_storage.mail.store import MailStore
 from posthorn_storage.mail.updates import MessageUpdate
 from posthorn_storage.mail.view import MailboxView
@@ -17,5 +18,7 @@ __all__ = [
     "MessageFields",
     "MessageUpdate",
     "PlacedMessage",
+    "SearchQuery",
+    "SearchResult",
     "StoredMessage",
 ]

@@ -14,7 +14,7 @@ from posthorn_model.flags import Flags, SystemFlag
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq, ThreadId, Uid
 from posthorn_model.mail import Appended, Entry, Mailbox, NewMessage, Role
 from posthorn_model.queue_items import NewQueueMessage
-from posthorn_storage.mail import changes, copying, expunge, flags, mailboxes, messages, threads, view
+from posthorn_storage.mail import changes, copying, expunge, flags, mailboxes, messages, search_sql, threads, view
 from posthorn_storage.mail.append import append_in
 from posthorn_storage.mail.changes import Changes
 from posthorn_storage.mail.copying import Copied
@@ -24,6 +24,7 @@ from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.journal import Journal, Units
 from posthorn_storage.mail.mailboxes import KEEP, MailboxChange
 from posthorn_storage.mail.messages import MessageFields, PlacedMessage, StoredMessage
+from posthorn_storage.mail.search import SearchQuery, SearchResult
 from posthorn_storage.mail.updates import MessageUpdate, update_messages
 from posthorn_storage.mail.view import MailboxView
 
@@ -196,6 +197,10 @@ class MailStore:
     ) -> list[PlacedMessage]:
         """Messages of one mailbox by ascending UID; those not there are left out."""
         return await messages.by_uids(self._database, account, mailbox, uids, fields)
+
+    async def search(self, account: AccountId, query: SearchQuery) -> SearchResult:
+        """Search a mailbox or the account. Raises TooMany (conditions), AccountNotFound."""
+        return await search_sql.run(self._database, account, query)
 
     async def threads(self, account: AccountId, ids: Sequence[ThreadId]) -> Mapping[ThreadId, list[MessageId]]:
         """Message ids of each thread, oldest first; unknown threads are left out."""
