@@ -59,7 +59,7 @@ def _show(log: Path, shown: int, out: TextIO) -> int:
         text = file.read().decode("utf-8", "replace")
         end = file.tell()
     for line in text.splitlines():
-        if " | " not in line[:20]:
+        if "| " not in line[:24]:
             out.write(line + "\n")
     out.flush()
     return end

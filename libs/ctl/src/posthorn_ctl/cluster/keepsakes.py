@@ -4,6 +4,7 @@ import json
 import secrets
 from dataclasses import dataclass, field
 
+from posthorn_ctl.cluster.errors import ClusterError
 from posthorn_ctl.cluster.folder import DataFolder, read_json, write_whole
 
 DOMAIN = "example.org"
@@ -21,6 +22,16 @@ class Keepsakes:
     accounts: dict[str, str] = field(default_factory=dict, repr=False)
     seeded: list[str] = field(default_factory=list)
     """Addresses that were made once; one deleted since is not made again."""
+    database: str = ""
+    """Where they were made: "embedded", or host, port and name of another database."""
+
+    def is_seeded(self, dsn: str) -> bool:
+        """Whether this database was given its accounts; from now on `seeded` is about this one."""
+        place = dsn.rpartition("@")[2]
+        if place != self.database:
+            self.database = place
+            self.seeded = []
+        return bool(self.seeded)
 
     def token(self, node: int) -> str:
         """The node's token: the same after a restart, so that a killed node gets its id back at once."""
@@ -31,12 +42,15 @@ def opened(folder: DataFolder) -> Keepsakes:
     """Read them, or make them up. Raises ClusterError."""
     found = read_json(folder.secrets)
     if found is not None:
+        if not isinstance(found, dict) or not {"cluster-secret", "suffix", "tokens", "accounts"} <= found.keys():
+            raise ClusterError(f"{folder.secrets} is damaged: put a copy back, or use another --data folder", code=2)
         return Keepsakes(
             cluster_secret=found["cluster-secret"],
             suffix=found["suffix"],
             tokens=found["tokens"],
             accounts=found["accounts"],
-            seeded=found["seeded"],
+            seeded=found.get("seeded", []),
+            database=found.get("database", ""),
         )
     accounts = {f"{name}@{DOMAIN}": secrets.token_urlsafe(9) for name in DEMO_NAMES}
     return Keepsakes(secrets.token_hex(32), secrets.token_hex(3), accounts=accounts)
@@ -50,6 +64,7 @@ def kept(folder: DataFolder, keepsakes: Keepsakes) -> None:
         "tokens": keepsakes.tokens,
         "accounts": keepsakes.accounts,
         "seeded": keepsakes.seeded,
+        "database": keepsakes.database,
     }
     write_whole(folder.secrets, json.dumps(content, indent=1) + "\n")
 

@@ -10,6 +10,7 @@ from posthorn_ctl.cluster.folder import DataFolder, write_whole
 from posthorn_ctl.cluster.layout import LISTENERS, Layout, NodePlan
 from posthorn_ctl.cluster.options import S3Place
 from posthorn_ctl.cluster.toml_text import Tree, merged, rendered
+from posthorn_ctl.embedded import ports
 from posthorn_node.settings import NodeSettings, SettingsError, load, validate
 
 CONNECTIONS = 360
@@ -71,6 +72,7 @@ def tree(folder: DataFolder, plan: NodePlan, layout: Layout, around: Surrounding
         "storage": {"data": "postgres", "blob": "blobs"},
         "store": stores,
         "metrics": {"enable": True, "binds": {name: plan.health(name).address for name in plan.services}},
+        "smtp-out": {"routes": {SINK_DOMAIN: f"{ports.LOOPBACK}:{layout.parts['sink']}"}},
         "log": {"level": "info", "format": "json"},
     }
     return merged(own, around.overrides)

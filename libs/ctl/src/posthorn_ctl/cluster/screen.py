@@ -72,7 +72,7 @@ class Screen:
         self._line("")
 
     def _prefix(self, name: str) -> str:
-        text = f"{name:<17}|"
+        text = f"{name:<18}|"
         if not self._terminal:
             return text
         colour = self._colours.setdefault(name, _COLOURS[len(self._colours) % len(_COLOURS)])

@@ -1,6 +1,5 @@
 """Gives a new cluster its schema, its domain and its demo accounts. What is there already is left as it is."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from posthorn_ctl.cluster.errors import ClusterError
@@ -26,11 +25,11 @@ def blob_settings(place: Path | S3Place, *, create: bool = False) -> FsSettings 
     )
 
 
-async def seed(dsn: str, blobs: Path | S3Place, shards: int, keepsakes: Keepsakes) -> Mapping[str, str]:
-    """Migrate the database, make what was never made, and return the demo accounts' passwords by address.
+async def seed(dsn: str, blobs: Path | S3Place, shards: int, keepsakes: Keepsakes) -> None:
+    """Migrate the database and make what was never made, noting it in `keepsakes`.
 
-    An account of that name that somebody else made in a database of their own is left alone and not returned.
-    Raises ClusterError.
+    An account of that name that somebody else made in a database of their own is left alone, and forgotten as a demo
+    account. Raises ClusterError.
     """
     try:
         await migrate(dsn)
@@ -43,7 +42,6 @@ async def seed(dsn: str, blobs: Path | S3Place, shards: int, keepsakes: Keepsake
             await storage.close()
     except PosthornError as error:
         raise ClusterError(f"the cluster's storage cannot be prepared: {error.public}") from error
-    return dict(keepsakes.accounts)
 
 
 async def _furnish(storage: Storage, keepsakes: Keepsakes) -> None:

@@ -18,7 +18,7 @@ def rendered(tree: Mapping[str, Any]) -> str:
 def _table(tree: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
     own = [f"{_key(key)} = {_value(value)}" for key, value in tree.items() if not isinstance(value, Mapping)]
     lines = []
-    if own:
+    if own or not tree:
         lines = ["", f"[{'.'.join(map(_key, path))}]"] if path else []
         lines += own
     for key, value in tree.items():
@@ -28,7 +28,12 @@ def _table(tree: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
 
 
 def _key(key: str) -> str:
-    return key if key.replace("-", "").replace("_", "").isalnum() and key.isascii() else json.dumps(key)
+    return key if key.replace("-", "").replace("_", "").isalnum() and key.isascii() else _quoted(key)
+
+
+def _quoted(text: str) -> str:
+    # JSON's escapes are TOML's too, but for DEL, which TOML wants escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _value(value: Any) -> str:
@@ -38,8 +43,7 @@ def _value(value: Any) -> str:
         case int() | float():
             return repr(value)
         case str():
-            # JSON's escapes are TOML's too, but for DEL, which TOML wants escaped.
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+            return _quoted(value)
         case list() | tuple():
             return "[" + ", ".join(_inline(item) for item in value) + "]"
         case _:
@@ -59,7 +63,7 @@ def _refuse(value: Any) -> str:
 def override(text: str) -> Tree:
     """Read one `section.key=value`; a value that is no TOML is taken as text. Raises ClusterError."""
     key, equals, value = text.partition("=")
-    for candidate in (f"{key} = {value}", f"{key} = {json.dumps(value)}"):
+    for candidate in (f"{key} = {value}", f"{key} = {_quoted(value)}") if equals else ():
         try:
             return tomllib.loads(candidate)
         except tomllib.TOMLDecodeError:

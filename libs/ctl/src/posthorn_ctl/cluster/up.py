@@ -16,11 +16,10 @@ from posthorn_ctl.cluster.contract import Description, Running, State
 from posthorn_ctl.cluster.errors import ClusterError
 from posthorn_ctl.cluster.folder import DataFolder, held, made
 from posthorn_ctl.cluster.layout import Layout
-from posthorn_ctl.cluster.log_stream import LogStream
+from posthorn_ctl.cluster.log_stream import LogStream, file_name
 from posthorn_ctl.cluster.node_file import Surroundings
 from posthorn_ctl.cluster.options import EMBEDDED_KAFKA, PEER_TO_PEER, UpOptions
 from posthorn_ctl.cluster.screen import Screen
-from posthorn_ctl.cluster.seed import seed
 from posthorn_ctl.cluster.service_command import service_command
 from posthorn_ctl.cluster.vitals import Vital, ask
 from posthorn_ctl.embedded import ports
@@ -30,6 +29,8 @@ from posthorn_node.supervise import Child, Supervisor
 
 A = TypeVar("A")
 B = TypeVar("B")
+HOPELESS_RESTARTS = 6
+"""A process that died so often before it was ever ready has a reason that waiting does not remove."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -86,22 +87,37 @@ class LocalCluster:
         self._about = self._described(plan, kept.accounts, around, settings.cluster.name, settings.cluster.region)
         self._publish()
 
-        seeding = seed(dsn, around.blobs, settings.cluster.queue_shards, kept)
-        accounts, _ = await together(seeding, self._started_kafka(broker))
-        keepsakes.kept(self._folder, kept)
-        self._screen.step("schema, domain and accounts are there")
-        for node in plan.nodes:
-            for service in node.services:
-                name = f"node{node.number}/{service}"
-                file = files[node.number]
-                await self._supervisor.start(service_command(name, service, file, tokens[node.number], self._environ))
+        known = kept.is_seeded(dsn if self._options.postgres is not None else "embedded")
+        seeding = self._seeded(dsn, around, settings.cluster.queue_shards, kept)
+        parts_start = together(seeding, self._started_kafka(broker))
+        services_start = self._start_services(plan, files, tokens)
+        if known:
+            await together(parts_start, services_start)
+        else:  # nothing for the services to find yet: they would only wait and complain
+            await parts_start
+            await services_start
         await self._until_ready(plan)
-        self._about = self._described(plan, accounts, around, settings.cluster.name, settings.cluster.region)
+        self._about = self._described(plan, kept.accounts, around, settings.cluster.name, settings.cluster.region)
         self._become("ready")
         self._screen.step("ready")
         self._screen.table(plan, self._shown_parts(around))
-        self._screen.welcome(accounts, plan, self._folder.path)
+        self._screen.welcome(kept.accounts, plan, self._folder.path)
         self._announce()
+
+    async def _seeded(self, dsn: str, around: Surroundings, shards: int, kept: keepsakes.Keepsakes) -> None:
+        # Imported now: it takes a second, during which the broker starts.
+        from posthorn_ctl.cluster.seed import seed
+
+        await seed(dsn, around.blobs, shards, kept)
+        keepsakes.kept(self._folder, kept)
+        self._screen.step("schema, domain and accounts are there")
+
+    async def _start_services(self, plan: Layout, files: Mapping[int, Path], tokens: Mapping[int, str]) -> None:
+        for node in plan.nodes:
+            for service in node.services:
+                name, token = f"node{node.number}/{service}", tokens[node.number]
+                command = service_command(name, service, files[node.number], token, self._environ)
+                await self._supervisor.start(command)
 
     async def _postgres(self, plan: Layout) -> str:
         """The DSN of the database; the embedded server runs when this returns."""
@@ -198,6 +214,8 @@ class LocalCluster:
         for name, child in self._supervisor.children.items():
             if child.state == "failed":
                 raise ClusterError(f"{name} cannot run with these settings (exit code {child.exit_code}): see above")
+            if child.restarts >= HOPELESS_RESTARTS:
+                raise ClusterError(f"{name} has died {child.restarts} times: see above, or logs/{file_name(name)}")
 
     async def _until_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
         """Whether `work` ended before somebody asked to stop; then it is cancelled. Raises what it raises."""

@@ -59,8 +59,11 @@ def add(
     try:
         record = run(door, add_one)
     except ClusterError as error:
-        if not (skip_existing and isinstance(error.__cause__, AlreadyExists)):
+        if not isinstance(error.__cause__, AlreadyExists):
             raise
+        if not skip_existing:
+            advice = "`posthorn account passwd` gives it another password"
+            raise ClusterError(f"{address} exists already: {advice}") from None
         print(json.dumps({"added": 0, "skipped": 1}) if as_json else f"{address} exists already")
         return
     shown = {"address": record.address, "id": record.id} | ({"password": secret} if made_up else {})

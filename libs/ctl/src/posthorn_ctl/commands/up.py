@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from posthorn_ctl.cluster.detach import run_detached
-from posthorn_ctl.cluster.folder import at
+from posthorn_ctl.cluster.folder import at, read_json
 from posthorn_ctl.cluster.screen import Screen
 from posthorn_ctl.cluster.toml_text import Tree, merged, override
 from posthorn_model.cluster import SERVICES
@@ -42,6 +42,11 @@ def up(
 
     The first start fetches Apache Kafka (43 MB) and makes a domain with demo accounts; a second one keeps the data.
     """
+    if detach:
+        run_detached(at(data), sys.argv[1:], sys.stderr if as_json else sys.stdout)
+        if as_json:
+            print(json.dumps(read_json(at(data).contract)))
+        return
     from posthorn_ctl.cluster import options as choices
     from posthorn_ctl.cluster.up import up as run_cluster
 
@@ -62,15 +67,10 @@ def up(
         overrides=tree,
         patience=patience,
     )
-    if detach:
-        run_detached(at(data), sys.argv[1:], sys.stderr if as_json else sys.stdout)
-        if as_json:
-            print(at(data).contract.read_text(encoding="utf-8"), end="")
-        return
     folder = at(data)
 
     def announce() -> None:
-        print(json.dumps(json.loads(folder.contract.read_text(encoding="utf-8"))), flush=True)
+        print(json.dumps(read_json(folder.contract)), flush=True)
 
     screen = Screen(sys.stderr if as_json else sys.stdout)
     asyncio.run(run_cluster(options, os.environ, screen, announce if as_json else None))

@@ -1,0 +1,79 @@
+"""Which node runs what, and at which ports."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from posthorn_ctl.cluster.errors import ClusterError
+from posthorn_ctl.cluster.folder import made
+from posthorn_ctl.cluster.layout import laid_out, services_of_nodes
+from posthorn_ctl.embedded import ports
+from posthorn_model.cluster import SERVICES
+
+
+def test_every_node_runs_everything() -> None:
+    assert services_of_nodes(3, {}, SERVICES) == [SERVICES] * 3
+
+
+def test_a_scaled_service_gets_nodes_of_its_own() -> None:
+    found = services_of_nodes(1, {"imap": 4, "jmap": 2}, SERVICES)
+    assert found == [SERVICES, ("imap",), ("imap",), ("imap",), ("jmap",)]
+
+
+def test_a_service_scaled_down_runs_on_the_first_nodes() -> None:
+    found = services_of_nodes(3, {"smtp-in": 1, "dav": 0}, ("smtp-in", "imap", "dav"))
+    assert found == [("smtp-in", "imap"), ("imap",), ("imap",)]
+
+
+@pytest.mark.parametrize(
+    ("scale", "services"), [({"pop": 1}, SERVICES), ({}, ("imap", "nope")), ({"imap": 0}, ("imap",))]
+)
+def test_what_cannot_be_laid_out_is_refused(scale: dict[str, int], services: tuple[str, ...]) -> None:
+    with pytest.raises(ClusterError):
+        services_of_nodes(1, scale, services)
+
+
+def test_chosen_ports_are_free_different_and_kept(tmp_path: Path) -> None:
+    folder = made(tmp_path)
+    first = laid_out(folder, [SERVICES, ("imap",)], None)
+    chosen = [endpoint.port for node in first.nodes for endpoint in node.endpoints] + list(first.parts.values())
+    assert len(set(chosen)) == len(chosen)
+    assert all(ports.is_free(port) for port in chosen)
+    assert laid_out(folder, [SERVICES, ("imap",)], None) == first
+    # A node that is added changes nothing for those that are there.
+    assert laid_out(folder, [SERVICES, ("imap",), ("jmap",)], None).nodes[:2] == first.nodes
+
+
+def test_a_kept_port_that_was_taken_is_replaced(tmp_path: Path) -> None:
+    folder = made(tmp_path)
+    first = laid_out(folder, [("imap",)], None)
+    endpoint = first.nodes[0].endpoints[0]
+    with socket.create_server(("127.0.0.1", endpoint.port)):
+        second = laid_out(folder, [("imap",)], None)
+    assert second.nodes[0].endpoints[0].port != endpoint.port
+    assert second.nodes[0].endpoints[1:] == first.nodes[0].endpoints[1:]
+    assert json.loads(folder.ports.read_text())["1/imap"] == second.nodes[0].endpoints[0].port
+
+
+def test_fixed_ports_that_are_taken_are_all_named(tmp_path: Path) -> None:
+    base = next(base for base in range(20000, 30000, 100) if all(ports.is_free(base + n) for n in range(60)))
+    plan = laid_out(made(tmp_path), [SERVICES], base)
+    smtp = next(e for e in plan.nodes[0].endpoints if e.protocol == "smtp")
+    api = next(e for e in plan.nodes[0].endpoints if e.protocol == "api")
+    assert smtp.port == base + 20
+    with (
+        socket.create_server(("127.0.0.1", smtp.port)),
+        socket.create_server(("127.0.0.1", api.port)),
+        pytest.raises(ClusterError) as refusal,
+    ):
+        laid_out(made(tmp_path), [SERVICES], base)
+    assert f"{smtp.port} (smtp of node 1)" in str(refusal.value)
+    assert f"{api.port} (api of node 1)" in str(refusal.value)
+
+
+@pytest.mark.parametrize("base", [0, 65530])
+def test_ports_beyond_the_range_are_refused(tmp_path: Path, base: int) -> None:
+    with pytest.raises(ClusterError, match="--ports"):
+        laid_out(made(tmp_path), [SERVICES], base)
