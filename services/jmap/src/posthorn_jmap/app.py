@@ -1,0 +1,81 @@
+"""The composition root of jmap: everything is built and handed in here, top to bottom."""
+
+import asyncio
+from dataclasses import dataclass
+
+from posthorn_assembly import Parts, assemble
+from posthorn_jmap.calls import Calls
+from posthorn_jmap.flow import JmapApp
+from posthorn_jmap.gates import Gates
+from posthorn_jmap.push import Watchers
+from posthorn_jmap.registry import METHODS
+from posthorn_jmap.settings import JmapSettings
+from posthorn_node import Node
+from posthorn_node.http import HttpServer, serve
+from posthorn_node.settings import ListenerSettings
+
+
+async def build(node: Node) -> "Jmap":
+    """Put the service together."""
+    settings: JmapSettings = node.own
+    parts = await assemble(node)
+    requests = node.metrics.counter("jmap_requests", "HTTP requests answered", ["resource", "status"])
+    missed = node.metrics.counter("jmap_missed_events", "Changes that only the self-check found; should be zero")
+    watchers = Watchers(parts.storage, parts.bus, node.log, missed.inc)
+    calls = Calls(METHODS, node.log)
+    gates = Gates(settings.limits())
+    ended = asyncio.Event()
+
+    def count(resource: str, status: int) -> None:
+        requests.labels(resource, str(status)).inc()
+
+    def app(listener: ListenerSettings) -> JmapApp:
+        return JmapApp(
+            storage=parts.storage,
+            settings=settings,
+            calls=calls,
+            watchers=watchers,
+            gates=gates,
+            log=node.log,
+            count=count,
+            base=listener.url.rstrip("/"),
+            hostname=node.settings.server.hostname,
+            plaintext_login=listener.allow_plaintext_auth,
+            ended=ended,
+        )
+
+    apps = [(listener, app(listener)) for listener in node.listeners("jmap")]
+    return Jmap(node, parts, apps, watchers, ended, [])
+
+
+@dataclass(slots=True)
+class Jmap:
+    """The running service."""
+
+    node: Node
+    parts: Parts
+    apps: list[tuple[ListenerSettings, JmapApp]]
+    watchers: Watchers
+    ended: asyncio.Event
+    servers: list[HttpServer]
+
+    async def start(self) -> None:
+        """Hear the bus, open the listeners."""
+        settings: JmapSettings = self.node.own
+        self.node.tasks.start("push: hear the bus", self.watchers.listen())
+        self.node.tasks.start("push: self-check", self.watchers.check_on(settings.self_check))
+        for listener, app in self.apps:
+            self.servers.append(await serve(app, listener, self.node))
+
+    async def drain(self) -> None:
+        """End the event sources, finish requests."""
+        self.ended.set()
+        for server in self.servers:
+            await server.drain()
+
+    async def stop(self) -> None:
+        """Close the rest."""
+        self.ended.set()
+        for server in self.servers:
+            await server.stop()
+        await self.parts.close()
