@@ -152,7 +152,7 @@ class MailStore:
         return await view.entries(self._database, account, mailbox, since)
 
     async def expunged(self, account: AccountId, mailbox: MailboxId, since: Modseq) -> list[Uid]:
-        """UIDs that vanished after `since`. Raises CannotCalculateChanges, AccountNotFound."""
+        """UIDs that vanished after `since`. Raises CannotCalculateChanges, MailboxNotFound."""
         async with self._database.transaction(isolation="repeatable_read", read_only=True) as connection:
             return await view.expunged(connection, account, mailbox, since)
 

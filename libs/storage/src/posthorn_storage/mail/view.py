@@ -71,7 +71,9 @@ async def entries(connection: Connection | Database, account: AccountId, mailbox
 
 
 async def expunged(connection: Connection, account: AccountId, mailbox: MailboxId, since: int) -> list[Uid]:
-    """UIDs that vanished after `since`. Raises CannotCalculateChanges behind the horizon."""
+    """UIDs that vanished after `since`. Raises CannotCalculateChanges behind the horizon, MailboxNotFound."""
+    if (await one(connection, account, mailbox)).modseq <= since:
+        return []
     await state(connection, account, since)
     rows = await connection.fetch(EXPUNGED, account, mailbox, since, VANISHED)
     return [row["uid"] for row in rows]
@@ -93,11 +95,13 @@ async def view(database: Database, account: AccountId, mailbox: MailboxId, since
     Raises MailboxNotFound, AccountNotFound, CannotCalculateChanges.
     """
     async with database.transaction(isolation="repeatable_read", read_only=True) as connection:
-        modseq = await state(connection, account, since)
         box = await one(connection, account, mailbox)
+        # Nothing happened here: then an old state is as good as a new one, even behind the horizon.
+        quiet = since is not None and box.modseq <= since
+        modseq = await state(connection, account, None if quiet else since)
         if since is None:
             return MailboxView(box, modseq, await entries(connection, account, mailbox, 0), [])
-        if box.modseq <= since:
+        if quiet:
             return MailboxView(box, modseq, [], [])
         rows = await connection.fetch(CHANGED, account, mailbox, since)
         gone = await connection.fetch(EXPUNGED, account, mailbox, since, VANISHED)
