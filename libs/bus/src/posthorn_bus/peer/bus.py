@@ -108,6 +108,11 @@ class PeerBus:
             self._proposals.pop(family, None)
             await self._take_part({name: taken for name, taken in self._takes.items() if name is not family})
 
+    @property
+    def refused(self) -> int:
+        """How many strangers were refused."""
+        return self._admission.refused if self._admission else 0
+
     def health(self) -> BusHealth:
         now = self._clock.monotonic()
         links = [link for link, _ in self._links.values()]

@@ -1,0 +1,271 @@
+"""Leases and ownership over the real lease table, with a bus that only proposes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+
+import pytest
+
+from posthorn_bus import HeldLease, LeaseKeeper, LeaseTimes, Owner
+from posthorn_bus.fanout import Fanout, Subscription, Tally
+from posthorn_bus.proposals import Proposal
+from posthorn_model.clock import SystemClock
+from posthorn_model.errors import Unavailable
+from posthorn_model.events import Event, LeaseNotice, Topic
+from posthorn_model.ids import Epoch, NodeId
+from posthorn_model.ports import BusHealth
+from posthorn_storage.database import Database
+from posthorn_storage.leases import LeaseStore
+from posthorn_testkit.contracts.bus import until
+
+pytestmark = pytest.mark.postgres
+
+TIMES = LeaseTimes(ttl=3.0, margin=0.5, poll=0.1, patience=0.2, rest=0.3)
+STEAL = "UPDATE lease SET owner = 'thief', epoch = epoch + 1, until = now() + interval '1 hour' WHERE key = $1"
+
+
+@pytest.fixture
+async def database(postgres_dsn: str) -> AsyncIterator[Database]:
+    database = await Database.open(postgres_dsn)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def leases(database: Database) -> LeaseStore:
+    return LeaseStore(database)
+
+
+class HandClock:
+    """A clock moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+
+class Troubled:
+    """The real lease store on a bad line: slow by the hand clock's time, or silent when told so."""
+
+    def __init__(self, store: LeaseStore, clock: HandClock | None = None, delay: float = 0.0) -> None:
+        self.store = store
+        self.clock = clock
+        self.delay = delay
+        self.silent = False
+
+    async def _line(self) -> None:
+        if self.silent:
+            raise Unavailable
+        if self.clock:
+            self.clock.now += self.delay
+
+    async def acquire(self, keys: Collection[str], owner: str, ttl: float) -> Mapping[str, Epoch]:
+        await self._line()
+        return await self.store.acquire(keys, owner, ttl)
+
+    async def renew(self, held: Mapping[str, Epoch], owner: str, ttl: float) -> Collection[str]:
+        await self._line()
+        return await self.store.renew(held, owner, ttl)
+
+    async def release(self, held: Mapping[str, Epoch], owner: str) -> None:
+        await self._line()
+        await self.store.release(held, owner)
+
+    async def holders(self, prefix: str) -> Mapping[str, tuple[str, Epoch, bool]]:
+        await self._line()
+        return await self.store.holders(prefix)
+
+
+class Proposer:
+    """A bus inside this process: proposals are put in by the test."""
+
+    def __init__(self, *first: str) -> None:
+        self.proposal = Proposal(frozenset(first))
+        self.fanout = Fanout(Tally())
+        self.published: list[Event] = []
+
+    async def start(self) -> None:
+        """Nothing to connect to."""
+
+    async def stop(self) -> None:
+        self.fanout.close()
+
+    def publish(self, event: Event) -> None:
+        self.published.append(event)
+        self.fanout.deliver(event)
+
+    def subscribe(self, *topics: Topic) -> Subscription:
+        return self.fanout.subscribe(topics)
+
+    def propose(self, family: Topic, keys: Sequence[str]) -> AsyncIterator[frozenset[str]]:
+        return self.proposal
+
+    def health(self) -> BusHealth:
+        return BusHealth("test", True, "", 0, 0, 0, 0)
+
+
+async def idle(_key: str, lease: HeldLease) -> None:
+    await lease.ending.wait()
+
+
+async def test_the_deadline_counts_from_before_the_statement_was_sent(leases: LeaseStore) -> None:
+    clock = HandClock()
+    keeper = LeaseKeeper(Troubled(leases, clock, delay=1.0), "me", clock, TIMES)
+    (lease,) = await keeper.acquire(["queue/1"])
+    assert lease.deadline == 1000.0 + TIMES.ttl
+    assert lease.snapshot().epoch == lease.epoch == 1
+    clock.now = 1000.0 + TIMES.ttl - TIMES.margin - 0.01
+    assert lease.may_start()
+    clock.now = 1000.0 + TIMES.ttl - TIMES.margin
+    assert not lease.may_start()
+    assert lease.is_valid()
+    clock.now = 1000.0 + TIMES.ttl
+    assert not lease.is_valid()
+    await keeper.stop()
+
+
+async def test_a_held_key_is_not_asked_for_again_and_a_free_one_is_taken(leases: LeaseStore) -> None:
+    mine = LeaseKeeper(leases, "me", SystemClock(), TIMES)
+    other = LeaseKeeper(leases, "other", SystemClock(), TIMES)
+    taken = await mine.acquire(["queue/1", "queue/2"])
+    assert sorted(lease.key for lease in taken) == ["queue/1", "queue/2"]
+    assert await mine.acquire(["queue/1"]) == ()
+    assert await other.acquire(["queue/1"]) == []
+    await mine.release(taken)
+    assert not any(lease.may_start() for lease in taken)
+    (fresh,) = await other.acquire(["queue/1"])
+    assert fresh.epoch == 2
+    await other.stop()
+    assert not (await leases.holders("queue/"))["queue/1"][2]
+
+
+async def test_leases_are_renewed_until_somebody_else_has_them(database: Database, leases: LeaseStore) -> None:
+    keeper = LeaseKeeper(leases, "me", SystemClock(), TIMES)
+    await keeper.start()
+    kept, stolen = sorted(await keeper.acquire(["queue/1", "queue/2"]), key=lambda lease: lease.key)
+    first = kept.deadline
+    await database.execute(STEAL, "queue/2")
+    await until(stolen.gone.is_set, "the stolen lease is lost")
+    await until(lambda: kept.deadline > first + TIMES.ttl, "the other is renewed again and again")
+    assert kept.is_valid()
+    assert not stolen.may_start()
+    await keeper.stop()
+    assert (await leases.holders("queue/"))["queue/2"] == ("thief", 2, True)
+
+
+async def test_without_the_database_a_lease_is_lost_at_its_deadline(leases: LeaseStore) -> None:
+    line = Troubled(leases)
+    keeper = LeaseKeeper(line, "me", SystemClock(), TIMES)
+    await keeper.start()
+    (lease,) = await keeper.acquire(["queue/1"])
+    line.silent = True
+    assert await keeper.acquire(["queue/2"]) == ()
+    await until(lease.gone.is_set, "lost without an answer")
+    assert SystemClock().monotonic() >= lease.deadline
+    line.silent = False
+    (again,) = await keeper.acquire(["queue/1"])
+    assert again.is_valid()
+    await keeper.stop()
+
+
+async def test_a_margin_must_leave_time_to_work() -> None:
+    with pytest.raises(ValueError, match="margin"):
+        LeaseTimes(ttl=3.0, margin=2.0)
+
+
+async def test_keys_that_are_not_proposed_any_more_are_handed_over(leases: LeaseStore) -> None:
+    bus = Proposer("queue/1", "queue/2", "weather/1")
+    keeper = LeaseKeeper(leases, "me", SystemClock(), TIMES)
+    await keeper.start()
+    owner = Owner(bus, keeper, NodeId(1), Topic.QUEUE, ["queue/1", "queue/2", "queue/3"], idle)
+    await owner.start()
+    await until(lambda: owner.owned == {"queue/1": 1, "queue/2": 1}, "what is proposed is owned")
+    bus.proposal.put(frozenset({"queue/2", "queue/3"}))
+    await until(lambda: owner.owned == {"queue/2": 1, "queue/3": 1}, "it follows the proposal")
+    assert LeaseNotice("queue/1", NodeId(1), Epoch(1), held=False) in bus.published
+    assert LeaseNotice("queue/3", NodeId(1), Epoch(1), held=True) in bus.published
+    await owner.stop()
+    await keeper.stop()
+    assert owner.owned == {}
+    assert not any(live for _, _, live in (await leases.holders("queue/")).values())
+
+
+async def test_a_run_that_fails_gives_its_key_to_others_and_is_tried_again(leases: LeaseStore) -> None:
+    bus = Proposer("queue/1")
+    keeper = LeaseKeeper(leases, "me", SystemClock(), TIMES)
+    epochs: list[int] = []
+
+    async def run(_key: str, lease: HeldLease) -> None:
+        epochs.append(lease.epoch)
+        if len(epochs) == 1:
+            raise RuntimeError("broken")
+        await lease.ending.wait()
+
+    owner = Owner(bus, keeper, NodeId(1), Topic.QUEUE, ["queue/1"], run)
+    await owner.start()
+    await until(lambda: owner.owned and len(epochs) == 2, "it runs again")
+    assert epochs == [1, 2]
+    await owner.stop()
+    await keeper.stop()
+
+
+async def test_there_are_never_two_runs_of_one_key_in_a_process(database: Database, leases: LeaseStore) -> None:
+    bus = Proposer("queue/1")
+    keeper = LeaseKeeper(leases, "me", SystemClock(), TIMES)
+    await keeper.start()
+    running: list[int] = []
+    most: list[int] = []
+    let_go = asyncio.Event()
+
+    async def run(_key: str, lease: HeldLease) -> None:
+        running.append(lease.epoch)
+        most.append(len(running))
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if lease.epoch == 1:
+                await let_go.wait()
+            running.remove(lease.epoch)
+
+    owner = Owner(bus, keeper, NodeId(1), Topic.QUEUE, ["queue/1"], run)
+    await owner.start()
+    await until(lambda: running == [1], "it runs")
+    await database.execute(STEAL, "queue/1")
+    await until(lambda: not owner.owned, "the lease is lost")
+    await database.execute("UPDATE lease SET until = now()")
+    bus.fanout.deliver(LeaseNotice("queue/1", NodeId(2), Epoch(2), held=False))
+    await keeper.acquire(["queue/2"])
+    assert running == [1]
+    let_go.set()
+    await until(lambda: running == [3], "the next run starts when the first has ended")
+    assert most == [1, 1]
+    await owner.stop()
+    await keeper.stop()
+
+
+async def test_a_key_nobody_holds_is_adopted_whoever_it_is_proposed_to(leases: LeaseStore) -> None:
+    bus = Proposer("queue/1")
+    keeper = LeaseKeeper(leases, "me", SystemClock(), TIMES)
+    await keeper.start()
+    other = LeaseKeeper(leases, "other", SystemClock(), TIMES)
+    await other.start()
+    await other.acquire(["queue/3"])
+    owner = Owner(bus, keeper, NodeId(1), Topic.QUEUE, ["queue/1", "queue/2", "queue/3"], idle)
+    await owner.start()
+    await until(lambda: "queue/2" in owner.owned, "the orphan is adopted")
+    assert owner.owned.keys() == {"queue/1", "queue/2"}
+    await owner.stop()
+    await keeper.stop()
+    await other.stop()
+
+
+async def test_without_keys_nothing_is_proposed_or_owned(leases: LeaseStore) -> None:
+    owner = Owner(Proposer("queue/1"), LeaseKeeper(leases, "me", SystemClock()), NodeId(1), Topic.ROLES, [], idle)
+    await owner.start()
+    await owner.stop()
+    assert owner.owned == {}
+    assert await leases.holders("") == {}
