@@ -257,9 +257,7 @@ class GroupwareStore:
         """
 
         async def work(journal: Journal) -> Item:
-            source, _, before = await _transfer(
-                journal, account, collection, name, target, new_name, overwrite=overwrite
-            )
+            source, before = await _transfer(journal, account, collection, name, target, new_name, overwrite=overwrite)
             modseq = journal.counters[account].take()
             row = await _unique(
                 journal.connection, sql.MOVE, account, collection, clean(name), target, segment_of(new_name), modseq
@@ -285,9 +283,7 @@ class GroupwareStore:
         """Copy an item to another place of the same kind (RFC 4918 9.8). Raises as `move_item`, and OverQuota."""
 
         async def work(journal: Journal) -> Item:
-            source, _, before = await _transfer(
-                journal, account, collection, name, target, new_name, overwrite=overwrite
-            )
+            source, before = await _transfer(journal, account, collection, name, target, new_name, overwrite=overwrite)
             journal.counters[account].charge(len(before["content"]), 0)
             modseq = journal.counters[account].take()
             row = await _unique(
@@ -308,9 +304,7 @@ class GroupwareStore:
             row = await connection.fetchrow(sql.BY_ID, account, collection)
             if row is None:
                 raise CollectionNotFound(account=account, collection=collection)
-            if row["modseq"] <= since:  # an old state of a quiet collection stays good behind the horizon
-                return []
-            await state(connection, account, since)
+            await state(connection, account, since, quiet=row["modseq"] <= since)
             rows = await connection.fetch(sql.REMOVED, account, collection, since)
             return [row["name"] for row in rows]
 

@@ -72,19 +72,23 @@ async def entries(connection: Connection | Database, account: AccountId, mailbox
 
 async def expunged(connection: Connection, account: AccountId, mailbox: MailboxId, since: int) -> list[Uid]:
     """UIDs that vanished after `since`. Raises CannotCalculateChanges behind the horizon, MailboxNotFound."""
-    if (await one(connection, account, mailbox)).modseq <= since:
-        return []
-    await state(connection, account, since)
+    quiet = (await one(connection, account, mailbox)).modseq <= since
+    await state(connection, account, since, quiet=quiet)
     rows = await connection.fetch(EXPUNGED, account, mailbox, since, VANISHED)
     return [row["uid"] for row in rows]
 
 
-async def state(connection: Connection | Database, account: AccountId, since: int | None = None) -> Modseq:
-    """The account's modseq. Raises AccountNotFound, and CannotCalculateChanges when `since` is out of reach."""
+async def state(
+    connection: Connection | Database, account: AccountId, since: int | None = None, *, quiet: bool = False
+) -> Modseq:
+    """The account's modseq. Raises AccountNotFound, and CannotCalculateChanges when `since` is out of reach.
+
+    `quiet`: nothing happened after `since` to what the caller looks at, so that the horizon does not matter.
+    """
     row = await connection.fetchrow(COUNTER, account)
     if row is None:
         raise AccountNotFound(account=account)
-    if since is not None and not row["horizon"] <= since <= row["modseq"]:
+    if since is not None and (since > row["modseq"] or (since < row["horizon"] and not quiet)):
         raise CannotCalculateChanges(account=account, since=since, horizon=row["horizon"])
     return Modseq(row["modseq"])
 
@@ -96,9 +100,8 @@ async def view(database: Database, account: AccountId, mailbox: MailboxId, since
     """
     async with database.transaction(isolation="repeatable_read", read_only=True) as connection:
         box = await one(connection, account, mailbox)
-        # Nothing happened here: then an old state is as good as a new one, even behind the horizon.
         quiet = since is not None and box.modseq <= since
-        modseq = await state(connection, account, None if quiet else since)
+        modseq = await state(connection, account, since, quiet=quiet)
         if since is None:
             return MailboxView(box, modseq, await entries(connection, account, mailbox, 0), [])
         if quiet:
