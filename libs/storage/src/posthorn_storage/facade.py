@@ -12,6 +12,7 @@ from posthorn_storage.blobs.s3_store import S3Store
 from posthorn_storage.blobs.store import Blobs
 from posthorn_storage.database import Database, DatabaseLimits
 from posthorn_storage.directory import Directory
+from posthorn_storage.groupware import GroupwareStore
 from posthorn_storage.leases import LeaseStore
 from posthorn_storage.mail import MailStore
 from posthorn_storage.mail.identifiers import MessageIds
@@ -65,6 +66,7 @@ class Storage:
             duplicate_window=settings.duplicate_window,
             combine_window=settings.combine_window,
         )
+        self.groupware = GroupwareStore(units)
         self.leases = LeaseStore(database)
         self.nodes = NodeStore(database)
         self.purge = Purge(

@@ -10,11 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import structlog
-from posthorn_storage.directory import AccountRecord
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+from structlog.typing import FilteringBoundLogger
 
 from posthorn_dav import errors
 from posthorn_dav.methods.delete import delete
@@ -30,6 +29,7 @@ from posthorn_dav.request import Answer, Request
 from posthorn_dav.settings import DavSettings
 from posthorn_model.errors import AuthenticationFailed, NotFound
 from posthorn_storage import Storage
+from posthorn_storage.directory import AccountRecord
 
 Method = Callable[[Request], Awaitable[Answer]]
 
@@ -57,7 +57,7 @@ class DavApp:
 
     storage: Storage
     settings: DavSettings
-    log: structlog.stdlib.BoundLogger
+    log: FilteringBoundLogger
     count: Callable[[str, int], None]
     """Told the method and the status of each answer."""
     plaintext_login: bool

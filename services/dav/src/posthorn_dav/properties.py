@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from email.utils import format_datetime
 
-from posthorn_storage.directory import AccountRecord
-
 from posthorn_dav.protocol.paths import Path, Place
 from posthorn_dav.protocol.xml import APPLE, CALDAV, CALENDARSERVER, CARDDAV, DAV, Element, href, make, name
 from posthorn_model.groupware import Collection, CollectionKind, Item
+from posthorn_storage.directory import AccountRecord
 
 COMPONENTS = ("VEVENT", "VTODO", "VJOURNAL")
 COLLECTION_REPORTS = {

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from posthorn_storage.directory import AccountRecord
 from starlette.requests import Request as HttpRequest
 
 from posthorn_dav.errors import Refused
@@ -12,6 +11,7 @@ from posthorn_dav.settings import DavSettings
 from posthorn_model.errors import NotFound
 from posthorn_model.groupware import Collection, Item
 from posthorn_storage import Storage
+from posthorn_storage.directory import AccountRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,6 @@
 
 import asyncio
 
-from posthorn_storage.groupware import NewItem
-
 from posthorn_dav.errors import Refused
 from posthorn_dav.protocol import conditions
 from posthorn_dav.protocol.paths import Place
@@ -12,6 +10,7 @@ from posthorn_dav.request import Answer, Request, require
 from posthorn_groupware import calendar_object, card
 from posthorn_model.errors import AlreadyExists, CollectionNotFound, InvalidContent
 from posthorn_model.groupware import CollectionKind
+from posthorn_storage.groupware import NewItem
 
 
 async def put(request: Request) -> Answer:

@@ -41,7 +41,7 @@ def parse(body: bytes) -> Element | None:
         root = etree.fromstring(body, parser)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise MalformedXml(f"not well-formed XML: {error}") from error
-    if etree.ElementTree(root).docinfo.doctype:
+    if root.getroottree().docinfo.doctype:  # type: ignore[union-attr,unused-ignore]
         raise MalformedXml("a document type is not accepted")
     _check_size(root)
     return root
