@@ -5,6 +5,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from posthorn_smtp_in.protocol.content import ChunkReader, ContentLimits, DotReader, Fault
 
 LIMITS = ContentLimits(size=1_000_000)
@@ -56,7 +57,7 @@ def test_no_other_end_of_data_is_one(end: bytes, cut: int | None) -> None:
     assert reader.done
     assert rest == b"NOOP\r\n"
     assert reader.rules.fault in (Fault.BARE_LINE_END, Fault.NUL)
-    assert b"evil" not in content or cut is not None and cut < 5
+    assert b"evil" not in content or (cut is not None and cut < 5)
 
 
 @pytest.mark.parametrize(("octets", "fault"), [(997, None), (998, None), (999, Fault.LONG_LINE), (5000, Fault.LONG_LINE)])

@@ -5,6 +5,7 @@ import base64
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from posthorn_smtp_in.protocol import replies
 from posthorn_smtp_in.protocol.commands import Auth, Bare, Bdat, Command, CommandProblem, Hello, Mail, Rcpt, Verb
 from posthorn_smtp_in.protocol.content import ContentLimits, Fault

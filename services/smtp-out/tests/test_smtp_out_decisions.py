@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from posthorn_model.ids import BlobKey, Epoch, QueueMessageId
 from posthorn_model.queue_items import DueRecipient, RecipientState
 from posthorn_smtp_out.groups import grouped

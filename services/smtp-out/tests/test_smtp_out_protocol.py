@@ -5,6 +5,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from posthorn_smtp_out.protocol.capabilities import Capabilities, read_capabilities
 from posthorn_smtp_out.protocol.content import is_eight_bit, stuffed, without_return_path
 from posthorn_smtp_out.protocol.envelope import Envelope, EnvelopeRecipient, mail_line, obstacle, rcpt_line

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+
 from posthorn_node.certificate import self_signed
 from posthorn_node.settings import ResolverSettings
 from posthorn_smtp_out.pool import Pool, PoolLimits, Unreachable

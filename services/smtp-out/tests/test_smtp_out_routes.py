@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+
 from posthorn_node.settings import ResolverSettings
 from posthorn_smtp_out.resolver import NoRoute, Resolver
 from posthorn_smtp_out.routes import Destination, Hop, Router

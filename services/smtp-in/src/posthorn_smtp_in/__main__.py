@@ -1,7 +1,6 @@
 """Starts the smtp-in process."""
 
 from posthorn_node.run import run
-
 from posthorn_smtp_in.app import build
 from posthorn_smtp_in.settings import SmtpInSettings
 

@@ -1,14 +1,13 @@
 """AUTH on submission: when it is offered, the SASL exchange, and the look-up of the login (RFC 4954)."""
 
 from posthorn_model.errors import AuthenticationFailed
-from posthorn_storage import AccountRecord
-
 from posthorn_smtp_in.errors import reply_to
 from posthorn_smtp_in.judge import Kind
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.replies import Reply, reply
 from posthorn_smtp_in.protocol.sasl import Credentials, Exchange, SaslProblem
 from posthorn_smtp_in.transaction import Listener
+from posthorn_storage import AccountRecord
 
 NOT_OFFERED = reply(503, "5.5.1", "Authentication is not offered here")
 NEEDS_TLS = reply(538, "5.7.11", "Encryption required for authentication")

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from typing import cast
 
 MAX_INPUT = 262_144
 """Octets held before reading from the socket pauses."""
@@ -46,8 +47,7 @@ class Connection(asyncio.Protocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are not subclasses
 
     def data_received(self, data: bytes) -> None:
         self._input += data
@@ -126,10 +126,18 @@ class Connection(asyncio.Protocol):
                 self.transport, self, context, server_side=True, ssl_handshake_timeout=timeout
             )
         except (OSError, ssl.SSLError, TimeoutError) as error:
-            raise ConnectionLost(str(error)) from error
+            self._give_up()
+            raise ConnectionLost(f"TLS handshake failed: {error}") from error
         if transport is None:
-            raise ConnectionLost
+            self._give_up()
+            raise ConnectionLost("TLS handshake failed")
         self._transport = transport
+
+    def _give_up(self) -> None:
+        """After a failed handshake asyncio tells nobody that the connection is over."""
+        self.transport.abort()
+        if not self.lost.done():
+            self.lost.set_result(None)
 
     async def close(self, timeout: float) -> None:
         """Send what is left and close; after `timeout` seconds the rest is dropped."""

@@ -15,7 +15,6 @@ from posthorn_model.events import QueueDue
 from posthorn_model.ids import AccountId
 from posthorn_model.mail import MessageSummary, NewMessage, PreparedBlob
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient
-
 from posthorn_smtp_in.errors import reply_to
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.commands import Mail

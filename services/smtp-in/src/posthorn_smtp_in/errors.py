@@ -16,7 +16,6 @@ from posthorn_model.errors import (
     TooMany,
     Unavailable,
 )
-
 from posthorn_smtp_in.protocol.content import Fault
 from posthorn_smtp_in.protocol.replies import Reply, reply
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from posthorn_model.ids import AccountId
-
 from posthorn_smtp_in.errors import reply_to_fault
 from posthorn_smtp_in.protocol.content import Fault
+from posthorn_smtp_in.protocol.reading import NEEDS_SMTPUTF8
 from posthorn_smtp_in.protocol.replies import Reply, reply
 
 
@@ -66,12 +66,16 @@ class RecipientFacts:
     taken: int
     """Recipients accepted so far in this transaction."""
     limit: int
+    needs_smtputf8: bool
+    """The address is not ASCII and MAIL did not say SMTPUTF8."""
 
 
 def judge_recipient(facts: RecipientFacts) -> Verdict:
     """Whether this recipient is taken."""
     if facts.taken >= facts.limit:
         return Verdict("too-many-recipients", reply(452, "4.5.3", "Too many recipients"))
+    if facts.needs_smtputf8:
+        return Verdict("smtputf8", NEEDS_SMTPUTF8)
     if not facts.local and facts.kind is not Kind.SUBMISSION:
         return Verdict("relay", reply(550, "5.7.1", "Relaying denied"))
     if facts.local and not facts.accounts:

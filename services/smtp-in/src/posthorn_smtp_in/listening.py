@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from posthorn_node.listen import open_all
 from posthorn_node.settings import ListenerSettings
-
 from posthorn_smtp_in.connection import Connection
 from posthorn_smtp_in.judge import Kind
 from posthorn_smtp_in.limits import FULL
@@ -123,7 +122,7 @@ class ReceptionDesk:
             session.drain()
         try:
             await session.run()
-        except Exception:  # noqa: BLE001 (the top of a connection: it ends, the others go on)
+        except Exception:
             figures.bugs.inc()
             self._parts.log.exception("session failed", listener=name, remote=address)
         finally:

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from posthorn_model.events import Event
-from posthorn_model.ports import Clock
-from posthorn_storage import Storage
 from structlog.typing import FilteringBoundLogger
 
+from posthorn_model.events import Event
+from posthorn_model.ports import Clock
 from posthorn_smtp_in.figures import Figures
 from posthorn_smtp_in.limits import Door
 from posthorn_smtp_in.settings import SmtpInSettings
+from posthorn_storage import Storage
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 from posthorn_model.ids import AccountId
-from posthorn_storage import Storage
-
 from posthorn_smtp_in.judge import Kind, RecipientFacts, Verdict, judge_recipient
-from posthorn_smtp_in.protocol.commands import Rcpt
+from posthorn_smtp_in.protocol.commands import Mail, Rcpt
 from posthorn_smtp_in.protocol.replies import reply
+from posthorn_storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +19,7 @@ class Recipient:
 
 
 async def take_recipient(
-    storage: Storage, command: Rcpt, *, kind: Kind, declared_size: int, taken: int, limit: int
+    storage: Storage, command: Rcpt, *, mail: Mail, kind: Kind, taken: int, limit: int
 ) -> tuple[Verdict, Recipient | None]:
     """Look the recipient up and judge it; raises Unavailable."""
     address = await _full_address(storage, command.recipient)
@@ -33,8 +32,18 @@ async def take_recipient(
     full = False
     if local:
         accounts = (await storage.directory.resolve([address]))[address]
-        full = any([not await has_room(storage, account, declared_size) for account in accounts])
-    verdict = judge_recipient(RecipientFacts(kind, local, len(accounts), full, taken, limit))
+        full = any([not await has_room(storage, account, mail.size) for account in accounts])
+    verdict = judge_recipient(
+        RecipientFacts(
+            kind=kind,
+            local=local,
+            accounts=len(accounts),
+            full=full,
+            taken=taken,
+            limit=limit,
+            needs_smtputf8=not address.isascii() and not mail.smtputf8,
+        )
+    )
     if verdict.refusal is not None:
         return verdict, None
     return verdict, Recipient(command, accounts, "" if local else site)

@@ -8,7 +8,6 @@ import uuid
 from uuid import UUID
 
 from posthorn_model.errors import PosthornError
-
 from posthorn_smtp_in.authentication import Authentication, Step
 from posthorn_smtp_in.connection import Connection, ConnectionLost, Interrupted
 from posthorn_smtp_in.errors import reply_to, reply_to_bug, reply_to_fault
@@ -301,8 +300,8 @@ class Session:
         verdict, recipient = await take_recipient(
             self._parts.storage,
             command,
+            mail=transaction.mail,
             kind=self._listener.kind,
-            declared_size=transaction.mail.size,
             taken=len(transaction.recipients),
             limit=self._parts.settings.limits.recipients,
         )

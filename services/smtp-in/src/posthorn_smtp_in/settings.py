@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from posthorn_node.settings import Duration, Section, Size
 from pydantic import Field
+
+from posthorn_node.settings import Duration, Section, Size
 
 
 class SessionLimits(Section):

@@ -3,12 +3,11 @@
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
-from posthorn_storage import AccountRecord
-
 from posthorn_smtp_in.judge import Kind
 from posthorn_smtp_in.protocol.commands import Mail
 from posthorn_smtp_in.recipients import Recipient
 from posthorn_smtp_in.spool import Spool
+from posthorn_storage import AccountRecord
 
 
 @dataclass(frozen=True, slots=True)

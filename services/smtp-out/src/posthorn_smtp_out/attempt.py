@@ -2,13 +2,12 @@
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from posthorn_bus.leases import HeldLease
-from posthorn_model.errors import BlobNotFound, PosthornError
+from posthorn_model.errors import NotFound, PosthornError
 from posthorn_model.queue_items import Outcome, RecipientState
-
 from posthorn_smtp_out.groups import Group
 from posthorn_smtp_out.ledger import PAUSE, Ledger
 from posthorn_smtp_out.mailboxes import deliver_locally
@@ -24,6 +23,8 @@ from posthorn_smtp_out.reports import write_reports
 from posthorn_smtp_out.resolver import NoRoute
 from posthorn_smtp_out.routes import Destination
 
+BeforeEnd = Callable[[Sequence[int]], Awaitable[bool]]
+"""Writes the intent for these recipients; says whether the final dot may be sent (C.3)."""
 NO_CONTENT = Reply(554, ("5.3.0 The stored content is missing",))
 
 
@@ -34,44 +35,51 @@ async def attempt(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group) 
     if doubtful:
         parts.figures.in_doubt.inc(len(doubtful))
         log.warning("sending again what may have arrived", recipients=doubtful)
-    started = parts.clock.monotonic()
+    began = parts.clock.monotonic()
+    started: set[int] = set()
+
+    async def before_end(recipients: Sequence[int]) -> bool:
+        started.update(recipients)
+        return await ledger.start(recipients)
+
     try:
-        answers = await _deliver(parts, ledger, group)
+        answers = await _deliver(parts, group, before_end)
     except (NoRoute, Unreachable) as error:
         remote = error.remote if isinstance(error, Unreachable) else ""
         answers = _same(group, Answer(error.reply, remote))
-    except BlobNotFound:
+    except NotFound:
         answers = _same(group, Answer(NO_CONTENT))
     except PosthornError as error:
         # Also when the store does not answer: it may have put the rows in flight all the same, so they need an outcome.
         answers = _same(group, Answer(Reply(451, (f"4.3.0 {error.public}",))))
-    except Exception:  # noqa: BLE001 (the top of an attempt: a row may never stay in flight because of our mistake)
+    except Exception:
         reference = uuid.uuid4().hex[:12]
         parts.figures.bugs.inc()
         log.exception("attempt failed", reference=reference)
         answers = _same(group, Answer(Reply(451, (f"4.3.0 Internal error, reference {reference}",))))
+    await ledger.note_attempt([recipient.id for recipient in group.recipients if recipient.id not in started])
     await _record(parts, ledger, lease, group, answers)
-    parts.figures.seconds.observe(parts.clock.monotonic() - started)
+    parts.figures.seconds.observe(parts.clock.monotonic() - began)
 
 
-async def _deliver(parts: Parts, ledger: Ledger, group: Group) -> Mapping[int, Answer]:
+async def _deliver(parts: Parts, group: Group, before_end: BeforeEnd) -> Mapping[int, Answer]:
     destination = None if group.site == "local" else parts.router.destination(group.site)
     if destination is None or await parts.storage.directory.is_local_domain(group.site):
         parts.figures.attempts.labels("local").inc()
         return await deliver_locally(parts.storage, group)
     parts.figures.attempts.labels("relay" if destination.relay else "direct").inc()
-    content = without_return_path(await parts.storage.queue.message_blob(group.message))
-    return await _send(parts, ledger, group, destination, content)
+    content = without_return_path(await parts.storage.blobs.read(group.first.blob))
+    return await _send(parts, group, destination, content, before_end)
 
 
 async def _send(
-    parts: Parts, ledger: Ledger, group: Group, destination: Destination, content: bytes
+    parts: Parts, group: Group, destination: Destination, content: bytes, before_end: BeforeEnd
 ) -> Mapping[int, Answer]:
     """C.2 to C.4: connection, envelope, the intent on record, the final dot, the reply."""
     wire = stuffed(content)
     async with parts.pool.connection(destination) as remote:
         transaction = Transaction(_envelope(group, wire, content), remote.capabilities)
-        uncertain = await remote.send(transaction, wire, ledger.start)
+        uncertain = await remote.send(transaction, wire, before_end)
         if uncertain:
             parts.figures.in_doubt.inc(len(transaction.accepted))
             parts.log.warning(

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from typing import cast
 
 MAX_INPUT = 65_536
 """Octets held before reading pauses: a remote that babbles is not listened to faster than it is read."""
@@ -25,8 +26,7 @@ class Channel(asyncio.Protocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports are not subclasses
 
     def data_received(self, data: bytes) -> None:
         self._input += data
@@ -112,6 +112,7 @@ class Channel(asyncio.Protocol):
                 self._live(), self, context, server_hostname=hostname or None, ssl_handshake_timeout=timeout
             )
         except (OSError, ssl.SSLError, TimeoutError) as error:
+            self.abort()
             raise ChannelLost(f"TLS handshake failed: {error}") from error
         if transport is None:
             raise ChannelLost("TLS handshake failed")

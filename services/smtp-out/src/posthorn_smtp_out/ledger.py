@@ -8,14 +8,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from structlog.typing import FilteringBoundLogger
+
 from posthorn_bus.leases import HeldLease
 from posthorn_model.errors import PosthornError
 from posthorn_model.mail import NewMessage
 from posthorn_model.queue_items import NewQueueMessage, Outcome
-from posthorn_storage import Storage
-from structlog.typing import FilteringBoundLogger
-
 from posthorn_smtp_out.figures import Figures
+from posthorn_storage import Storage
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -103,6 +103,20 @@ class Ledger:
             return False
         started = await self._starts.submit(recipients)
         return started.issuperset(recipients) and self._lease.is_valid()
+
+    async def note_attempt(self, recipients: Sequence[int]) -> None:
+        """Write an attempt that got no further than the envelope, so that it counts and can have an outcome.
+
+        Tries as long as the lease holds. Never raises.
+        """
+        while recipients and self._lease.is_valid():
+            try:
+                await self._starts.submit(recipients)
+            except PosthornError as error:
+                self._log.warning("attempts wait for the database", reason=error.public, attempts=len(recipients))
+                await asyncio.sleep(PAUSE)
+            else:
+                return
 
     async def finish(self, outcomes: Sequence[Outcome], reports: Sequence[Report]) -> None:
         """Write what came of an attempt (C.5), its reports in the same transaction. Never raises."""

@@ -10,12 +10,11 @@ from posthorn_mail_format import summarize
 from posthorn_model.errors import OverQuota, PosthornError
 from posthorn_model.ids import AccountId, QueueMessageId
 from posthorn_model.mail import NewMessage
-from posthorn_storage import Storage
-
 from posthorn_smtp_out.groups import Group
 from posthorn_smtp_out.outcomes import Answer
 from posthorn_smtp_out.protocol.content import without_return_path
 from posthorn_smtp_out.protocol.replies import Reply
+from posthorn_storage import Storage
 
 NAMESPACE = uuid.UUID("6f1b8a52-6a39-4e0a-9d0c-5b6b1f5f7a11")
 UNKNOWN = Reply(550, ("5.1.1 No such user here",))
@@ -32,7 +31,7 @@ async def deliver_locally(storage: Storage, group: Group) -> Mapping[int, Answer
     """Deliver to every recipient's accounts; an answer for each recipient's id. Raises Unavailable."""
     found = await storage.directory.resolve([recipient.address for recipient in group.recipients])
     content = f"Return-Path: <{group.first.sender}>\r\n".encode() + without_return_path(
-        await storage.queue.message_blob(group.message)
+        await storage.blobs.read(group.first.blob)
     )
     answers: dict[int, Answer] = {}
     summary = summarize(content)

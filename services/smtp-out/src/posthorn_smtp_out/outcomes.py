@@ -6,7 +6,6 @@ from datetime import datetime
 
 from posthorn_model.ids import Epoch
 from posthorn_model.queue_items import DueRecipient, Outcome, RecipientState
-
 from posthorn_smtp_out.protocol.replies import MAX_TEXT, Reply
 from posthorn_smtp_out.retry import expired, next_due
 

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from posthorn_model.ports import Clock
-from posthorn_storage import Storage
 from structlog.typing import FilteringBoundLogger
 
+from posthorn_model.ports import Clock
 from posthorn_smtp_out.figures import Figures
 from posthorn_smtp_out.outcomes import Policy
 from posthorn_smtp_out.pool import Pool
 from posthorn_smtp_out.routes import Router
 from posthorn_smtp_out.settings import SmtpOutSettings
+from posthorn_storage import Storage
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import dns.exception
 import dns.nameserver
 import dns.rdtypes.ANY.MX
 import dns.resolver
-from posthorn_node.settings import ResolverSettings, parse_bind
 
+from posthorn_node.settings import ResolverSettings, parse_bind
 from posthorn_smtp_out.protocol.replies import Reply
 
 

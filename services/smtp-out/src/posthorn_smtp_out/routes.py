@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from posthorn_node.settings import parse_bind
-
 from posthorn_smtp_out.protocol.replies import Reply
 from posthorn_smtp_out.resolver import NO_ADDRESS, NO_SERVER, NoRoute, Resolver
 

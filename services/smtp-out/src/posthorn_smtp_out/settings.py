@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from posthorn_node.settings import Bind, Duration, Section, refused
 from pydantic import Field, SecretStr, model_validator
+
+from posthorn_node.settings import Bind, Duration, Section, refused
 
 Route = Annotated[str, Field(min_length=1, max_length=300)]
 

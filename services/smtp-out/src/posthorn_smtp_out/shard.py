@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 from posthorn_bus.leases import HeldLease
 from posthorn_model.errors import PosthornError
-
 from posthorn_smtp_out.attempt import attempt
 from posthorn_smtp_out.groups import Group, grouped
 from posthorn_smtp_out.ledger import Ledger
@@ -78,12 +77,13 @@ class ShardWorker:
         queue, poll = self._parts.storage.queue, self._parts.settings.poll
         limit = self._parts.settings.in_progress
         try:
-            due = await queue.claim(self._shard, self._lease.epoch, limit)
+            limit -= len(self._busy)
+            if limit <= 0:
+                self._more = True
+                return poll
+            due = await queue.claim(self._shard, self._lease.epoch, limit, exclude=self._busy)
             self._more = len(due) >= limit
-            for group in grouped(
-                (recipient for recipient in due if recipient.id not in self._busy),
-                self._parts.settings.recipients_per_transaction,
-            ):
+            for group in grouped(due, self._parts.settings.recipients_per_transaction):
                 self._start(group)
             soon = await queue.next_due(self._shard) if not due else None
         except PosthornError as error:

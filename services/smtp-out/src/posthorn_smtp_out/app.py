@@ -1,0 +1,126 @@
+"""The composition root of smtp-out: everything is built and handed in here, top to bottom."""
+
+import asyncio
+from dataclasses import dataclass
+
+import posthorn_assembly
+from posthorn_bus import LeaseKeeper, LeaseTimes, Owner
+from posthorn_model.errors import PosthornError
+from posthorn_model.events import Gap, QueueDue, Topic
+from posthorn_node.run import Node
+from posthorn_smtp_out.figures import Figures
+from posthorn_smtp_out.outcomes import Policy
+from posthorn_smtp_out.parts import Parts
+from posthorn_smtp_out.pool import Pool, PoolLimits
+from posthorn_smtp_out.remote import Login, Manners, client_context
+from posthorn_smtp_out.resolver import Resolver
+from posthorn_smtp_out.routes import Destination, Router
+from posthorn_smtp_out.settings import SmtpOutSettings
+from posthorn_smtp_out.shard import Shards
+
+HAND_OVER_SECONDS = 5.0
+"""How long attempts under way may go on when their shard is handed over; what is cut off then is in doubt."""
+DEPTH_SECONDS = 15.0
+
+
+async def build(node: Node) -> "SmtpOut":
+    """Put the service together."""
+    settings: SmtpOutSettings = node.own
+    hostname = node.settings.server.hostname
+    cluster = await posthorn_assembly.assemble(node)
+    storage = cluster.storage
+    router = Router(
+        Resolver(node.settings.resolver),
+        hostname=hostname,
+        port=settings.port,
+        relay=settings.relay,
+        routes=settings.routes,
+    )
+    limits = PoolLimits(settings.connections_per_site, settings.messages_per_connection, settings.connection_idle)
+    parts = Parts(
+        settings=settings,
+        hostname=hostname,
+        storage=storage,
+        router=router,
+        pool=Pool(router, _manners(settings, hostname), limits),
+        policy=Policy(settings.retry, settings.expire),
+        clock=node.clock,
+        log=node.log,
+        figures=Figures(node.metrics),
+    )
+    shards = Shards(parts)
+    # A keeper of our own: attempts under way need longer to end than other work does.
+    times = LeaseTimes(ttl=node.settings.cluster.lease_ttl, patience=HAND_OVER_SECONDS)
+    keeper = LeaseKeeper(storage.leases, node.boot, node.clock, times)
+    keys = [f"queue/{number}" for number in range(storage.queue.shards)]
+    owner = Owner(cluster.bus, keeper, cluster.node_id, Topic.QUEUE, keys, shards.run)
+    return SmtpOut(node, cluster, parts, keeper, owner, shards)
+
+
+def _manners(settings: SmtpOutSettings, hostname: str) -> "_Manners":
+    login = None
+    if settings.relay_login:
+        login = Login(settings.relay_login, settings.relay_password.get_secret_value())
+    plain = Manners(hostname, settings.tls, settings.timeouts, client_context(verify=settings.tls == "required"))
+    return _Manners(plain, login)
+
+
+@dataclass(frozen=True, slots=True)
+class _Manners:
+    """The login is for the relay alone."""
+
+    plain: Manners
+    login: Login | None
+
+    def __call__(self, destination: Destination) -> Manners:
+        if self.login is None or not destination.relay:
+            return self.plain
+        return Manners(self.plain.hello, self.plain.tls, self.plain.times, self.plain.context, self.login)
+
+
+@dataclass(slots=True)
+class SmtpOut:
+    """The running service."""
+
+    node: Node
+    cluster: posthorn_assembly.Parts
+    parts: Parts
+    keeper: LeaseKeeper
+    owner: Owner
+    shards: Shards
+
+    async def start(self) -> None:
+        """Take part in sharing out the queue; returns before any shard is owned."""
+        await self.keeper.start()
+        self.node.tasks.start("queue events", self._hear())
+        self.node.tasks.start("queue depth", self._measure())
+        await self.owner.start()
+
+    async def drain(self) -> None:
+        """Start nothing new, write what is under way, hand the shards over (flows.md G)."""
+        await self.shards.drain()
+        await self.owner.stop()
+        await self.parts.pool.close()
+
+    async def stop(self) -> None:
+        """Close the rest; leases that are left are given back."""
+        await self.owner.stop()
+        await self.keeper.stop()
+        await self.cluster.close()
+
+    async def _hear(self) -> None:
+        """Something became due: look at once, not at the next poll. A gap may have been such an event."""
+        async for event in self.cluster.bus.subscribe(Topic.QUEUE):
+            if isinstance(event, QueueDue):
+                self.shards.wake(event.shard)
+            elif isinstance(event, Gap):
+                self.shards.wake()
+
+    async def _measure(self) -> None:
+        while True:
+            try:
+                for state, count in (await self.parts.storage.queue.depth()).items():
+                    self.parts.figures.depth.labels(state.name.lower()).set(count)
+            except PosthornError as error:
+                self.node.log.warning("queue depth not read", reason=error.public)
+            await asyncio.sleep(DEPTH_SECONDS)
