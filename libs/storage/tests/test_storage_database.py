@@ -8,6 +8,7 @@ import pytest
 
 from posthorn_model.errors import Overloaded, Unavailable
 from posthorn_storage import FsSettings, Storage, StorageSettings
+from posthorn_storage.__main__ import main
 from posthorn_storage.database import Connection, Database, DatabaseLimits
 from posthorn_storage.migrate import differences, migrate
 
@@ -24,6 +25,15 @@ async def test_migrations_and_tables_agree(bare_postgres_dsn: str) -> None:
     await asyncio.gather(*(migrate(bare_postgres_dsn) for _ in range(4)))
     await migrate(bare_postgres_dsn)
     assert await differences(bare_postgres_dsn) == []
+
+
+def test_the_developers_command_migrates(bare_postgres_dsn: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["migrate", bare_postgres_dsn]) == 0
+    assert asyncio.run(differences(bare_postgres_dsn)) == []
+    assert main(["migrate", "postgresql://nobody:hunter2@127.0.0.1:1/x"]) == 1
+    told = capsys.readouterr().err
+    assert "try again later" in told
+    assert "hunter2" not in told
 
 
 async def test_a_database_without_schema_is_refused(bare_postgres_dsn: str, tmp_path: Path) -> None:

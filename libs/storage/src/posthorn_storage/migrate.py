@@ -65,6 +65,7 @@ def alembic_config(connection: Connection) -> Config:
     """The configuration Alembic's commands work with, inside `connection`."""
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    config.set_main_option("file_template", "r%%(rev)s_%%(slug)s")
     config.attributes["connection"] = connection
     return config
 

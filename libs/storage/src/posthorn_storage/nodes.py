@@ -135,9 +135,9 @@ class NodeStore:
         """Remove at most `limit` rows of processes not seen for `older_than` seconds; returns how many went."""
         return await self._database.execute(FORGET, float(older_than), limit)
 
-    def peer_directory(self, boot: str) -> "PeerDirectory":
-        """The port posthorn_model.ports.PeerDirectory for the process `boot`."""
-        return PeerDirectory(self, boot, self._failure_after)
+    def peer_directory(self, boot: str, failure_after: float | None = None) -> "PeerDirectory":
+        """The port posthorn_model.ports.PeerDirectory for the process `boot`; `failure_after` is in seconds (6)."""
+        return PeerDirectory(self, boot, self._failure_after if failure_after is None else failure_after)
 
     async def _processes(self, failure_after: float) -> list[Process]:
         return [_process(row) for row in await self._database.fetch(PROCESSES, float(failure_after))]
