@@ -55,7 +55,9 @@ def free_busy(items: Iterable[CalendarObject], start: datetime, end: datetime, s
     answer.add("DTEND", end.astimezone(UTC))
     for begins, ends in busy_times(items, TimeRange(start, end)):
         first, last = max(instant(begins), start), min(instant(ends), end)
-        answer.add("FREEBUSY", (first.astimezone(UTC), last.astimezone(UTC)))
+        period = icalendar.vPeriod((first.astimezone(UTC), last.astimezone(UTC)))
+        period.params.clear()  # PERIOD is what FREEBUSY holds anyway (RFC 5545 3.8.2.6)
+        answer.add("FREEBUSY", period, encode=False)
     calendar = icalendar.Calendar()
     calendar.add("VERSION", "2.0")
     calendar.add("PRODID", "-//Posthorn//Groupware//EN")

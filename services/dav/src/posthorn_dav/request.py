@@ -10,6 +10,7 @@ from posthorn_dav.protocol.paths import Path, Place
 from posthorn_dav.settings import DavSettings
 from posthorn_model.errors import NotFound
 from posthorn_model.groupware import Collection, Item
+from posthorn_node.bodies import read_bounded
 from posthorn_storage import Storage
 from posthorn_storage.directory import AccountRecord
 
@@ -41,15 +42,11 @@ class Request:
         return conditions.tags(self.header("if-match")), conditions.tags(self.header("if-none-match"))
 
     async def body(self, limit: int) -> bytes:
-        """The request body. Raises Refused (413) as soon as it is larger than `limit` bytes."""
-        parts: list[bytes] = []
-        size = 0
-        async for part in self.http.stream():
-            size += len(part)
-            if size > limit:
-                raise Refused(413, f"the request body is larger than {limit} bytes")
-            parts.append(part)
-        return b"".join(parts)
+        """The request body. Raises Refused (413) when it is larger than `limit` bytes."""
+        found = await read_bounded(self.http.stream(), limit)
+        if found is None:
+            raise Refused(413, f"the request body is larger than {limit} bytes")
+        return found
 
     async def xml(self) -> xml.Element | None:
         """The XML request body, None when empty. Raises MalformedXml, Refused."""
