@@ -15,9 +15,11 @@ from posthorn_ctl.commands import (
     account_passwd,
     account_reset,
     account_show,
+    demo,
     domain_add,
     domain_list,
     logs,
+    migrate,
     node,
     status,
     stop,
@@ -43,7 +45,9 @@ app.command("up", epilog=up.EPILOG)(up.up)
 app.command("status", epilog=status.EPILOG)(status.status)
 app.command("logs", epilog=logs.EPILOG)(logs.logs)
 app.command("stop", epilog=stop.EPILOG)(stop.stop)
+app.command("demo", epilog=demo.EPILOG)(demo.demo)
 app.command("node", epilog=node.EPILOG)(node.node)
+app.command("migrate", epilog=migrate.EPILOG)(migrate.migrate)
 
 account = typer.Typer(no_args_is_help=True, help="Accounts: add, passwd, list, show, reset, delete.")
 account.command("add", epilog=account_add.EPILOG)(account_add.add)
