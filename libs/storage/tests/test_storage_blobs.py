@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,7 +13,7 @@ import pytest_asyncio
 from posthorn_model.errors import BlobNotFound, Unavailable
 from posthorn_model.ids import AccountId, BlobKey, Epoch
 from posthorn_model.mail import PreparedBlob
-from posthorn_storage import Fence, FsSettings, Storage, StorageSettings
+from posthorn_storage import Fence, FsSettings, S3Settings, Storage, StorageSettings
 from posthorn_storage.blobs.attach import attach, refer, release
 from posthorn_storage.blobs.collect import collect, mark, remove
 from posthorn_storage.blobs.content import PLAIN, ZSTD, decode, encode
@@ -319,3 +320,18 @@ async def test_writers_and_collector_race(postgres_dsn: str, storage: Storage, e
     busy.set()
     assert sum(await asyncio.gather(*collectors)) > 0
     await rival.close()
+
+
+@pytest.mark.s3
+async def test_a_storage_over_s3(postgres_dsn: str, s3: Any) -> None:
+    bucket = S3Settings(s3.endpoint, s3.new_bucket(), s3.access_key, s3.secret_key)
+    storage = await Storage.open(StorageSettings(dsn=postgres_dsn, blobs=bucket, cache_bytes=0, grace=0))
+    assert await storage.probe_blobs() == "S3Store"
+    key = (await storage.blobs.prepare(LARGE)).key
+    assert await storage.blobs.read(key) == LARGE
+    assert await storage.blobs.read_range(key, 5, 5) == LARGE[5:10]
+    owner = await storage.leases.acquire([KEY], "me", 60)
+    assert await storage.purge.purge_blobs(owner[KEY], 10) == 1
+    with pytest.raises(BlobNotFound):
+        await storage.blobs.read(key)
+    await storage.close()

@@ -25,6 +25,7 @@ from posthorn_storage.queue import QueueStore
 from posthorn_storage.queue.bounces import Bounces
 from posthorn_storage.removal import Removal
 from posthorn_storage.settings import S3Settings, StorageSettings
+from posthorn_storage.submissions import Submissions
 
 MAX_SHARDS = 4096
 
@@ -66,6 +67,7 @@ class Storage:
             duplicate_window=settings.duplicate_window,
             combine_window=settings.combine_window,
         )
+        self.submissions = Submissions(units, self.queue.enqueue_in, settings.duplicate_window)
         self.groupware = GroupwareStore(units)
         self.leases = LeaseStore(database)
         self.nodes = NodeStore(database)

@@ -141,6 +141,23 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_domain_name")),
     )
     op.create_table(
+        "email_submission",
+        sa.Column("account_id", sa.BigInteger(), nullable=False),
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False, cache=32), nullable=False),
+        sa.Column("identity_id", sa.BigInteger(), nullable=False),
+        sa.Column("message_id", sa.BigInteger(), nullable=False, comment="of the email, which may be gone by now"),
+        sa.Column("thread_id", sa.BigInteger(), nullable=False, comment="of the email when it was submitted"),
+        sa.Column("envelope", sa.Text(), nullable=False, comment="JSON: mailFrom and rcptTo as JMAP has them"),
+        sa.Column(
+            "delivered",
+            postgresql.ARRAY(sa.Text()),
+            nullable=False,
+            comment="recipients whose mailboxes had it at once",
+        ),
+        sa.Column("send_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "id", name=op.f("pk_email_submission")),
+    )
+    op.create_table(
         "item",
         sa.Column("account_id", sa.BigInteger(), nullable=False),
         sa.Column("collection_id", sa.BigInteger(), nullable=False),
@@ -491,6 +508,7 @@ def downgrade() -> None:
     op.drop_index("uq_item_id", table_name="item")
     op.drop_index("ix_item_modseq", table_name="item")
     op.drop_table("item")
+    op.drop_table("email_submission")
     op.drop_table("domain")
     op.drop_index("ix_delivery_seen_at", table_name="delivery_seen")
     op.drop_table("delivery_seen")
