@@ -6,6 +6,7 @@ from posthorn_storage.mail.flags import FlagsResult
 from posthorn_storage.mail.messages import MessageFields, PlacedMessage, StoredMessage
 from posthorn_storage.mail.search import SearchQuery, SearchResult
 from posthorn_storage.mail.store import MailStore
+from posthorn_storage.mail.thread_counts import ThreadCounts
 from posthorn_storage.mail.updates import MessageUpdate
 from posthorn_storage.mail.view import MailboxView
 
@@ -21,4 +22,5 @@ __all__ = [
     "SearchQuery",
     "SearchResult",
     "StoredMessage",
+    "ThreadCounts",
 ]

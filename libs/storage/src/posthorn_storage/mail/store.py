@@ -25,6 +25,7 @@ from posthorn_storage.mail.journal import Journal, Units
 from posthorn_storage.mail.mailboxes import KEEP, MailboxChange
 from posthorn_storage.mail.messages import MessageFields, PlacedMessage, StoredMessage
 from posthorn_storage.mail.search import SearchQuery, SearchResult
+from posthorn_storage.mail.thread_counts import ThreadCounts, thread_counts
 from posthorn_storage.mail.updates import MessageUpdate, update_messages
 from posthorn_storage.mail.view import MailboxView
 
@@ -205,6 +206,10 @@ class MailStore:
     async def threads(self, account: AccountId, ids: Sequence[ThreadId]) -> Mapping[ThreadId, list[MessageId]]:
         """Message ids of each thread, oldest first; unknown threads are left out."""
         return await threads.members(self._database, account, ids)
+
+    async def thread_counts(self, account: AccountId) -> dict[MailboxId, ThreadCounts]:
+        """Threads, unread threads and unread messages of each mailbox that holds anything (RFC 8621 2)."""
+        return await thread_counts(self._database, account)
 
     async def changes(self, account: AccountId, kind: ChangeKind, since: Modseq, limit: int | None = None) -> Changes:
         """Ids created, updated and destroyed after `since`. Raises CannotCalculateChanges, AccountNotFound."""
