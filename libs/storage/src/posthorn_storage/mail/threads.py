@@ -92,15 +92,16 @@ async def merge(
         return {}
     old = [row["id"] for row in rows]
     new = await ids.take(connection, len(old))
-    first = journal.counters[account].take(len(old))
-    modseqs = list(range(first, first + len(old)))
+    # The end of the old id and the start of the new one have a modseq each: lists of changes are cut between modseqs.
+    first = journal.counters[account].take(2 * len(old))
+    modseqs = list(range(first + 1, first + 2 * len(old), 2))
     touched = await connection.fetch(REISSUE, account, old, new, modseqs, target, sources)
     await refer(connection, REF_MESSAGE, [row["blob_key"] for row in rows], [account] * len(new), new)
     await release(connection, REF_MESSAGE, [account] * len(old), old)
     for place in await journal.places(account, [row["mailbox_id"] for row in touched]):
         place.touched = True
     for before, after, modseq in zip(old, new, modseqs, strict=True):
-        journal.log(account, EMAIL, DESTROYED, before, modseq)
+        journal.log(account, EMAIL, DESTROYED, before, modseq - 1)
         journal.log(account, EMAIL, CREATED, after, modseq)
         journal.log(account, THREAD, UPDATED, target, modseq)
     for source in sources:
