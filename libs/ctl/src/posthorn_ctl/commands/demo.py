@@ -20,7 +20,7 @@ def demo(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show a message travel through the cluster: sent, seen on another node, read, filed, answered; then lose a node."""
+    """Show a message travel through a cluster: sent, seen on another node, read, filed, answered; then lose a node."""
     from posthorn_ctl.demo.story import Step, Story
     from posthorn_ctl.demo.target import load
 
