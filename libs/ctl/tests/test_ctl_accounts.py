@@ -1,0 +1,139 @@
+"""`posthorn account` and `posthorn domain` on a real database, as a person types them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from posthorn_storage import FsSettings, Storage, StorageSettings
+
+pytestmark = pytest.mark.postgres
+
+
+class Program:
+    """The posthorn program on one database; `cwd` has no cluster in it."""
+
+    def __init__(self, dsn: str, cwd: Path) -> None:
+        self.dsn = dsn
+        self.cwd = cwd
+
+    def __call__(self, *words: str, given: str = "", code: int = 0, dsn: bool = True) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "posthorn_ctl", *words, *(["--dsn", self.dsn] if dsn else [])],
+            input=given,
+            capture_output=True,
+            text=True,
+            cwd=self.cwd,
+            env={key: value for key, value in os.environ.items() if key != "POSTHORN_CONFIG"},
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+
+@pytest.fixture
+def posthorn(postgres_dsn: str, tmp_path: Path) -> Program:
+    program = Program(postgres_dsn, tmp_path)
+    program("domain", "add", "example.org")
+    return program
+
+
+async def logs_in(dsn: str, address: str, password: str) -> bool:
+    storage = await Storage.open(StorageSettings(dsn=dsn, blobs=FsSettings(Path("/nonexistent")), pool_size=1))
+    try:
+        await storage.directory.authenticate(address, password)
+    except Exception:
+        return False
+    finally:
+        await storage.close()
+    return True
+
+
+async def test_an_account_lives_from_add_to_delete(posthorn: Program) -> None:
+    made_up = json.loads(posthorn("account", "add", "ann@example.org", "--name", "Ann", "--json"))["password"]
+    assert await logs_in(posthorn.dsn, "ann@example.org", made_up)
+    posthorn("account", "passwd", "ann@example.org", "--password", "-", given="new secret\n")
+    assert await logs_in(posthorn.dsn, "ann@example.org", "new secret")
+    assert not await logs_in(posthorn.dsn, "ann@example.org", made_up)
+    assert json.loads(posthorn("account", "list", "--json"))[0]["name"] == "Ann"
+    shown = json.loads(posthorn("account", "show", "ann@example.org", "--json"))
+    assert {mailbox["name"] for mailbox in shown["mailboxes"]} >= {"INBOX", "Sent"}
+    assert shown["messages"] == 0
+    posthorn("account", "reset", "ann@example.org")
+    posthorn("account", "delete", "ann@example.org")
+    assert "no such account" in posthorn("account", "show", "ann@example.org", code=1)
+    assert posthorn("account", "list") == ""
+
+
+def test_domains_are_added_once_and_listed(posthorn: Program) -> None:
+    assert json.loads(posthorn("domain", "add", "example.net", "--json")) == {"domain": "example.net", "added": True}
+    assert json.loads(posthorn("domain", "add", "example.net", "--json")) == {"domain": "example.net", "added": False}
+    assert posthorn("domain", "list") == "example.net\nexample.org\n"
+    assert "not" in posthorn("domain", "add", "no good", code=1)
+
+
+def test_many_come_from_a_file_or_standard_input(posthorn: Program, tmp_path: Path) -> None:
+    lines = "# comment\n\nann@example.org one two\nbob@example.org\tthree\r\n"
+    (tmp_path / "accounts").write_text(lines, newline="")
+    assert posthorn("account", "add", "--from", "accounts") == "2 accounts added\n"
+    refusal = posthorn("account", "add", "--from", "-", given=lines + "cat@example.org x\n", code=1)
+    assert "exist already: ann@example.org, bob@example.org" in refusal
+    assert "--skip-existing" in refusal
+    added = posthorn("account", "add", "--from", "-", "--skip-existing", given=lines + "cat@example.org x\n")
+    assert added == "1 accounts added, 2 existed\n"
+
+
+def test_a_thousand_are_added_at_once(posthorn: Program) -> None:
+    lines = "".join(f"user{number}@example.org secret{number}\n" for number in range(1000))
+    assert posthorn("account", "add", "--from", "-", given=lines) == "1000 accounts added\n"
+    assert len(json.loads(posthorn("account", "list", "--json"))) == 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "told"),
+    [
+        (("add", "ann@elsewhere.org"), "", "posthorn domain add elsewhere.org"),
+        (("add", "no address"), "", "not a valid address"),
+        (("add", "ann@example.org", "--password", ""), "", "1 to 1024 bytes"),
+        (("add", "--from", "-"), "ann@example.org\n", "line 1: no password"),
+        (("add", "--from", "-"), "good@example.org x\nbad x\n", "bad: that is not a valid address"),
+        (("add", "--from", "missing-file"), "", "missing-file: cannot be read"),
+        (("add", "--from", "-"), "", "holds no `address password` line"),
+        (("add",), "", "say NAME@DOMAIN, or --from"),
+        (("passwd", "nobody@example.org", "--password", "x"), "", "nobody@example.org: no such account"),
+        (("reset", "nobody@example.org"), "", "no such account"),
+    ],
+)
+def test_mistakes_are_told_with_what_to_do(posthorn: Program, words: tuple[str, ...], given: str, told: str) -> None:
+    code = 2 if "say " in told or "line 1" in told or "read" in told or "holds no" in told else 1
+    assert told in posthorn("account", *words, given=given, code=code)
+
+
+def test_adding_twice_names_the_account_and_the_way_on(posthorn: Program) -> None:
+    posthorn("account", "add", "ann@example.org")
+    assert "ann@example.org exists already: `posthorn account passwd`" in posthorn(
+        "account", "add", "ann@example.org", code=1
+    )
+    assert posthorn("account", "add", "ann@example.org", "--skip-existing") == "ann@example.org exists already\n"
+
+
+def test_without_a_cluster_the_way_to_one_is_told(posthorn: Program) -> None:
+    assert "start one with `posthorn up`" in posthorn("account", "list", code=3, dsn=False)
+
+
+def test_a_database_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    program = Program("postgresql://nobody:hunter2@127.0.0.1:9/none", tmp_path)
+    told = program("account", "list", code=1)
+    assert "is the database running?" in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("command", ["add", "passwd", "list", "show", "reset", "delete"])
+def test_every_command_explains_itself_with_an_example(command: str, tmp_path: Path) -> None:
+    told = Program("", tmp_path)("account", command, "--help", dsn=False)
+    assert "Example: " in told
+    assert "--json" in told
