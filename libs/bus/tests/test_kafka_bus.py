@@ -8,7 +8,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
-from posthorn_bus import BusIdentity, KafkaSettings, open_bus
+from posthorn_bus import BusIdentity, KafkaSettings, LeaseTimes, open_bus
 from posthorn_bus.envelope import Envelope, encode
 from posthorn_bus.kafka.topics import partitions, topic_name
 from posthorn_model.events import Control, Gap, QueueDue, Topic
@@ -40,7 +40,7 @@ class KafkaFleet(Fleet):
         return "a process of another version"
 
     async def inject(self, topic: Topic, *payloads: bytes) -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=list(self._settings.servers))
+        producer = AIOKafkaProducer(bootstrap_servers=list(self._settings.servers), max_batch_size=1 << 20)
         await producer.start()
         try:
             batch = producer.create_batch()
@@ -92,7 +92,7 @@ async def test_a_reader_far_behind_jumps_to_the_end(fleet: KafkaFleet) -> None:
     ear = Ear(bus.subscribe(Topic.CONTROL))
     await until(lambda: bus.health().connected and ear.gaps, "connected")
     many = [encode(Envelope(Control("x", {"number": number}), 1, NodeId(9), "c")) for number in range(150)] * 10
-    await fleet.inject(Topic.CONTROL, *many[:1500])
+    await fleet.inject(Topic.CONTROL, *many)
     await until(lambda: len(ear.gaps) == 2, "a gap for what was skipped")
     assert "behind" in ear.gaps[1].reason
     last = Control("after", {})
@@ -102,6 +102,7 @@ async def test_a_reader_far_behind_jumps_to_the_end(fleet: KafkaFleet) -> None:
     await bus.stop()
 
 
+@pytest.mark.timeout(300)
 async def test_a_broker_that_went_away_and_came_back(postgres_dsn: str, kafka_broker: KafkaBroker) -> None:
     """Nobody falls over; owners go on; afterwards everyone hears a Gap, and events again."""
     database = await Database.open(postgres_dsn)
@@ -109,8 +110,8 @@ async def test_a_broker_that_went_away_and_came_back(postgres_dsn: str, kafka_br
     stations = [await fleet.station(node) for node in (1, 2)]
     ears = [Ear(station.bus.subscribe(*Topic)) for station in stations]
     for station in stations:
-        await station.own(fleet.leases, SHARDS, idle, times=QUICK)
-    await until(lambda: owned_by(stations) == sorted(SHARDS), "the shards are shared")
+        await station.own(fleet.leases, SHARDS, idle, times=LeaseTimes(ttl=30.0, poll=0.2))
+    await until(lambda: owned_by(stations) == sorted(SHARDS) and all(s.owners[0].owned for s in stations), "shared")
     await fleet.settle(*ears)
     before = await fleet.leases.holders("queue/")
     await kafka_broker.kill()
@@ -131,6 +132,7 @@ async def test_a_broker_that_went_away_and_came_back(postgres_dsn: str, kafka_br
     await database.close()
 
 
+@pytest.mark.timeout(300)
 async def test_started_before_its_broker(postgres_dsn: str, kafka_broker: KafkaBroker) -> None:
     database = await Database.open(postgres_dsn)
     fleet = KafkaFleet(database, postgres_dsn, kafka_broker.servers)

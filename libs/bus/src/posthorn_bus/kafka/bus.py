@@ -7,12 +7,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from posthorn_bus.fanout import Fanout, Intake, Subscription, Tally
-from posthorn_bus.kafka.connection import client_options, for_ever
+from posthorn_bus.kafka.connection import EXPECTED, client_options
 from posthorn_bus.kafka.group import Member
 from posthorn_bus.kafka.pulse import Pulse
 from posthorn_bus.kafka.reader import Reader
 from posthorn_bus.kafka.sender import Sender
 from posthorn_bus.outbox import Outbox
+from posthorn_bus.retry import for_ever
 from posthorn_bus.settings import BusIdentity, KafkaSettings
 from posthorn_model.events import Event, Topic
 from posthorn_model.ports import BusHealth, Clock
@@ -42,8 +43,8 @@ class KafkaBus:
     async def start(self) -> None:
         self._running = True
         self._tasks = [
-            asyncio.create_task(for_ever(self._pulse.feel, "bus: brokers"), name="bus: brokers"),
-            asyncio.create_task(for_ever(self._sender.send, "bus: sender"), name="bus: sender"),
+            asyncio.create_task(for_ever(self._pulse.feel, "bus: brokers", EXPECTED), name="bus: brokers"),
+            asyncio.create_task(for_ever(self._sender.send, "bus: sender", EXPECTED), name="bus: sender"),
         ]
         self._read(*self._fanout.topics())
 
@@ -74,7 +75,7 @@ class KafkaBus:
         member = Member(family, keys, self._settings, self._options, self._identity, self._pulse)
         self._members.add(member)
         name = f"bus: group {family}"
-        membership = asyncio.create_task(for_ever(member.take_part, name), name=name)
+        membership = asyncio.create_task(for_ever(member.take_part, name, EXPECTED), name=name)
         try:
             async for proposed in member.proposal:
                 yield proposed
@@ -108,4 +109,4 @@ class KafkaBus:
             )
             self._readers[topic] = reader
             name = f"bus: reader of {topic}"
-            self._tasks.append(asyncio.create_task(for_ever(reader.read, name), name=name))
+            self._tasks.append(asyncio.create_task(for_ever(reader.read, name, EXPECTED), name=name))

@@ -1,9 +1,9 @@
-"""How to reach the brokers, in aiokafka's words, and trying again for ever."""
+"""How to reach the brokers, in aiokafka's words."""
 
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -12,12 +12,14 @@ from posthorn_bus.settings import KafkaSettings, TlsSettings
 
 _log = logging.getLogger(__name__)
 
-RETRY = 0.2
-RETRY_LIMIT = 2.0
+EXPECTED = (KafkaError, OSError, TimeoutError)
+"""What an outage raises."""
 
 
 def client_options(settings: KafkaSettings, name: str) -> dict[str, Any]:
     """The arguments all clients share. Raises OSError or ssl.SSLError when a certificate cannot be read."""
+    # The library reports every try of an outage; what matters is reported here, once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"bootstrap_servers": list(settings.servers), "client_id": name}
     secured, signed = settings.tls is not None, settings.sasl is not None
     options["security_protocol"] = {
@@ -45,22 +47,16 @@ def tls_context(settings: TlsSettings) -> ssl.SSLContext:
     return context
 
 
-async def for_ever(part: Callable[[], Awaitable[None]], name: str) -> None:
-    """Run `part` again and again, whatever ends it, with a pause that grows while it keeps failing at once."""
-    loop = asyncio.get_running_loop()
-    pause, told = RETRY, ""
-    while True:
-        began = loop.time()
-        try:
-            await part()
-        except (KafkaError, OSError, TimeoutError) as error:
-            # One line per reason, not one per try: a broker may be away for long.
-            if repr(error) != told:
-                _log.warning("%s: %s, trying again", name, error or repr(error))
-            told = repr(error)
-        except Exception:  # noqa: BLE001 - the bus heals by itself; what went wrong is in the log
-            _log.exception("%s failed, trying again", name)
-        if loop.time() - began > RETRY_LIMIT * 2:
-            pause, told = RETRY, ""
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.5, RETRY_LIMIT)
+async def close(closing: Coroutine[Any, Any, object], limit: float = 2.0) -> None:
+    """Close a client, for a limited time, whatever happens inside.
+
+    In a task of its own: when the library cancels its own tasks to close, their cancellation comes out of its `stop`
+    and would look like ours.
+    """
+    task = asyncio.create_task(closing)
+    _, late = await asyncio.wait({task}, timeout=limit)
+    if late:
+        task.cancel()
+        await asyncio.wait({task}, timeout=limit)
+    elif not task.cancelled() and task.exception() is not None:
+        _log.debug("while closing: %r", task.exception())

@@ -6,7 +6,6 @@ with a member are not touched by a rebalance: the proposal is simply the same ag
 """
 
 import asyncio
-import contextlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 
+from posthorn_bus.kafka.connection import close
 from posthorn_bus.kafka.pulse import Pulse
 from posthorn_bus.kafka.topics import topic_name
 from posthorn_bus.proposals import Proposal
@@ -28,7 +28,6 @@ _log = logging.getLogger(__name__)
 
 HEARTBEAT_MS = 500
 REBALANCE_MS = 5000
-LEAVE = 1.5
 MAX_USER_DATA = 1 << 20
 
 
@@ -136,9 +135,7 @@ class Member:
             staying.cancel()
             await asyncio.gather(watching, staying, return_exceptions=True)
             self._consumer = None
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LEAVE):
-                    await consumer.stop()
+            await close(consumer.stop())
 
     def leave(self) -> None:
         """Make the end of this membership a real leaving, which the others hear of at once.

@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from posthorn_bus.kafka.connection import close
 from posthorn_bus.kafka.topics import ensure_topics, partitions
 from posthorn_bus.settings import KafkaSettings
 from posthorn_model.events import Topic
@@ -61,7 +62,7 @@ class Pulse:
             self.cluster = None
             self._up.clear()
             self._down.set()
-            await admin.close()
+            await close(admin.close())
 
     async def _complete(self, admin: AIOKafkaAdminClient) -> Mapping[Topic, int]:
         """Wait until every topic has leaders: a new topic is not usable at once."""

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from posthorn_bus.fanout import Fanout, Intake, Tally
+from posthorn_bus.kafka.connection import close
 from posthorn_bus.kafka.pulse import Cluster, Pulse
 from posthorn_bus.kafka.topics import topic_name
 from posthorn_bus.settings import KafkaSettings
@@ -77,7 +78,7 @@ class Reader:
             reading.cancel()
             leaving.cancel()
             await asyncio.gather(reading, leaving, return_exceptions=True)
-            await consumer.stop()
+            await close(consumer.stop())
 
     async def _read(self, consumer: AIOKafkaConsumer, cluster: Cluster) -> None:
         await consumer.start()

@@ -4,14 +4,13 @@ While the brokers are away events are kept for a few seconds and then dropped; r
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 
 from posthorn_bus.fanout import Tally
+from posthorn_bus.kafka.connection import close
 from posthorn_bus.kafka.pulse import Cluster, Pulse
 from posthorn_bus.kafka.topics import topic_name
 from posthorn_bus.outbox import Outbox
@@ -53,7 +52,7 @@ class Sender:
                 await self._post(producer, batch, await self._pulse.wait_up())
         finally:
             self._producer = None
-            await self._close(producer)
+            await close(self._flush(producer), FLUSH)
 
     async def _post(self, producer: AIOKafkaProducer, batch: Sequence[tuple[Event, bytes]], cluster: Cluster) -> None:
         for event, data in batch:
@@ -66,10 +65,8 @@ class Sender:
         if posted.cancelled() or posted.exception() is not None:
             self._tally.dropped += 1
 
-    async def _close(self, producer: AIOKafkaProducer) -> None:
-        """Send what waits, for a short time, then close."""
-        with contextlib.suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(FLUSH):
-                if self._pulse.cluster is not None:
-                    await self._post(producer, self._outbox.drain(), self._pulse.cluster)
-                await producer.stop()
+    async def _flush(self, producer: AIOKafkaProducer) -> None:
+        """Send what waits and close."""
+        if self._pulse.cluster is not None:
+            await self._post(producer, self._outbox.drain(), self._pulse.cluster)
+        await producer.stop()

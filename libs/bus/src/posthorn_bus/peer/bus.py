@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import partial
 
 import zmq
 import zmq.asyncio
@@ -19,6 +20,7 @@ from posthorn_bus.peer.contact import KeyPair
 from posthorn_bus.peer.link import HIGH_WATER, MAX_BATCH, Link, batch_frames, heartbeat_frames
 from posthorn_bus.peer.roster import Roster
 from posthorn_bus.proposals import Proposal
+from posthorn_bus.retry import for_ever
 from posthorn_bus.routing import topic_of
 from posthorn_bus.settings import BusIdentity, PeerSettings
 from posthorn_bus.sharing import share
@@ -58,8 +60,8 @@ class PeerBus:
     async def start(self) -> None:
         self._context = zmq.asyncio.Context()
         self._admission = Admission(self._context, self._roster.knows)
-        serving = self._admission.serve()
-        self._tasks = [asyncio.create_task(part, name="bus: mesh") for part in (serving, self._run())]
+        parts = (self._admission.serve, self._run)
+        self._tasks = [asyncio.create_task(for_ever(part, "bus: mesh"), name="bus: mesh") for part in parts]
 
     async def stop(self) -> None:
         if self._context is None:
@@ -132,8 +134,8 @@ class PeerBus:
         # Before the first connection to a peer: it looks the caller's key up in the table.
         await self._roster.announce(self._endpoint, self._keys.public.decode(), self._takes)
         async with asyncio.TaskGroup() as group:
-            for part in (self._roster.watch(), self._send_for_ever(), self._beat_for_ever(), self._greet()):
-                group.create_task(part)
+            for part in (self._roster.watch, self._send_for_ever, self._beat_for_ever, self._greet):
+                group.create_task(for_ever(part, "bus: mesh"))
 
     def _bind(self) -> zmq.asyncio.Socket | None:
         assert self._context is not None
@@ -211,7 +213,8 @@ class PeerBus:
         assert self._context is not None
         link = Link(self._context, self._roster.contacts[boot], self._keys, self._clock, self._roster.refresh_soon)
         link.want(self._fanout.topics())
-        listening = asyncio.create_task(link.listen(self._intake, self._fanout, self._tally), name="bus: peer")
+        listen = partial(link.listen, self._intake, self._fanout, self._tally)
+        listening = asyncio.create_task(for_ever(listen, "bus: peer"), name="bus: peer")
         self._links[boot] = (link, listening)
 
     def _drop(self, boot: str) -> None:
