@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from posthorn_model.events import ChangeKind
@@ -68,15 +69,16 @@ class FlagsResult:
     """The account's, after the change."""
 
 
+@lru_cache(4096)
+def flags_of(system: int, keywords: tuple[str, ...]) -> Flags:
+    """Flags of stored columns; one object for equal flags, since a mailbox has many messages and few sets of flags."""
+    return Flags(SystemFlag(system), frozenset(keywords))
+
+
 def entry_of(row: Row) -> Entry:
-    """Make an Entry of a row with uid, message_id, flags, keywords, modseq."""
-    words = row["keywords"]
-    return Entry(
-        row["uid"],
-        row["message_id"],
-        Flags(SystemFlag(row["flags"]), frozenset(words) if words else frozenset()),
-        row["modseq"],
-    )
+    """Make an Entry of a row that begins with uid, message_id, flags, keywords, modseq."""
+    uid, message, system, words, modseq = row[:5]
+    return Entry(uid, message, flags_of(system, tuple(words)), modseq)
 
 
 async def set_flags(

@@ -6,9 +6,10 @@ from datetime import datetime
 from enum import IntFlag
 from functools import cache
 
-from posthorn_model.flags import Flags, SystemFlag
+from posthorn_model.flags import Flags
 from posthorn_model.ids import AccountId, BlobKey, MailboxId, MessageId, Modseq, ThreadId, Uid
 from posthorn_storage.database import Database, Row
+from posthorn_storage.mail.flags import flags_of
 
 
 class MessageFields(IntFlag):
@@ -127,7 +128,7 @@ async def by_uids(
     return [
         PlacedMessage(
             row["own_uid"],
-            Flags(SystemFlag(row["own_flags"]), frozenset(row["own_keywords"])),
+            flags_of(row["own_flags"], tuple(row["own_keywords"])),
             row["own_modseq"],
             _stored(row, fields),
         )
@@ -144,7 +145,7 @@ def _stored(row: Row, fields: MessageFields) -> StoredMessage:
         boxes, uids, flags, words = (found.pop(name) or () for name in ("mailbox_ids", "uids", "flags", "keywords"))
         modseq = max(modseq, found.pop("modseq") or 0)
         found["mailboxes"] = {
-            box: (uid, Flags(SystemFlag(system), frozenset(text.split())))
+            box: (uid, flags_of(system, tuple(text.split())))
             for box, uid, system, text in zip(boxes, uids, flags, words, strict=True)
         }
     return StoredMessage(thread=found.pop("thread_id"), blob=found.pop("blob_key"), modseq=modseq, **found)
