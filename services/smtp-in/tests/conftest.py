@@ -116,7 +116,10 @@ class Service:
         mail = self.parts.storage.mail
         boxes = [box for box in await mail.mailboxes(account.id) if box.role is Role.INBOX]
         entries = await mail.entries(account.id, boxes[0].id)
-        stored = {each.id: each for each in await mail.messages(account.id, [entry.message for entry in entries], MessageFields.NONE)}
+        stored = {
+            each.id: each
+            for each in await mail.messages(account.id, [entry.message for entry in entries], MessageFields.NONE)
+        }
         return [await self.parts.storage.blobs.read(stored[entry.message].blob) for entry in entries]
 
 
@@ -133,7 +136,9 @@ async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
     async def begin(
         limits: Mapping[str, Any] | None = None, timeouts: Mapping[str, Any] | None = None, **settings: Any
     ) -> Service:
-        own = SmtpInSettings(limits=SessionLimits(**(limits or {})), timeouts=SessionTimes(**(timeouts or {})), **settings)
+        own = SmtpInSettings(
+            limits=SessionLimits(**(limits or {})), timeouts=SessionTimes(**(timeouts or {})), **settings
+        )
         events: list[Event] = []
         spool = tmp_path / "spool"
         spool.mkdir(exist_ok=True)
@@ -145,7 +150,10 @@ async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
             publish=events.append,
             tls_context=lambda: context,
             clock=SystemClock(),
-            log=structlog.wrap_logger(structlog.WriteLogger(log), [structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]),
+            log=structlog.wrap_logger(
+                structlog.WriteLogger(log),
+                [structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()],
+            ),
             figures=Figures(Metrics()),
             door=Door(own.limits.connections, own.limits.connections_per_address),
             spool=spool,

@@ -44,7 +44,17 @@ def test_known_content_is_read_in_any_cut(wire: bytes, content: bytes, cut: int 
     assert reader.rules.size == len(content)
 
 
-SMUGGLED = [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r\r\n.\r\r\n", b"\r\n\0.\r\n", b"\n\r.\r\n"]
+SMUGGLED = [
+    b"\n.\n",
+    b"\n.\r\n",
+    b"\r.\r",
+    b"\r.\r\n",
+    b"\r\n.\n",
+    b"\r\n.\r",
+    b"\r\r\n.\r\r\n",
+    b"\r\n\0.\r\n",
+    b"\n\r.\r\n",
+]
 
 
 @pytest.mark.parametrize("end", SMUGGLED)
@@ -60,7 +70,9 @@ def test_no_other_end_of_data_is_one(end: bytes, cut: int | None) -> None:
     assert b"evil" not in content or (cut is not None and cut < 5)
 
 
-@pytest.mark.parametrize(("octets", "fault"), [(997, None), (998, None), (999, Fault.LONG_LINE), (5000, Fault.LONG_LINE)])
+@pytest.mark.parametrize(
+    ("octets", "fault"), [(997, None), (998, None), (999, Fault.LONG_LINE), (5000, Fault.LONG_LINE)]
+)
 @pytest.mark.parametrize("cut", [1, 7, 999, 1000, None])
 def test_line_limit_is_exact(octets: int, fault: Fault | None, cut: int | None) -> None:
     _, _, reader = read(b"short\r\n" * 3 + b"x" * octets + b"\r\nshort\r\n.\r\n", cut)
@@ -111,7 +123,9 @@ def expected_fault(content: bytes) -> bool:
     return bool(re.search(rb"\r(?!\n)|(?<!\r)\n|\x00|[^\n]{1000}", content))
 
 
-LINES = st.lists(st.sampled_from([b"\r\n", b".", b"a", b"\r", b"\n", b"..", b"\0", b"bcd" * 200, b"\r\n."]), max_size=30)
+LINES = st.lists(
+    st.sampled_from([b"\r\n", b".", b"a", b"\r", b"\n", b"..", b"\0", b"bcd" * 200, b"\r\n."]), max_size=30
+)
 
 
 @given(LINES, st.lists(st.integers(1, 40), min_size=1, max_size=20))

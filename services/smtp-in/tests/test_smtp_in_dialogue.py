@@ -216,17 +216,23 @@ def test_plaintext_sent_ahead_of_tls_is_forgotten() -> None:
 
 def test_lmtp_wants_lhlo_and_takes_one_reply_per_recipient() -> None:
     dialogue = Dialogue(LIMITS, lmtp=True)
-    events, _ = play(dialogue, b"EHLO me\r\nLHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.org>\r\nRCPT TO:<c@b.org>\r\nDATA\r\n", 10)
+    events, _ = play(
+        dialogue, b"EHLO me\r\nLHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.org>\r\nRCPT TO:<c@b.org>\r\nDATA\r\n", 10
+    )
     assert events[0] == Malformed(replies.UNKNOWN_COMMAND)
     dialogue.feed(b"x\r\n.\r\n")
     assert dialogue.next_event() == ContentPiece(b"x\r\n")
     assert dialogue.next_event() == ContentEnd(3, None)
-    assert dialogue.answer_all((replies.OK, replies.reply(552, "5.2.2", "Full"))) == b"250 2.0.0 OK\r\n552 5.2.2 Full\r\n"
+    assert (
+        dialogue.answer_all((replies.OK, replies.reply(552, "5.2.2", "Full"))) == b"250 2.0.0 OK\r\n552 5.2.2 Full\r\n"
+    )
     assert dialogue.phase is Phase.READY
 
 
 def test_a_giant_chunk_is_refused_without_waiting_for_it() -> None:
-    events, _ = play(Dialogue(LIMITS), b"EHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.org>\r\nBDAT 99999999999999999999 LAST\r\n", 50)
+    events, _ = play(
+        Dialogue(LIMITS), b"EHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.org>\r\nBDAT 99999999999999999999 LAST\r\n", 50
+    )
     assert events[-1] == ContentEnd(99999999999999999999, Fault.FLOOD)
 
 
@@ -255,7 +261,9 @@ def test_auth_with_challenges_goes_through_the_dialogue() -> None:
     assert dialogue.next_event() == Bare(Verb.NOOP)
 
 
-@pytest.mark.parametrize("response", [b"*", b"!!!!", b"YQ==", base64.b64encode(b"other\0ann\0pw"), base64.b64encode(b"\0\0pw")])
+@pytest.mark.parametrize(
+    "response", [b"*", b"!!!!", b"YQ==", base64.b64encode(b"other\0ann\0pw"), base64.b64encode(b"\0\0pw")]
+)
 def test_bad_sasl_responses_are_refused(response: bytes) -> None:
     with pytest.raises(SaslProblem):
         Exchange("PLAIN").step(response)

@@ -76,9 +76,7 @@ def test_final_replies_end_it_whatever_its_age() -> None:
 
 
 def test_doubt_is_marked_in_the_time_line() -> None:
-    outcome = conclude(
-        replace(DUE, in_doubt=True), Answer(Reply(250, ("ok",))), epoch=Epoch(1), policy=POLICY, now=NOW
-    )
+    outcome = conclude(replace(DUE, in_doubt=True), Answer(Reply(250, ("ok",))), epoch=Epoch(1), policy=POLICY, now=NOW)
     assert outcome.reply.startswith("(in doubt before)")
 
 

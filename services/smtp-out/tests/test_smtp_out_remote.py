@@ -160,7 +160,9 @@ async def _closed(sink: Sink) -> None:
         await asyncio.sleep(0.005)
 
 
-@pytest.mark.parametrize("babble", ["SSH-2.0-OpenSSH_9.9", "220-" + "x" * 5000, "999 what", "220-a\r\n250 b", "\x00\xff"])
+@pytest.mark.parametrize(
+    "babble", ["SSH-2.0-OpenSSH_9.9", "220-" + "x" * 5000, "999 what", "220-a\r\n250 b", "\x00\xff"]
+)
 async def test_babble_instead_of_smtp_is_refused(sink: Sink, babble: str) -> None:
     sink.always(GREETING, babble)
     with pytest.raises(Unreachable) as caught:

@@ -121,9 +121,7 @@ def _outgoing(letter: Letter, blob: PreparedBlob) -> NewQueueMessage | None:
         sender=letter.mail.sender,
         blob=blob,
         recipients=[
-            NewRecipient(
-                recipient.command.recipient, recipient.site, recipient.command.notify, recipient.command.orcpt
-            )
+            NewRecipient(recipient.command.recipient, recipient.site, recipient.command.notify, recipient.command.orcpt)
             for recipient in remote
         ],
         account=letter.account,

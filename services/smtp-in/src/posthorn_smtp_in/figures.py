@@ -8,15 +8,15 @@ class Figures:
 
     def __init__(self, metrics: Metrics) -> None:
         self.connections = metrics.counter("smtp_in_connections_total", "Connections, by listener", ["listener"])
-        self.refused = metrics.counter("smtp_in_connections_refused_total", "Connections refused at the door", ["listener"])
+        self.refused = metrics.counter(
+            "smtp_in_connections_refused_total", "Connections refused at the door", ["listener"]
+        )
         self.sessions = metrics.gauge("smtp_in_sessions", "Open sessions", ["listener"])
         self.messages = metrics.counter(
             "smtp_in_messages_total", "Messages whose content was complete, by verdict", ["listener", "verdict"]
         )
         self.octets = metrics.counter("smtp_in_content_octets_total", "Octets of content received", ["listener"])
-        self.recipients = metrics.counter(
-            "smtp_in_recipients_total", "Recipients, by verdict", ["listener", "verdict"]
-        )
+        self.recipients = metrics.counter("smtp_in_recipients_total", "Recipients, by verdict", ["listener", "verdict"])
         self.logins = metrics.counter("smtp_in_logins_total", "AUTH exchanges, by result", ["listener", "result"])
         self.delivery = metrics.histogram("smtp_in_delivery_seconds", "From the end of content to its reply")
         self.bugs = metrics.counter("smtp_in_internal_errors_total", "Unforeseen errors answered with 451")

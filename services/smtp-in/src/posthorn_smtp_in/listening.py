@@ -1,9 +1,11 @@
 """Listening: accepts connections, asks the door, starts a session for each, and lets them end."""
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import socket
+import ssl
 from collections.abc import Sequence
 
 from posthorn_node.listen import open_all
@@ -100,21 +102,41 @@ class ReceptionDesk:
 
     async def _arrive(self, connected: socket.socket, address: str) -> None:
         """One connection: the proxy's word, the door, the session."""
-        figures, name = self._parts.figures, self._listener.name
-        figures.connections.labels(name).inc()
+        name = self._listener.name
+        self._parts.figures.connections.labels(name).inc()
         try:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if any(ipaddress.ip_address(address) in network for network in self._networks):
                 address = await read_header(connected, PROXY_SECONDS) or address
-            _, connection = await asyncio.get_running_loop().connect_accepted_socket(Connection, connected)
         except (NoHeader, OSError) as error:
             self._parts.log.info("connection refused", listener=name, remote=address, reason=str(error))
             connected.close()
             return
-        refusal = FULL if len(self._sessions) >= self._settings.max_connections else self._parts.door.enter(address)
+        full = len(self._sessions) >= self._settings.max_connections
+        refusal = FULL if full else self._parts.door.enter(address)
         if refusal is not None:
-            await self._refuse(connection, refusal)
+            self._refuse(connected, refusal)
             return
+        try:
+            await self._serve(await self._connect(connected), address)
+        except (OSError, ssl.SSLError, TimeoutError) as error:
+            self._parts.log.info("TLS handshake failed", listener=name, remote=address, reason=str(error))
+            connected.close()
+        finally:
+            self._parts.door.leave(address)
+
+    async def _connect(self, connected: socket.socket) -> Connection:
+        """From socket to connection, through a TLS handshake where TLS is implicit."""
+        connection = Connection()  # not taken from the result: uvloop returns its TLS layer there
+        tls = self._parts.tls_context() if self._listener.implicit_tls else None
+        seconds = self._parts.settings.timeouts.tls if tls is not None else None
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: connection, connected, ssl=tls, ssl_handshake_timeout=seconds
+        )
+        return connection
+
+    async def _serve(self, connection: Connection, address: str) -> None:
+        figures, name = self._parts.figures, self._listener.name
         session = Session(self._parts, self._listener, connection, address)
         self._sessions.add(session)
         figures.sessions.labels(name).inc()
@@ -122,17 +144,17 @@ class ReceptionDesk:
             session.drain()
         try:
             await session.run()
-        except Exception:
+        except Exception:  # noqa: BLE001 (the top of a connection: it ends, the others go on)
             figures.bugs.inc()
             self._parts.log.exception("session failed", listener=name, remote=address)
         finally:
             figures.sessions.labels(name).dec()
-            self._parts.door.leave(address)
             self._sessions.discard(session)
 
-    async def _refuse(self, connection: Connection, refusal: Reply) -> None:
-        """Say why and close; where TLS is implicit plain text would be garbage, so there it only closes."""
+    def _refuse(self, connected: socket.socket, refusal: Reply) -> None:
+        """Say why and close, at the cost of one packet; where TLS is implicit plain text would be garbage."""
         self._parts.figures.refused.labels(self._listener.name).inc()
         if not self._listener.implicit_tls:
-            connection.transport.write(refusal.encode())
-        await connection.close(1.0)
+            with contextlib.suppress(OSError):
+                connected.send(refusal.encode())
+        connected.close()

@@ -67,7 +67,7 @@ def destination(address: str) -> str | None:
 
 
 async def _full_address(storage: Storage, address: str) -> str:
-    """"postmaster" alone is ours (RFC 5321 4.5.1): that of the first local domain."""
+    """ "postmaster" alone is ours (RFC 5321 4.5.1): that of the first local domain."""
     if address != "postmaster":
         return address
     domains = await storage.directory.domains()

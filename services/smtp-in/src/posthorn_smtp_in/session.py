@@ -85,8 +85,6 @@ class Session:
     async def run(self) -> None:
         """Talk until either side ends it. Never raises for what the client does."""
         try:
-            if self._listener.implicit_tls:
-                await self._start_tls()
             self._out += banner(self._parts.hostname, lmtp=self._lmtp).encode()
             await self._converse()
         except ConnectionLost as lost:
@@ -240,11 +238,8 @@ class Session:
         await self._flush()
         if dropped := self._dialogue.forget_input():
             self._log.warning("plain text ahead of TLS dropped", octets=dropped)
-        await self._start_tls()
-        self._client = Client()
-
-    async def _start_tls(self) -> None:
         await self._connection.start_tls(self._parts.tls_context(), self._parts.settings.timeouts.tls)
+        self._client = Client()
 
     def _tls_text(self) -> str:
         tls = self._connection.tls

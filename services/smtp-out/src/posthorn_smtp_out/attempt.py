@@ -117,9 +117,7 @@ def _same(group: Group, answer: Answer) -> Mapping[int, Answer]:
     return {recipient.id: answer for recipient in group.recipients}
 
 
-async def _record(
-    parts: Parts, ledger: Ledger, lease: HeldLease, group: Group, answers: Mapping[int, Answer]
-) -> None:
+async def _record(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group, answers: Mapping[int, Answer]) -> None:
     """C.5 and C.6: one outcome for each recipient, and the reports to the sender, in one transaction."""
     now = datetime.fromtimestamp(parts.clock.time(), UTC)
     outcomes: list[Outcome] = []
@@ -156,5 +154,3 @@ async def _record(
 
 def _label(outcome: Outcome) -> str:
     return "deferred" if outcome.state is RecipientState.WAITING else outcome.state.name.lower()
-
-
