@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Literal
 
 from posthorn_imap.protocol.fetch_items import FetchItem
 from posthorn_imap.protocol.search_keys import Key
@@ -202,10 +203,8 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """`op` is "add", "remove" or "replace"."""
-
     numbers: NumberSet
-    op: str
+    op: Literal["add", "remove", "replace"]
     flags: Flags
     silent: bool
     uid: bool

@@ -1,6 +1,7 @@
 """Arguments of the commands on messages (RFC 9051 6.3.12 and 6.4; RFC 4731, 5182, 6851, 7162)."""
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from posthorn_imap.protocol.commands import Append, Command, Copy, Fetch, Search, Store
 from posthorn_imap.protocol.cursor import MAX_NUMBER64, Cursor, SyntaxProblem
@@ -69,7 +70,9 @@ def _store(cursor: Cursor, *, uid: bool) -> Store:
         unchanged_since = cursor.number(MAX_NUMBER64)
         cursor.expect(b")")
         cursor.space()
-    op = "add" if cursor.accept(b"+") else "remove" if cursor.accept(b"-") else "replace"
+    op: Literal["add", "remove", "replace"] = (
+        "add" if cursor.accept(b"+") else "remove" if cursor.accept(b"-") else "replace"
+    )
     cursor.expect(b"FLAGS")
     silent = cursor.accept(b".SILENT")
     cursor.space()

@@ -114,10 +114,25 @@ def contains(wanted: NumberSet, number: int) -> bool:
 
 def write_set(numbers: Iterable[int]) -> bytes:
     """Numbers in the order given, runs that ascend by one written as ranges: b"1:3,7"."""
-    runs: list[list[int]] = []
+    runs: list[tuple[int, int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
+            runs[-1] = (runs[-1][0], number)
         else:
-            runs.append([number, number])
+            runs.append((number, number))
+    return _written(runs)
+
+
+def write_ranges(ranges: Iterable[tuple[int, int]]) -> bytes:
+    """Ranges (both ends included) as a set: sorted, those that touch joined; b"" for none."""
+    runs: list[tuple[int, int]] = []
+    for low, high in sorted(ranges):
+        if runs and low <= runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], max(runs[-1][1], high))
+        else:
+            runs.append((low, high))
+    return _written(runs)
+
+
+def _written(runs: Iterable[tuple[int, int]]) -> bytes:
     return b",".join(b"%d" % low if low == high else b"%d:%d" % (low, high) for low, high in runs)

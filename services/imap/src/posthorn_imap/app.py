@@ -1,0 +1,111 @@
+"""The composition root of imap: everything is built and handed in here, top to bottom."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from structlog.typing import FilteringBoundLogger
+
+import posthorn_assembly
+from posthorn_imap.changes import Changes, Start
+from posthorn_imap.figures import Figures
+from posthorn_imap.logins import Logins
+from posthorn_imap.memory import Budget
+from posthorn_imap.parts import Parts
+from posthorn_imap.protocol.responses import bye
+from posthorn_imap.reception import Door, Reception
+from posthorn_imap.session import Session
+from posthorn_imap.settings import ImapSettings
+from posthorn_model.clock import SystemClock
+from posthorn_model.events import Changed
+from posthorn_node import Node
+from posthorn_node.metrics import Metrics
+from posthorn_storage import Storage
+
+FULL = bye("Too many connections, try again later", b"UNAVAILABLE").line()
+
+
+async def build(node: Node) -> "Imap":
+    """Put the service together."""
+    settings: ImapSettings = node.own
+    cluster = await posthorn_assembly.assemble(node)
+    storage, bus = cluster.storage, cluster.bus
+    parts = assemble_parts(
+        storage,
+        settings,
+        node.metrics,
+        node.tasks.start,
+        node.log,
+        node.tls.server_context,
+        node.settings.server.hostname,
+    )
+
+    def changed(event: Changed) -> None:
+        """Own sessions hear at once, the other processes by the bus (flows.md A.7)."""
+        parts.changes.heard(event)
+        bus.publish(event)
+
+    storage.on_change = changed
+    door = Door(settings.limits.connections, settings.limits.connections_per_address)
+    receptions = [Reception(parts, listener, door, Session, refusal=FULL) for listener in node.listeners("imap")]
+    return Imap(node, cluster, parts, receptions)
+
+
+def assemble_parts(
+    storage: Storage,
+    settings: ImapSettings,
+    metrics: Metrics,
+    start: Start,
+    log: FilteringBoundLogger,
+    tls_context: Callable[[], ssl.SSLContext],
+    hostname: str,
+) -> Parts:
+    """What the sessions are handed."""
+    figures = Figures(metrics)
+    return Parts(
+        storage=storage,
+        changes=Changes(storage.mail, log, start, figures.found_late.inc),
+        logins=Logins(
+            storage.directory,
+            delay=settings.timeouts.failed_login,
+            per_account=settings.limits.connections_per_account,
+        ),
+        settings=settings,
+        append_memory=Budget(settings.limits.append_memory),
+        body_memory=Budget(settings.limits.body_memory),
+        figures=figures,
+        clock=SystemClock(),
+        log=log,
+        tls_context=tls_context,
+        hostname=hostname,
+    )
+
+
+@dataclass(slots=True)
+class Imap:
+    """The running service."""
+
+    node: Node
+    cluster: posthorn_assembly.Parts
+    parts: Parts
+    receptions: list[Reception]
+
+    async def start(self) -> None:
+        """Follow the changes, open the listeners. Raises ListenError, TlsError."""
+        if any(listener.tls != "none" for listener in self.node.listeners("imap")):
+            self.node.tls.server_context()  # a certificate that cannot be used must show now, not at the first client
+        changes, settings = self.parts.changes, self.parts.settings
+        self.node.tasks.start("follow changes", changes.hear(self.cluster.bus))
+        self.node.tasks.start("look for changes", changes.check_for_ever(settings.timeouts.self_check))
+        for reception in self.receptions:
+            reception.open()
+
+    async def drain(self) -> None:
+        """Stop accepting; sessions end with BYE between two commands (flows.md G)."""
+        await asyncio.gather(*(reception.drain() for reception in self.receptions))
+
+    async def stop(self) -> None:
+        """End what is left, close the rest."""
+        await asyncio.gather(*(reception.stop() for reception in self.receptions))
+        await self.cluster.close()

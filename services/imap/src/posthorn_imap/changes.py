@@ -1,0 +1,177 @@
+"""Which mailboxes are watched, and what wakes their sessions (flows.md B).
+
+An event is a hint: the mailbox is read again and the difference is told. A gap in the events, and every 30 seconds
+whatever the events say, one query looks at the modseqs of all watched accounts.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from structlog.typing import FilteringBoundLogger
+
+from posthorn_imap.feed import Feed, Listener
+from posthorn_model.errors import MailboxNotFound, PosthornError
+from posthorn_model.events import Changed, Gap, Topic
+from posthorn_model.ids import AccountId, MailboxId, Modseq
+from posthorn_model.ports import Bus
+from posthorn_storage.mail import MailStore
+
+MAX_RESTING = 64
+"""Mailboxes that nobody has selected, kept for who comes back soon."""
+MAX_RESTING_ENTRIES = 200_000
+_RETRY = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+Start = Callable[[str, Coroutine[Any, Any, None]], object]
+
+
+class Changes:
+    """All feeds of a process. `start` runs a named background task; `found_late` counts what only self-checks found."""
+
+    def __init__(
+        self, mail: MailStore, log: FilteringBoundLogger, start: Start, found_late: Callable[[int], None]
+    ) -> None:
+        self._mail = mail
+        self._log = log
+        self._start = start
+        self._found_late = found_late
+        self._feeds: dict[AccountId, dict[MailboxId, Feed]] = {}
+        self._resting: OrderedDict[tuple[AccountId, MailboxId], Feed] = OrderedDict()
+        self._following: set[Feed] = set()
+
+    # Sessions
+
+    async def join(self, account: AccountId, mailbox: MailboxId) -> Feed:
+        """The mailbox, read up to now. Call `listen` before the next await. Raises MailboxNotFound, Unavailable."""
+        feed = self._feeds.get(account, {}).get(mailbox) or self._resting.pop((account, mailbox), None)
+        if feed is None or feed.deleted:
+            feed = Feed(self._mail, account, mailbox)
+        self._feeds.setdefault(account, {})[mailbox] = feed
+        try:
+            await feed.refresh()
+        except PosthornError:
+            self._rest(feed)
+            raise
+        # Somebody else may have put it to rest meanwhile.
+        self._resting.pop((account, mailbox), None)
+        self._feeds.setdefault(account, {})[mailbox] = feed
+        return feed
+
+    def listen(self, feed: Feed, listener: Listener) -> None:
+        feed.listeners.add(listener)
+
+    def leave(self, feed: Feed, listener: Listener) -> None:
+        feed.listeners.discard(listener)
+        self._rest(feed)
+
+    def _rest(self, feed: Feed) -> None:
+        """Without listeners a feed is not watched any more; it is kept a while and catches up when joined again."""
+        own = self._feeds.get(feed.account, {})
+        if feed.listeners or own.get(feed.id) is not feed:
+            return
+        del own[feed.id]
+        if not own:
+            del self._feeds[feed.account]
+        if feed.deleted or not feed.modseq:
+            return
+        self._resting[feed.account, feed.id] = feed
+        entries = sum(len(each.entries) for each in self._resting.values())
+        while self._resting and (len(self._resting) > MAX_RESTING or entries > MAX_RESTING_ENTRIES):
+            _, dropped = self._resting.popitem(last=False)
+            entries -= len(dropped.entries)
+
+    # Events
+
+    def heard(self, event: Changed) -> None:
+        """An account changed, in this process or elsewhere."""
+        behind = [
+            feed
+            for feed in self._feeds.get(event.account, {}).values()
+            if feed.listeners and feed.modseq < event.modseq
+        ]
+        for feed in behind:
+            feed.wanted = max(feed.wanted, event.modseq)
+        idle = [feed for feed in behind if feed not in self._following]
+        if idle:
+            self._following.update(idle)
+            self._start(f"follow account {event.account}", self._follow(event.account, idle))
+
+    async def _follow(self, account: AccountId, feeds: list[Feed]) -> None:
+        """Bring feeds of one account up to date; a database that does not answer is asked again."""
+        try:
+            for pause in (*_RETRY, None):
+                try:
+                    await self._catch_up(account, feeds)
+                    return
+                except PosthornError as error:
+                    if not error.temporary or pause is None:
+                        self._log.warning("could not read changes", account=account, reason=error.public)
+                        return
+                await asyncio.sleep(pause)
+        finally:
+            self._following.difference_update(feeds)
+
+    async def _catch_up(self, account: AccountId, feeds: list[Feed]) -> None:
+        while behind := [feed for feed in feeds if feed.listeners and not feed.deleted and feed.modseq < feed.wanted]:
+            if len(behind) > 1:
+                behind = await self._touched(account, behind)
+            for feed in behind:
+                try:
+                    await feed.refresh()
+                except MailboxNotFound:
+                    continue
+
+    async def _touched(self, account: AccountId, feeds: list[Feed]) -> list[Feed]:
+        """Of several mailboxes of an account, those something happened in: one query instead of one for each."""
+        wanted = {feed: feed.wanted for feed in feeds}
+        modseqs = await self._mail.mailbox_modseqs(account)
+        found = []
+        for feed in feeds:
+            own = modseqs.get(feed.id)
+            if own is None or own > feed.modseq:
+                found.append(feed)
+            else:
+                feed.modseq = max(feed.modseq, wanted[feed])
+        return found
+
+    async def hear(self, bus: Bus) -> None:
+        """Follow the bus until it stops."""
+        async for event in bus.subscribe(Topic.CHANGES):
+            if isinstance(event, Changed):
+                self.heard(event)
+            elif isinstance(event, Gap):
+                self._log.info("events may be missing, looking at all watched accounts", reason=event.reason)
+                await self._look_quietly()
+
+    async def check_for_ever(self, seconds: float) -> None:
+        """The self-check: what it finds was told by no event."""
+        while True:
+            await asyncio.sleep(seconds)
+            found = await self._look_quietly()
+            if found:
+                self._found_late(found)
+                self._log.warning("changes found that no event told of", accounts=found)
+
+    async def _look_quietly(self) -> int:
+        try:
+            return await self.look()
+        except PosthornError as error:
+            self._log.warning("could not look for changes", reason=error.public)
+            return 0
+
+    async def look(self) -> int:
+        """Compare all watched accounts with the store, in one query; returns how many were behind unnoticed."""
+        watched = list(self._feeds)
+        if not watched:
+            return 0
+        known = {account: self._oldest(account) for account in watched}
+        modseqs = await self._mail.modseqs(watched)
+        behind = [account for account in watched if account in modseqs and modseqs[account] > known[account]]
+        unheard = [account for account in behind if self._following.isdisjoint(self._feeds.get(account, {}).values())]
+        for account in behind:
+            self.heard(Changed(account, modseqs[account], frozenset()))
+        return len(unheard)
+
+    def _oldest(self, account: AccountId) -> Modseq:
+        return min((feed.modseq for feed in self._feeds.get(account, {}).values()), default=Modseq(0))

@@ -1,0 +1,230 @@
+"""FETCH and UID FETCH (RFC 9051 6.4.5, RFC 7162): streamed in bounded batches, at the pace of the client."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from posthorn_imap.body_sections import needed_fields, read_sections
+from posthorn_imap.commands.select import vanished_since
+from posthorn_imap.protocol.commands import Fetch
+from posthorn_imap.protocol.dates import write_date_time
+from posthorn_imap.protocol.fetch_items import FetchItem, Item, Section
+from posthorn_imap.protocol.flag_names import write_flags
+from posthorn_imap.protocol.responses import Answer, bad, no, ok, string, untagged
+from posthorn_imap.selection import Selection
+from posthorn_model.errors import BlobNotFound
+from posthorn_model.flags import SystemFlag
+from posthorn_model.ids import Modseq
+from posthorn_storage.mail import MessageFields, PlacedMessage
+
+if TYPE_CHECKING:
+    from posthorn_imap.session import Session
+
+BATCH = 128
+"""Messages read from the store at once."""
+GROUP_MESSAGES, GROUP_OCTETS = 16, 1 << 20
+"""Contents held at once by one session: so many, or one that is larger."""
+SLICE = 65536
+
+_FROM_MEMORY = frozenset({Item.UID, Item.FLAGS, Item.MODSEQ})
+_FIELDS = {
+    Item.ENVELOPE: MessageFields.ENVELOPE,
+    Item.BODY: MessageFields.BODY,
+    Item.BODYSTRUCTURE: MessageFields.BODY_STRUCTURE,
+    Item.PREVIEW: MessageFields.SUMMARY,
+}
+
+Contents = dict[Section, bytes | memoryview | None]
+Numbered = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for of each message."""
+
+    items: tuple[FetchItem, ...]
+    sections: tuple[Section, ...]
+    fields: MessageFields
+    marks_seen: bool
+
+
+async def fetch(session: "Session", command: Fetch) -> Answer:
+    selection = session.selected
+    if command.vanished and not session.qresync:
+        return bad("ENABLE QRESYNC first")
+    if Item.MODSEQ in command.items or command.changed_since is not None:
+        session.enable_condstore()
+    chosen = selection.chosen(command.numbers, uid=command.uid)
+    if command.changed_since is not None:
+        since = Modseq(command.changed_since)
+        if command.vanished:
+            gone = await vanished_since(session, selection, since, command.numbers)
+            if gone:
+                session.write(untagged(b"VANISHED (EARLIER)", gone))
+        chosen = [pair for pair in chosen if selection.modseq(pair[1]) > since]
+    missing = selection.view.names_gone(command.numbers, uid=command.uid)
+    wanted = _wanted(selection, command)
+    if _FROM_MEMORY.issuperset(wanted.items):
+        await _send_from_memory(session, selection, wanted, chosen)
+    else:
+        for start in range(0, len(chosen), BATCH):
+            missing |= await _send_batch(session, selection, wanted, chosen[start : start + BATCH])
+    if missing and not command.uid:
+        return no("Some of the messages are gone", b"EXPUNGEISSUED")
+    return ok("FETCH completed")
+
+
+def _wanted(selection: Selection, command: Fetch) -> Wanted:
+    items = command.items
+    if command.uid and Item.UID not in items:
+        items = (Item.UID, *items)
+    if command.changed_since is not None and Item.MODSEQ not in items:
+        items = (*items, Item.MODSEQ)
+    sections = tuple(item for item in items if isinstance(item, Section))
+    fields = needed_fields(sections)
+    for item in items:
+        if isinstance(item, Item):
+            fields |= _FIELDS.get(item, MessageFields.NONE)
+    marks_seen = not selection.read_only and any(not section.peek for section in sections)
+    return Wanted(items, sections, fields, marks_seen)
+
+
+async def _send_from_memory(
+    session: "Session", selection: Selection, wanted: Wanted, chosen: Sequence[Numbered]
+) -> None:
+    """What the view knows needs no store: tens of thousands of messages take milliseconds."""
+    for start in range(0, len(chosen), 1000):
+        lines = []
+        for number, uid in chosen[start : start + 1000]:
+            words = [_known(selection, item, uid) for item in wanted.items]
+            lines.append(b"* %d FETCH (%s)\r\n" % (number, b" ".join(words)))
+        if Item.FLAGS in wanted.items:
+            selection.view.told([uid for _, uid in chosen[start : start + 1000]])
+        session.write(b"".join(lines))
+        await session.connection.flow()
+
+
+def _known(selection: Selection, item: FetchItem, uid: int) -> bytes:
+    if item is Item.UID:
+        return b"UID %d" % uid
+    if item is Item.FLAGS:
+        return b"FLAGS " + write_flags(selection.flags(uid), recent=selection.recent(uid))
+    return b"MODSEQ (%d)" % selection.modseq(uid)
+
+
+async def _send_batch(session: "Session", selection: Selection, wanted: Wanted, batch: Sequence[Numbered]) -> bool:
+    """Send some messages; returns whether any of them was not there any more."""
+    storage, feed = session.parts.storage, selection.feed
+    numbers = {uid: number for number, uid in batch}
+    newly_seen: set[int] = set()
+    if wanted.marks_seen:
+        unseen = [uid for _, uid in batch if not selection.seen(uid)]
+        if unseen:
+            result = await storage.mail.set_flags(feed.account, feed.id, unseen, op="add", system=SystemFlag.SEEN)
+            feed.flags_set(result)
+            newly_seen = {int(entry.uid) for entry in result.changed}
+    rows = await storage.mail.messages_by_uid(feed.account, feed.id, list(numbers), wanted.fields)
+    found = 0
+    for group in _groups(rows, wanted.sections):
+        async with session.parts.body_memory.held(sum(row.message.size for row in group) if wanted.sections else 0):
+            contents = await asyncio.gather(*(_contents(session, row, wanted.sections) for row in group))
+            for row, content in zip(group, contents, strict=True):
+                if content is None:
+                    continue
+                found += 1
+                told = Item.FLAGS in wanted.items or row.uid in newly_seen
+                await _send(session, selection, wanted, numbers[row.uid], row, content, flags_too=told)
+                if told:
+                    selection.view.told([row.uid])
+    return found < len(batch)
+
+
+def _groups(rows: Sequence[PlacedMessage], sections: Sequence[Section]) -> Iterator[list[PlacedMessage]]:
+    """Rows whose content may be in memory together."""
+    group: list[PlacedMessage] = []
+    octets = 0
+    for row in rows:
+        size = row.message.size if sections else 0
+        if group and (len(group) >= GROUP_MESSAGES or octets + size > GROUP_OCTETS):
+            yield group
+            group, octets = [], 0
+        group.append(row)
+        octets += size
+    if group:
+        yield group
+
+
+async def _contents(session: "Session", row: PlacedMessage, sections: Sequence[Section]) -> Contents | None:
+    """The sections of a message; None when it was expunged and its blob is gone already."""
+    if not sections:
+        return {}
+    try:
+        return await read_sections(session.parts.storage.blobs, row.message, sections)
+    except BlobNotFound:
+        return None
+
+
+async def _send(
+    session: "Session",
+    selection: Selection,
+    wanted: Wanted,
+    number: int,
+    row: PlacedMessage,
+    contents: Contents,
+    *,
+    flags_too: bool,
+) -> None:
+    """One FETCH response. Everything it holds is at hand: it is never broken off half-way by the store."""
+    connection = session.connection
+    session.write(b"* %d FETCH (" % number)
+    separator = b""
+    for item in wanted.items:
+        if isinstance(item, Section):
+            await _send_section(session, separator + item.name, contents[item])
+        elif item in _FROM_MEMORY:
+            session.write(separator + _known(selection, item, row.uid))
+        else:
+            session.write(separator + _stored(item, row))
+        separator = b" "
+    if flags_too and Item.FLAGS not in wanted.items:
+        session.write(b" " + _known(selection, Item.FLAGS, row.uid))
+        if session.condstore and Item.MODSEQ not in wanted.items:
+            session.write(b" " + _known(selection, Item.MODSEQ, row.uid))
+    session.write(b")\r\n")
+    await connection.flow()
+
+
+async def _send_section(session: "Session", name: bytes, octets: bytes | memoryview | None) -> None:
+    if octets is None:
+        session.write(name + b" NIL")
+        return
+    session.write(name + b" {%d}\r\n" % len(octets))
+    for start in range(0, len(octets), SLICE):
+        session.write(octets[start : start + SLICE])
+        await session.connection.flow()
+
+
+def _stored(item: Item, row: PlacedMessage) -> bytes:
+    """An item from what was computed when the message came."""
+    message = row.message
+    match item:
+        case Item.INTERNALDATE:
+            value = write_date_time(message.received_at)
+        case Item.SIZE:
+            value = b"%d" % message.size
+        case Item.ENVELOPE:
+            value = message.envelope or b"NIL"
+        case Item.BODY:
+            value = message.body or b"NIL"
+        case Item.BODYSTRUCTURE:
+            value = message.body_structure or b"NIL"
+        case Item.EMAILID:
+            value = b"(E%d)" % message.id
+        case Item.THREADID:
+            value = b"(T%d)" % message.thread
+        case Item.PREVIEW:
+            value = string((message.preview or "").encode())
+        case _:
+            raise AssertionError(item)
+    return item.value + b" " + value

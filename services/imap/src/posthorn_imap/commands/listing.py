@@ -1,0 +1,90 @@
+"""LIST and LSUB (RFC 9051 6.3.9, RFC 3501 6.3.9; RFC 5258, 5819, 6154)."""
+
+from typing import TYPE_CHECKING
+
+from posthorn_imap.commands.status import status_response
+from posthorn_imap.mailbox_tree import Tree, read_tree
+from posthorn_imap.protocol.commands import ListMailboxes, ListSubscribed
+from posthorn_imap.protocol.mailbox_names import SEPARATOR, levels, matches
+from posthorn_imap.protocol.responses import Answer, listed, mailbox, ok, untagged
+from posthorn_model.mail import Mailbox, Role
+
+if TYPE_CHECKING:
+    from posthorn_imap.session import Session
+
+_USES = {
+    Role.DRAFTS: b"\\Drafts",
+    Role.SENT: b"\\Sent",
+    Role.JUNK: b"\\Junk",
+    Role.TRASH: b"\\Trash",
+    Role.ARCHIVE: b"\\Archive",
+}
+
+
+async def list_mailboxes(session: "Session", command: ListMailboxes) -> Answer:
+    if command.separator_only:
+        session.write(untagged(b'LIST (\\Noselect) "/" ""'))
+        return ok("LIST completed")
+    tree = await read_tree(session)
+    for name, box in tree.all():
+        if not any(matches(name, pattern) for pattern in command.patterns):
+            continue
+        chosen = _chosen(box, command)
+        below = command.recursive_match and _chosen_below(tree, name, command)
+        if not (chosen or below):
+            continue
+        session.write(_line(b"LIST", name, _attributes(tree, box, command), below=bool(below)))
+        if chosen and command.return_status:
+            session.write(status_response(session, name, box, command.return_status))
+        await session.connection.flow()
+    return ok("LIST completed")
+
+
+def _chosen(box: Mailbox, command: ListMailboxes) -> bool:
+    return (not command.subscribed_only or box.subscribed) and (not command.special_only or box.role in _USES)
+
+
+def _chosen_below(tree: Tree, name: str, command: ListMailboxes) -> bool:
+    """Whether a mailbox below is chosen though no pattern names it (RFC 5258 3.5)."""
+    return any(
+        other.startswith(name + SEPARATOR)
+        and _chosen(box, command)
+        and not any(matches(other, pattern) for pattern in command.patterns)
+        for other, box in tree.all()
+    )
+
+
+def _attributes(tree: Tree, box: Mailbox, command: ListMailboxes) -> list[bytes]:
+    found = [b"\\HasChildren" if tree.has_children(box.id) else b"\\HasNoChildren"]
+    if command.return_subscribed and box.subscribed:
+        found.append(b"\\Subscribed")
+    if box.role in _USES:
+        found.append(_USES[box.role])
+    return found
+
+
+def _line(kind: bytes, name: str, attributes: list[bytes], *, below: bool = False) -> bytes:
+    words = [kind, listed(attributes), b'"/"', mailbox(name)]
+    if below:
+        words.append(b'("CHILDINFO" ("SUBSCRIBED"))')
+    return untagged(*words)
+
+
+async def list_subscribed(session: "Session", command: ListSubscribed) -> Answer:
+    """With "%" a mailbox that is not subscribed is named, as \\Noselect, for the sake of those below it."""
+    tree = await read_tree(session)
+    named: dict[str, list[bytes]] = {}
+    for name, box in tree.all():
+        if not box.subscribed:
+            continue
+        if matches(name, command.pattern):
+            named[name] = [b"\\HasChildren" if tree.has_children(box.id) else b"\\HasNoChildren"]
+        elif command.pattern.endswith("%"):
+            path = levels(name)
+            for depth in range(1, len(path)):
+                above = SEPARATOR.join(path[:depth])
+                if matches(above, command.pattern):
+                    named.setdefault(above, [b"\\Noselect"])
+    for name, attributes in named.items():
+        session.write(_line(b"LSUB", name, attributes))
+    return ok("LSUB completed")

@@ -1,0 +1,142 @@
+"""SELECT and EXAMINE (RFC 9051 6.3.2 and 6.3.3), with CONDSTORE and QRESYNC (RFC 7162)."""
+
+from typing import TYPE_CHECKING
+
+from posthorn_imap.mailbox_tree import read_tree
+from posthorn_imap.protocol.commands import Resync, Select
+from posthorn_imap.protocol.cursor import SyntaxProblem
+from posthorn_imap.protocol.flag_names import NAMES
+from posthorn_imap.protocol.responses import Answer, bad, listed, no, ok, untagged
+from posthorn_imap.protocol.sets import NumberSet, bounded_members, contains, positions_of_uids, write_ranges
+from posthorn_imap.selection import NONE_RECENT, Selection
+from posthorn_model.errors import CannotCalculateChanges, MailboxNotFound
+from posthorn_model.ids import Modseq
+
+if TYPE_CHECKING:
+    from posthorn_imap.session import Session
+
+_SYSTEM = list(NAMES.values())
+
+
+async def select(session: "Session", command: Select) -> Answer:
+    """Another selected mailbox is left first, also when this fails."""
+    if session.selection is not None:
+        await session.deselect()
+        session.write(ok("Previous mailbox is now closed", b"CLOSED").line())
+    if command.resync is not None and not session.qresync:
+        return bad("ENABLE QRESYNC first")
+    if command.condstore:
+        session.enable_condstore()
+    mailbox = (await read_tree(session)).find(command.mailbox)
+    if mailbox is None:
+        return no("There is no such mailbox", b"NONEXISTENT")
+    mail, changes = session.parts.storage.mail, session.parts.changes
+    try:
+        feed = await changes.join(session.owner.id, mailbox.id)
+        recent = NONE_RECENT if command.read_only else int(await mail.take_recent(session.owner.id, mailbox.id))
+    except MailboxNotFound:
+        return no("There is no such mailbox", b"NONEXISTENT")
+    selection = Selection(feed, command.mailbox, read_only=command.read_only, recent_from=recent, wake=session.wake)
+    changes.listen(feed, selection)
+    session.select(selection)
+    _describe(session, selection)
+    if command.resync is not None and command.resync.uidvalidity == feed.mailbox.uidvalidity:
+        await _resync(session, selection, command.resync)
+    if command.read_only:
+        return ok("EXAMINE completed", b"READ-ONLY")
+    return ok("SELECT completed", b"READ-WRITE")
+
+
+def _describe(session: "Session", selection: Selection) -> None:
+    feed = selection.feed
+    mailbox = feed.mailbox
+    keywords = [word.encode() for word in sorted(feed.keywords)[:200] if word.isascii() and _is_atom(word)]
+    lines = [
+        untagged(b"%d EXISTS" % selection.view.total),
+        untagged(b"%d RECENT" % selection.recents),
+        untagged(b"FLAGS", listed([*_SYSTEM, *keywords])),
+        ok(
+            "Flags that can be kept",
+            b"PERMANENTFLAGS " + listed([] if selection.read_only else [*_SYSTEM, *keywords, b"\\*"]),
+        ).line(),
+        ok("UIDs are valid", b"UIDVALIDITY %d" % mailbox.uidvalidity).line(),
+        ok("Next UID", b"UIDNEXT %d" % max(mailbox.uidnext, selection.first_new_uid)).line(),
+        ok("Highest", b"HIGHESTMODSEQ %d" % feed.highest).line(),
+        ok("Id", b"MAILBOXID (M%d)" % mailbox.id).line(),
+    ]
+    for number, uid in enumerate(selection.view.uids, 1):
+        if not selection.seen(uid):
+            lines.append(ok("First unseen", b"UNSEEN %d" % number).line())
+            break
+    session.write(b"".join(lines))
+
+
+def _is_atom(word: str) -> bool:
+    return not any(letter in '(){%*"\\]' for letter in word)
+
+
+async def _resync(session: "Session", selection: Selection, resync: Resync) -> None:
+    """What became of the messages the client knows: those gone, then those changed (RFC 7162 3.2.5.1)."""
+    since = Modseq(resync.modseq)
+    gone = await vanished_since(session, selection, since, resync.known, resync.match)
+    if gone:
+        session.write(untagged(b"VANISHED (EARLIER)", gone))
+    for number, uid in enumerate(selection.view.uids, 1):
+        if selection.modseq(uid) > since and (resync.known is None or contains(resync.known, uid)):
+            session.write(selection.fetch_flags(number, uid, uids=True, modseqs=True))
+            await session.connection.flow()
+
+
+async def vanished_since(
+    session: "Session",
+    selection: Selection,
+    since: Modseq,
+    known: NumberSet | None,
+    match: tuple[NumberSet, NumberSet] | None = None,
+) -> bytes:
+    """The set of UIDs among `known` that vanished after `since`, as octets; b"" for none.
+
+    Behind the horizon of the log every UID that is not there is named, from where the client's `match` ends.
+    """
+    feed = selection.feed
+    try:
+        gone = await session.parts.storage.mail.expunged(feed.account, feed.id, since)
+    except CannotCalculateChanges:
+        return _not_there(selection, known, _agreed(selection, match))
+    ranges = [(uid, uid) for uid in gone if known is None or contains(known, uid)]
+    return write_ranges(ranges)
+
+
+def _agreed(selection: Selection, match: tuple[NumberSet, NumberSet] | None) -> int:
+    """The largest UID up to which the client's numbering agrees with ours (RFC 7162 3.2.5.2)."""
+    agreed = 0
+    if match is None:
+        return agreed
+    try:
+        pairs = zip(bounded_members(match[0], 10_000), bounded_members(match[1], 10_000), strict=False)
+        for number, uid in pairs:
+            if not 0 < number <= selection.view.total or selection.view.uids[number - 1] != uid:
+                break
+            agreed = uid
+    except SyntaxProblem:
+        return 0
+    return agreed
+
+
+def _not_there(selection: Selection, known: NumberSet | None, after: int) -> bytes:
+    """The UIDs of `known` that the mailbox does not have, below UIDNEXT."""
+    uids = selection.view.uids
+    last = max(selection.feed.mailbox.uidnext, selection.first_new_uid) - 1
+    missing: list[tuple[int, int]] = []
+    for low, high in known.ranges if known is not None else ((1, last),):
+        low, high = low or last, high or last
+        low, high = max(min(low, high), after + 1), min(max(low, high), last)
+        at = low
+        for each in positions_of_uids(NumberSet(((low, high),)), uids) if low <= high else ():
+            for position in each:
+                if uids[position] > at:
+                    missing.append((at, uids[position] - 1))
+                at = uids[position] + 1
+        if at <= high:
+            missing.append((at, high))
+    return write_ranges(missing)

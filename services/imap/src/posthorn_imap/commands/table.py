@@ -1,0 +1,67 @@
+"""Which function performs which command: all commands, each once."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from posthorn_imap.commands.append import append
+from posthorn_imap.commands.capability import capability
+from posthorn_imap.commands.close import close
+from posthorn_imap.commands.copy import copy
+from posthorn_imap.commands.create import create
+from posthorn_imap.commands.delete import delete
+from posthorn_imap.commands.enable import enable
+from posthorn_imap.commands.expunge import expunge
+from posthorn_imap.commands.fetch import fetch
+from posthorn_imap.commands.identity import identify
+from posthorn_imap.commands.idle import idle
+from posthorn_imap.commands.listing import list_mailboxes, list_subscribed
+from posthorn_imap.commands.login import authenticate, login
+from posthorn_imap.commands.logout import logout
+from posthorn_imap.commands.namespace import namespace
+from posthorn_imap.commands.noop import noop
+from posthorn_imap.commands.rename import rename
+from posthorn_imap.commands.search import search
+from posthorn_imap.commands.select import select
+from posthorn_imap.commands.starttls import starttls
+from posthorn_imap.commands.status import status
+from posthorn_imap.commands.store import store
+from posthorn_imap.commands.subscribe import subscribe
+from posthorn_imap.protocol import commands as c
+from posthorn_imap.protocol.responses import Answer
+
+if TYPE_CHECKING:
+    from posthorn_imap.session import Session
+
+PERFORMERS: Mapping[type[c.Command], Callable[["Session", Any], Awaitable[Answer]]] = {
+    c.Append: append,
+    c.Authenticate: authenticate,
+    c.Capability: capability,
+    c.Check: noop,
+    c.Close: close,
+    c.Copy: copy,
+    c.Create: create,
+    c.Delete: delete,
+    c.Enable: enable,
+    c.Expunge: expunge,
+    c.Fetch: fetch,
+    c.Id: identify,
+    c.Idle: idle,
+    c.ListMailboxes: list_mailboxes,
+    c.ListSubscribed: list_subscribed,
+    c.Login: login,
+    c.Logout: logout,
+    c.Namespace: namespace,
+    c.Noop: noop,
+    c.Rename: rename,
+    c.Search: search,
+    c.Select: select,
+    c.StartTls: starttls,
+    c.Status: status,
+    c.Store: store,
+    c.Subscribe: subscribe,
+}
+
+
+async def perform(session: "Session", command: c.Command) -> Answer:
+    """Act and write the data; returns the tagged response. Raises what the store raises, and SyntaxProblem."""
+    return await PERFORMERS[type(command)](session, command)

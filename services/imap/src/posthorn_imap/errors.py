@@ -1,0 +1,57 @@
+"""The one table of the IMAP service: what each domain error becomes on the wire (RFC 5530)."""
+
+from collections.abc import Sequence
+
+from posthorn_imap.protocol.responses import Answer, no
+from posthorn_model.errors import (
+    AccountNotFound,
+    AlreadyExists,
+    AuthenticationFailed,
+    BlobNotFound,
+    InvalidContent,
+    InvalidKeyword,
+    InvalidName,
+    MailboxHasChildren,
+    MailboxNotFound,
+    MessageNotFound,
+    NotPermitted,
+    Overloaded,
+    OverQuota,
+    PosthornError,
+    TooLarge,
+    TooMany,
+    Unavailable,
+)
+
+# The first class an error is an instance of decides.
+_TABLE: Sequence[tuple[type[PosthornError], bytes]] = (
+    (Overloaded, b"LIMIT"),
+    (Unavailable, b"UNAVAILABLE"),
+    (AuthenticationFailed, b"AUTHENTICATIONFAILED"),
+    (OverQuota, b"OVERQUOTA"),
+    (MailboxNotFound, b"NONEXISTENT"),
+    (AccountNotFound, b"NONEXISTENT"),
+    (MessageNotFound, b"EXPUNGEISSUED"),
+    (BlobNotFound, b"EXPUNGEISSUED"),
+    (AlreadyExists, b"ALREADYEXISTS"),
+    (MailboxHasChildren, b"HASCHILDREN"),
+    (InvalidName, b"CANNOT"),
+    (InvalidKeyword, b"CANNOT"),
+    (InvalidContent, b"CANNOT"),
+    (NotPermitted, b"CANNOT"),
+    (TooLarge, b"TOOBIG"),
+    (TooMany, b"LIMIT"),
+)
+
+
+def answer_to(error: PosthornError) -> Answer:
+    """The tagged response for a domain error; an unlisted one is a plain NO."""
+    for kind, code in _TABLE:
+        if isinstance(error, kind):
+            return no(error.public, code)
+    return no(error.public)
+
+
+def answer_to_bug(reference: str) -> Answer:
+    """The response for anything unforeseen; `reference` is what the log calls it."""
+    return no(f"Internal error, reference {reference}", b"SERVERBUG")

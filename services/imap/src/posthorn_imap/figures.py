@@ -1,0 +1,17 @@
+"""The numbers this service tells Prometheus."""
+
+from posthorn_node.metrics import Metrics
+
+
+class Figures:
+    """Made once a process."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.connections = metrics.gauge("imap_connections", "Open connections.", ["listener"])
+        self.refused = metrics.counter("imap_connections_refused", "Connections over a limit.", ["listener"])
+        self.logins = metrics.counter("imap_logins", "Logins by outcome.", ["listener", "outcome"])
+        self.commands = metrics.counter("imap_commands", "Commands by verb and outcome.", ["verb", "outcome"])
+        self.seconds = metrics.histogram("imap_command_seconds", "Time a command took.", ["verb"])
+        self.appended = metrics.counter("imap_appended_bytes", "Octets of appended messages.")
+        self.found_late = metrics.counter("imap_changes_found_late", "Accounts whose change no event told of.")
+        self.bugs = metrics.counter("imap_internal_errors", "Errors nobody foresaw.")

@@ -1,0 +1,40 @@
+"""What every session is handed, built once by the composition root."""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from structlog.typing import FilteringBoundLogger
+
+from posthorn_imap.changes import Changes
+from posthorn_imap.figures import Figures
+from posthorn_imap.logins import Logins
+from posthorn_imap.memory import Budget
+from posthorn_imap.settings import ImapSettings
+from posthorn_model.ports import Clock
+from posthorn_storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    storage: Storage
+    changes: Changes
+    logins: Logins
+    settings: ImapSettings
+    append_memory: Budget
+    body_memory: Budget
+    figures: Figures
+    clock: Clock
+    log: FilteringBoundLogger
+    tls_context: Callable[[], ssl.SSLContext]
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """What a session needs to know of the listener it came by."""
+
+    name: str
+    starttls: bool
+    implicit_tls: bool
+    plaintext_auth: bool

@@ -1,0 +1,105 @@
+"""The mailbox a session has selected: the shared feed, the client's own numbering, and what the client must hear."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from posthorn_imap.feed import Feed
+from posthorn_imap.protocol.flag_names import write_flags
+from posthorn_imap.protocol.responses import untagged
+from posthorn_imap.protocol.sets import NumberSet, write_set
+from posthorn_imap.protocol.view import Exists, Expunged, View
+from posthorn_model.flags import NO_FLAGS, Flags, SystemFlag
+from posthorn_model.ids import Modseq
+
+NONE_RECENT = 2**32
+
+
+class Selection:
+    """One selected mailbox of one session. `wake` is called when there is something to tell."""
+
+    def __init__(self, feed: Feed, name: str, *, read_only: bool, recent_from: int, wake: Callable[[], None]) -> None:
+        self.feed = feed
+        self.name = name
+        self.read_only = read_only
+        self.view = View(feed.entries)
+        self.recent_from = recent_from
+        """UIDs from here on are \\Recent in this session."""
+        self.saved: list[int] = []
+        """UIDs that "$" stands for (RFC 5182)."""
+        self.deleted = False
+        self.first_new_uid = next(reversed(feed.entries), 0) + 1
+        self._wake = wake
+
+    # Listener
+
+    def happened(self, *, new: Sequence[int] = (), changed: Iterable[int] = (), gone: Iterable[int] = ()) -> None:
+        self.view.happened(new=new, changed=changed, gone=gone)
+        self._wake()
+
+    def vanished(self) -> None:
+        self.deleted = True
+        self._wake()
+
+    # What a message is like now
+
+    def flags(self, uid: int) -> Flags:
+        entry = self.feed.entries.get(uid)
+        return NO_FLAGS if entry is None else entry.flags
+
+    def modseq(self, uid: int) -> Modseq:
+        entry = self.feed.entries.get(uid)
+        return Modseq(0) if entry is None else entry.modseq
+
+    def seen(self, uid: int) -> bool:
+        return bool(self.flags(uid).system & SystemFlag.SEEN)
+
+    def recent(self, uid: int) -> bool:
+        return uid >= self.recent_from
+
+    @property
+    def recents(self) -> int:
+        """How many of the messages the client numbers are \\Recent."""
+        uids = self.view.uids
+        count = len(uids)
+        while count and uids[count - 1] >= self.recent_from:
+            count -= 1
+        return len(uids) - count
+
+    @property
+    def gained(self) -> bool:
+        """Messages arrived since it was selected."""
+        return self.view.total > 0 and self.view.uids[-1] >= self.first_new_uid
+
+    def chosen(self, numbers: NumberSet, *, uid: bool) -> list[tuple[int, int]]:
+        """(sequence number, UID) of the messages named; raises SyntaxProblem for unused sequence numbers."""
+        return self.view.chosen(numbers, uid=uid, saved=self.saved)
+
+    # What the client hears
+
+    def fetch_flags(self, number: int, uid: int, *, uids: bool, modseqs: bool, flags: bool = True) -> bytes:
+        """An untagged FETCH with the current flags, and UID and MODSEQ where asked for."""
+        words = [b"UID %d" % uid] if uids else []
+        if flags:
+            words.append(b"FLAGS " + write_flags(self.flags(uid), recent=self.recent(uid)))
+        if modseqs:
+            words.append(b"MODSEQ (%d)" % self.modseq(uid))
+        return b"* %d FETCH (%s)\r\n" % (number, b" ".join(words))
+
+    def news(self, *, expunges: bool, uids: bool, modseqs: bool, vanished: bool) -> bytes:
+        """Everything the client has not heard (EXPUNGE only with `expunges`; as VANISHED, RFC 7162, if asked for)."""
+        if not self.view.stale:
+            return b""
+        lines, gone = [], []
+        for update in self.view.take_updates(expunges=expunges):
+            match update:
+                case Expunged(number, uid):
+                    if vanished:
+                        gone.append(uid)
+                    else:
+                        lines.append(b"* %d EXPUNGE\r\n" % number)
+                case Exists(total):
+                    lines.append(b"* %d EXISTS\r\n* %d RECENT\r\n" % (total, self.recents))
+                case changed:
+                    lines.append(self.fetch_flags(changed.number, changed.uid, uids=uids, modseqs=modseqs))
+        if gone:
+            lines.insert(0, untagged(b"VANISHED", write_set(reversed(gone))))
+        return b"".join(lines)

@@ -1,0 +1,353 @@
+"""One client from greeting to goodbye: take a command, check the state, act, write what changed, write the answer.
+
+Commands are answered in the order they came, however many were sent ahead. What the store refuses becomes NO
+(errors.py), what cannot be read BAD; what nobody foresaw becomes NO [SERVERBUG] with a reference.
+"""
+
+import uuid
+
+from posthorn_imap.capabilities import capabilities
+from posthorn_imap.commands.table import perform
+from posthorn_imap.connection import Connection, ConnectionLost
+from posthorn_imap.errors import answer_to, answer_to_bug
+from posthorn_imap.parts import Listening, Parts
+from posthorn_imap.protocol.commands import Request
+from posthorn_imap.protocol.cursor import SyntaxProblem
+from posthorn_imap.protocol.framer import Announced, Command, Event, Fatal, Framer, FramerLimits, Line, Malformed
+from posthorn_imap.protocol.framer import Parts as CommandParts
+from posthorn_imap.protocol.grammar import CommandProblem, read_request, tag_of, verb_of
+from posthorn_imap.protocol.mailbox_grammar import UnknownUse
+from posthorn_imap.protocol.responses import Answer, Condition, bad, bye, continuation, no, ok
+from posthorn_imap.protocol.search_keys import CHARSETS, UnknownCharset
+from posthorn_imap.protocol.state import State, allowed, may_tell_expunges, refusal
+from posthorn_imap.selection import Selection
+from posthorn_model.errors import PosthornError
+from posthorn_storage import AccountRecord
+
+EARLY_LITERAL = 8192
+"""Octets of literals in one command before login."""
+_SKIP = 134_217_728
+
+
+class Session:
+    """One connection's story. `run` it to its end; `drain` lets it end between commands."""
+
+    def __init__(self, parts: Parts, listening: Listening, connection: Connection, address: str) -> None:
+        self.parts = parts
+        self.listening = listening
+        self.connection = connection
+        self.address = address
+        self.state = State.FRESH
+        self.account: AccountRecord | None = None
+        self.selection: Selection | None = None
+        self.enabled: set[bytes] = set()
+        self.failed_logins = 0
+        self.tag = b""
+        """Of the command at hand."""
+        self.tls_follows = False
+        """The handshake begins after the answer at hand."""
+        self.log = parts.log.bind(listener=listening.name, remote=address)
+        limits = parts.settings.limits
+        self.framer = Framer(FramerLimits(line=limits.line, skip=max(_SKIP, 2 * parts.settings.append_limit)))
+        self._idling = False
+        self._draining = False
+        self._garbage = 0
+        self._errors = 0
+        self._memory = 0
+        self._deadline = parts.clock.monotonic() + parts.settings.timeouts.login
+
+    # The story
+
+    async def run(self) -> None:
+        """Talk until either side ends it. Never raises for what the client does."""
+        try:
+            self.write(ok(f"{self.parts.hostname} ready", self.capability_code()).line())
+            await self._converse()
+            await self.connection.flush()
+        except ConnectionLost as lost:
+            self.log.debug("connection lost", reason=str(lost))
+        finally:
+            await self._end()
+
+    def drain(self) -> None:
+        """Say BYE as soon as no command is being read or answered (flows.md G)."""
+        self._draining = True
+        self.connection.wake()
+
+    async def _converse(self) -> None:
+        while self.state is not State.ENDED:
+            event = self.framer.next_event()
+            if event is not None:
+                await self._handle(event)
+            elif self._draining and self.framer.between_commands:
+                self.end(bye("Server shutting down", b"UNAVAILABLE"))
+            else:
+                await self._wait()
+
+    async def _wait(self) -> None:
+        """Take what the client sends next, or notice that it is time to end."""
+        await self.connection.flush()
+        fresh = self.state is State.FRESH
+        left = self._deadline - self.parts.clock.monotonic()
+        try:
+            data = await self.connection.receive(max(0.0, left) if fresh else self.parts.settings.timeouts.inactive)
+        except TimeoutError:
+            self.end(bye("Log in sooner" if fresh else "Inactive for too long"))
+            return
+        if data is not None:
+            self.framer.feed(data)
+        elif self.selection is not None and self.selection.deleted:
+            self.end(bye("The selected mailbox was deleted", b"NONEXISTENT"))
+
+    async def _handle(self, event: Event) -> None:
+        match event:
+            case Announced():
+                self._judge_literal(event)
+            case Command(parts):
+                try:
+                    await self._perform(parts)
+                finally:
+                    self._give_memory()
+            case Malformed(head, reason):
+                self._give_memory()
+                self._refuse(tag_of(head), bad(reason), garbage=True)
+            case Fatal(reason):
+                self.end(bye(f"Cannot follow: {reason}", b"TOOBIG"))
+            case Line():
+                raise AssertionError("a line nobody asked for")
+
+    # Reading
+
+    def _judge_literal(self, announced: Announced) -> None:
+        """Take a literal or refuse it before its first octet: by its size, and by what all clients hold."""
+        refusal_of = self._literal_refusal(announced)
+        if refusal_of is not None:
+            self.framer.refuse()
+            self._give_memory()
+            self._refuse(tag_of(announced.head), refusal_of)
+            return
+        self.framer.accept()
+        if announced.synchronizing:
+            self.write(continuation("Ready for literal data"))
+
+    def _literal_refusal(self, announced: Announced) -> Answer | None:
+        settings = self.parts.settings
+        if self.state is State.FRESH:
+            small = announced.held + announced.size <= EARLY_LITERAL
+            return None if small else bad("Literal too large before login", b"TOOBIG")
+        if verb_of(announced.head) != b"APPEND":
+            small = announced.held + announced.size <= settings.limits.literal
+            return None if small else bad("Literal too large", b"TOOBIG")
+        if announced.size > settings.append_limit:
+            return no(f"Messages may have {settings.append_limit} octets", b"TOOBIG")
+        if announced.held > settings.limits.literal:
+            return bad("Too many literals")
+        if not self.parts.append_memory.take(announced.size):
+            return no("Too many messages are being appended, try again later", b"LIMIT")
+        self._memory += announced.size
+        return None
+
+    def _give_memory(self) -> None:
+        if self._memory:
+            self.parts.append_memory.give(self._memory)
+            self._memory = 0
+
+    async def read_line(self, timeout: float) -> bytes | None:
+        """A whole line from the client outside of commands; None after `wake` or when the line is malformed.
+
+        Call `framer.expect_line` first. Raises TimeoutError, ConnectionLost.
+        """
+        while True:
+            match self.framer.next_event():
+                case Line(data):
+                    return data
+                case None:
+                    await self.connection.flush()
+                    received = await self.connection.receive(timeout)
+                    if received is None:
+                        return None
+                    self.framer.feed(received)
+                case _:
+                    raise SyntaxProblem("malformed line")
+
+    # Acting
+
+    async def _perform(self, parts: CommandParts) -> None:
+        try:
+            request = read_request(parts)
+        except CommandProblem as problem:
+            self._refuse(problem.tag, bad(problem.reason), garbage=problem.garbage)
+            return
+        except UnknownCharset:
+            charsets = b"BADCHARSET (" + b" ".join(CHARSETS) + b")"
+            self._refuse(tag_of(_first(parts)), no("Unknown charset", charsets))
+            return
+        except UnknownUse:
+            self._refuse(tag_of(_first(parts)), no("That special use is not offered", b"USEATTR"))
+            return
+        self._garbage = 0
+        if not allowed(request.command, self.state):
+            self._refuse(request.tag, bad(f"{request.verb}: {refusal(request.command, self.state)}"))
+            return
+        if self.selection is not None and self.selection.deleted:
+            self.end(bye("The selected mailbox was deleted", b"NONEXISTENT"))
+            return
+        await self._answer(request)
+
+    async def _answer(self, request: Request) -> None:
+        started = self.parts.clock.monotonic()
+        self.tag = request.tag
+        answer = await self._judged(request)
+        self.tell(expunges=may_tell_expunges(request.command), uids=request.verb.startswith("UID "))
+        self.write(answer.line(request.tag))
+        self._count(answer)
+        verb = request.verb.lower()
+        self.parts.figures.commands.labels(verb, answer.condition.name.lower()).inc()
+        self.parts.figures.seconds.labels(verb).observe(self.parts.clock.monotonic() - started)
+        await self.connection.flow()
+        if self.tls_follows:
+            self.tls_follows = False
+            await self.connection.start_tls(self.parts.tls_context(), self.parts.settings.timeouts.tls)
+            self.framer.forget_input()
+
+    async def _judged(self, request: Request) -> Answer:
+        """The tagged response: whatever goes wrong is one."""
+        try:
+            return await perform(self, request.command)
+        except SyntaxProblem as problem:
+            return bad(f"{request.verb}: {problem}")
+        except PosthornError as error:
+            self.log.info("refused", verb=request.verb, reason=error.public, **error.fields)
+            return answer_to(error)
+        except TimeoutError:
+            self.end(bye("Timed out waiting for you"))
+            return no("Timed out")
+        except ConnectionLost:
+            raise
+        except Exception:
+            reference = uuid.uuid4().hex[:12]
+            self.parts.figures.bugs.inc()
+            self.log.exception("internal error", verb=request.verb, reference=reference)
+            return answer_to_bug(reference)
+
+    def _refuse(self, tag: bytes | None, answer: Answer, *, garbage: bool = False) -> None:
+        self.write(answer.line() if tag is None else answer.line(tag))
+        if garbage:
+            self._garbage += 1
+        self._count(answer)
+
+    def _count(self, answer: Answer) -> None:
+        """Too much that cannot be understood ends the session."""
+        limits = self.parts.settings.limits
+        self._errors = self._errors + 1 if answer.condition is Condition.BAD else 0
+        if self._garbage >= limits.garbage or self._errors >= limits.errors:
+            self.end(bye("Too many errors"))
+
+    # What commands use
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.connection.write(data)
+
+    @property
+    def owner(self) -> AccountRecord:
+        """The account; only in states that have one."""
+        assert self.account is not None
+        return self.account
+
+    @property
+    def selected(self) -> Selection:
+        """The selected mailbox; only in the selected state."""
+        assert self.selection is not None
+        return self.selection
+
+    @property
+    def condstore(self) -> bool:
+        return b"CONDSTORE" in self.enabled
+
+    @property
+    def qresync(self) -> bool:
+        return b"QRESYNC" in self.enabled
+
+    def enable_condstore(self) -> None:
+        """A command that shows the client to know mod-sequences turns them on (RFC 7162 3.1)."""
+        if not self.condstore:
+            self.enabled.add(b"CONDSTORE")
+            if self.selection is not None:
+                self.write(ok("Highest", b"HIGHESTMODSEQ %d" % self.selection.feed.highest).line())
+
+    def capability_words(self) -> list[str]:
+        tls = self.connection.encrypted
+        return list(
+            capabilities(
+                starttls=self.listening.starttls and not tls,
+                login=tls or self.listening.plaintext_auth,
+                logged_in=self.account is not None,
+                append_limit=self.parts.settings.append_limit,
+            )
+        )
+
+    def capability_code(self) -> bytes:
+        return b"CAPABILITY " + " ".join(self.capability_words()).encode()
+
+    def tell(self, *, expunges: bool, uids: bool = False) -> None:
+        """Write what happened in the selected mailbox."""
+        if self.selection is not None:
+            news = self.selection.news(
+                expunges=expunges, uids=uids or self.qresync, modseqs=self.condstore, vanished=self.qresync
+            )
+            if news:
+                self.write(news)
+
+    def idle(self, *, on: bool) -> None:
+        """While on, whatever happens in the mailbox wakes the session at once."""
+        self._idling = on
+
+    def wake(self) -> None:
+        if self._idling or (self.selection is not None and self.selection.deleted):
+            self.connection.wake()
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    def logged_in(self, account: AccountRecord) -> None:
+        self.account = account
+        self.state = State.AUTHENTICATED
+        self.log = self.log.bind(account=account.address)
+
+    def select(self, selection: Selection) -> None:
+        self.selection = selection
+        self.state = State.SELECTED
+
+    async def deselect(self) -> None:
+        """Leave the mailbox. What arrived while it was selected is no longer \\Recent for others."""
+        selection, self.selection = self.selection, None
+        if selection is None:
+            return
+        self.state = State.AUTHENTICATED
+        self.parts.changes.leave(selection.feed, selection)
+        if selection.gained and not selection.read_only and not selection.deleted:
+            try:
+                await self.parts.storage.mail.take_recent(selection.feed.account, selection.feed.id)
+            except PosthornError as error:
+                self.log.info("could not note what was seen", reason=error.public)
+
+    def end(self, farewell: Answer) -> None:
+        """Say BYE; nothing more is read."""
+        if self.state is not State.ENDED:
+            self.write(farewell.line())
+            self.state = State.ENDED
+
+    async def _end(self) -> None:
+        self._give_memory()
+        try:
+            await self.deselect()
+        finally:
+            if self.account is not None:
+                self.parts.logins.log_out(self.account.id)
+            self.state = State.ENDED
+            await self.connection.close(self.parts.settings.timeouts.write)
+
+
+def _first(parts: CommandParts) -> bytes:
+    return parts[0] if isinstance(parts[0], bytes) else b""

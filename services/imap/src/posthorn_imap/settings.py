@@ -1,0 +1,59 @@
+"""Settings of [imap]: limits, time limits and what a client may keep waiting."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from posthorn_node.settings import Duration, Section, Size
+
+
+class SessionLimits(Section):
+    """[imap.limits]: what one client may take."""
+
+    connections: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
+    """In the whole process."""
+    connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
+    connections_per_account: Annotated[int, Field(ge=1, le=1_000_000)] = 128
+    """Logged in on this process."""
+    line: Annotated[Size, Field(ge=8192, le=16_777_216)] = 65536
+    """Octets of text in one command."""
+    literal: Annotated[Size, Field(ge=4096, le=16_777_216)] = 262_144
+    """Octets of literals in one command, other than the message of APPEND."""
+    append_memory: Annotated[Size, Field(ge=1_048_576)] = 268_435_456
+    """Octets of messages in APPEND commands of all clients of the process at once."""
+    body_memory: Annotated[Size, Field(ge=1_048_576)] = 268_435_456
+    """Octets of messages being sent to all clients of the process at once; further FETCH commands wait in turn."""
+    garbage: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Lines in a row that are no commands at all, before the connection is closed."""
+    errors: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """BAD responses in a row before the connection is closed."""
+    logins: Annotated[int, Field(ge=1, le=100)] = 5
+    """Failed logins of one connection before it is closed."""
+
+
+class SessionTimes(Section):
+    """[imap.timeouts]: how long is waited."""
+
+    login: Annotated[Duration, Field(gt=0)] = 60.0
+    """For a client to log in, from its connection on."""
+    inactive: Annotated[Duration, Field(gt=0)] = 1860.0
+    """Between commands; RFC 9051 5.4 asks for at least 30 minutes."""
+    idle_keepalive: Annotated[Duration, Field(gt=0)] = 120.0
+    """Between signs of life to a client in IDLE, so that routers on the way keep the connection."""
+    tls: Annotated[Duration, Field(gt=0)] = 30.0
+    """For a TLS handshake."""
+    write: Annotated[Duration, Field(gt=0)] = 120.0
+    """For a client to take what it asked for, without any progress."""
+    failed_login: Annotated[Duration, Field(ge=0, le=60)] = 1.0
+    """Before a failed login is answered; doubles with each failure from the same address, up to 16 times as long."""
+    self_check: Annotated[Duration, Field(gt=0)] = 30.0
+    """Between looks for changes that no event told of."""
+
+
+class ImapSettings(Section):
+    """[imap]: for listeners of the protocols imap and pop3."""
+
+    append_limit: Annotated[Size, Field(ge=65536, le=1_073_741_824)] = 52_428_800
+    """Octets of one message in APPEND (RFC 7889)."""
+    limits: SessionLimits = SessionLimits()
+    timeouts: SessionTimes = SessionTimes()
