@@ -1,0 +1,102 @@
+"""Two nodes of every service: the demonstration over Kafka, peer to peer and S3; notices across nodes, Kafka or not."""
+
+import imaplib
+import json
+import smtplib
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from posthorn_testkit.cluster import ClusterUnderTest, posthorn, running_cluster, until
+from posthorn_testkit.servers import S3
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+
+def shown(cluster: ClusterUnderTest) -> str:
+    done = posthorn("demo", "--data", str(cluster.folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_demonstration_over_kafka(kafka_cluster: ClusterUnderTest) -> None:
+    assert "node 2 goes on" in shown(kafka_cluster)
+    until("the killed node is back", kafka_cluster.is_ready)
+
+
+def test_the_demonstration_peer_to_peer(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "data", "--nodes", "2", "--bus", "peer-to-peer") as cluster:
+        assert cluster.description["bus"]["kind"] == "peer-to-peer"
+        assert "node 2 goes on" in shown(cluster)
+
+
+def test_the_demonstration_on_s3(tmp_path: Path, s3: S3) -> None:
+    host = s3.endpoint.removeprefix("http://")
+    url = f"http://{s3.access_key}:{s3.secret_key}@{host}/{s3.new_bucket()}"
+    with running_cluster(tmp_path / "data", "--nodes", "2", "--bus", "peer-to-peer", "--s3", url) as cluster:
+        assert cluster.description["blobs"]["kind"] == "s3"
+        assert "the same byte for byte" in shown(cluster)
+
+
+class Idle:
+    """An IDLE connection that can wait for EXISTS."""
+
+    def __init__(self, client: imaplib.IMAP4) -> None:
+        self._client = client
+        _, data = client.select("INBOX")
+        self.exists = int(data[0] or b"0")
+        client.send(b"i IDLE\r\n")
+        assert client.readline().startswith(b"+")
+
+    def wait(self) -> int:
+        while True:
+            words = self._client.readline().split()
+            assert words, "the connection was closed"
+            if words[2:3] == [b"EXISTS"] and int(words[1]) > self.exists:
+                self.exists = int(words[1])
+                return self.exists
+
+
+def send(cluster: ClusterUnderTest, node: int, subject: str) -> None:
+    with smtplib.SMTP(*cluster.address("smtp", node), timeout=60) as client:
+        message = f"From: x@example.net\r\nTo: bob@example.org\r\nSubject: {subject}\r\n\r\nhello\r\n"
+        client.sendmail("x@example.net", [cluster.accounts[1][0]], message)
+
+
+def test_a_notice_crosses_nodes_over_kafka(kafka_cluster: ClusterUnderTest) -> None:
+    client = kafka_cluster.imap(kafka_cluster.accounts[1], node=2)
+    idle = Idle(client)
+    before = idle.exists
+    send(kafka_cluster, 1, "over Kafka")
+    assert idle.wait() == before + 1
+    client.shutdown()
+
+
+def test_the_cluster_describes_itself(kafka_cluster: ClusterUnderTest) -> None:
+    def described() -> dict[str, list[dict[str, object]]]:
+        with urllib.request.urlopen(kafka_cluster.url("api", 1) + "/api/cluster", timeout=30) as answer:
+            return json.load(answer)
+
+    def settled() -> bool:
+        found = described()
+        return all(shard["held"] for shard in found["shards"]) and all(
+            part["held"] for role in found["roles"] for part in role["parts"]
+        )
+
+    until("every shard and role has an owner", settled)
+    found = described()
+    assert [node["id"] for node in found["nodes"]] == [1, 2]
+    assert {shard["node"] for shard in found["shards"]} == {1, 2}
+    assert found["bus"]["kind"] == "kafka"
+
+
+def test_without_kafka_a_notice_still_comes(tmp_path: Path) -> None:
+    """The self-check finds within its half minute what no event told."""
+    with running_cluster(tmp_path / "data", "--nodes", "2", "--bus", "127.0.0.1:9") as cluster:
+        client = cluster.imap(cluster.accounts[1], node=2)
+        idle = Idle(client)
+        before = idle.exists
+        send(cluster, 1, "without a bus")
+        assert idle.wait() == before + 1
+        client.shutdown()
