@@ -127,6 +127,10 @@ class Sink:
             await self._changed.wait_for(lambda: len(self.mails) >= count)
         return self.mails
 
+    def told(self, name: str) -> bool:
+        """Whether an answer other than the usual one is due."""
+        return bool(self._once[name]) or name in self._always
+
     async def answer(self, name: str) -> str:
         """The answer due for a command, after its gate has opened."""
         if self._gates[name]:
@@ -185,8 +189,10 @@ class _Visit:
 
     async def _act(self, verb: str, text: str) -> bool:
         """Whether the connection goes on."""
-        if verb == "EHLO" and verb not in self._sink._always and not self._sink._once[verb]:
+        if verb == "EHLO" and not self._sink.told(verb):
             return await self._write(self._hello())
+        if verb == "DATA" and not self._rcpts and not self._sink.told(verb):
+            return await self._write("554 5.5.1 no valid recipients")
         answer = await self._sink.answer(verb)
         if not await self._write(answer):
             return False
@@ -217,7 +223,7 @@ class _Visit:
                 return False
             lines.append(line.removeprefix(b"."))
         answer = await self._sink.answer(END)
-        if answer == DROP or answer.startswith("2"):
+        if self._rcpts and (answer == DROP or answer.startswith("2")):
             await self._sink.take(
                 TakenMail(
                     sender=_path(self._mail),

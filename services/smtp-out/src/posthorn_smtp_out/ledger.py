@@ -19,7 +19,7 @@ from posthorn_storage import Storage
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
-Report = NewQueueMessage | NewMessage
+Stored = NewQueueMessage | NewMessage
 MAX_BATCH = 500
 PAUSE = 0.2
 """Seconds between two tries at a database that does not answer."""
@@ -95,7 +95,7 @@ class Ledger:
         self._figures = figures
         self._log = log
         self._starts: Batcher[int, frozenset[int]] = Batcher(self._start, window)
-        self._ends: Batcher[tuple[Outcome, Sequence[Report]], None] = Batcher(self._finish, window)
+        self._ends: Batcher[tuple[Outcome, Sequence[Stored]], None] = Batcher(self._finish, window)
 
     async def start(self, recipients: Sequence[int]) -> bool:
         """Write that these are about to be sent (C.3); False when not all of them may be. Raises Unavailable."""
@@ -118,7 +118,7 @@ class Ledger:
             else:
                 return
 
-    async def finish(self, outcomes: Sequence[Outcome], reports: Sequence[Report]) -> None:
+    async def finish(self, outcomes: Sequence[Outcome], reports: Sequence[Stored]) -> None:
         """Write what came of an attempt (C.5), its reports in the same transaction. Never raises."""
         if outcomes:
             first, *others = outcomes
@@ -132,7 +132,7 @@ class Ledger:
     async def _start(self, recipients: Sequence[int]) -> frozenset[int]:
         return frozenset(await self._storage.queue.start_attempts(list(recipients), self._shard, self._lease.epoch))
 
-    async def _finish(self, entries: Sequence[tuple[Outcome, Sequence[Report]]]) -> None:
+    async def _finish(self, entries: Sequence[tuple[Outcome, Sequence[Stored]]]) -> None:
         outcomes = [outcome for outcome, _ in entries]
         reports = [report for _, written in entries for report in written]
         while self._lease.is_valid():

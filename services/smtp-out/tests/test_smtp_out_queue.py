@@ -1,0 +1,349 @@
+"""Flow C over the real database and real servers: sent, deferred, failed, in doubt, fenced, handed over."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import structlog
+from posthorn_bus import LeaseKeeper, LeaseTimes
+from posthorn_model.clock import SystemClock
+from posthorn_model.ids import QueueMessageId
+from posthorn_model.mail import Role
+from posthorn_model.queue_items import NewQueueMessage, NewRecipient, RecipientState
+from posthorn_node.metrics import Metrics
+from posthorn_node.settings import ResolverSettings
+from posthorn_smtp_out.figures import Figures
+from posthorn_smtp_out.outcomes import Policy
+from posthorn_smtp_out.parts import Parts
+from posthorn_smtp_out.pool import Pool, PoolLimits
+from posthorn_smtp_out.remote import Manners, client_context
+from posthorn_smtp_out.resolver import Resolver
+from posthorn_smtp_out.routes import Router
+from posthorn_smtp_out.settings import SmtpOutSettings
+from posthorn_smtp_out.shard import Shards
+from posthorn_storage import AccountRecord, Storage
+from posthorn_storage.mail.messages import MessageFields
+from posthorn_testkit.dns import DnsServer
+from posthorn_testkit.sink import DROP, END, Sink
+
+pytestmark = pytest.mark.postgres
+
+CONTENT = b"Return-Path: <ann@example.org>\r\nMessage-ID: <q1@example.org>\r\nSubject: out\r\n\r\n.text\r\n"
+SENT = CONTENT.partition(b"\r\n")[2]
+
+
+class Worker:
+    """One process's share of smtp-out: leases on all shards and their workers."""
+
+    def __init__(self, storage: Storage, owner: str, router: Router, **settings: Any) -> None:
+        own = SmtpOutSettings(**{"poll": 0.02, **settings})
+        manners = Manners("out.example.org", "opportunistic", own.timeouts, client_context(verify=False))
+        self.storage = storage
+        self.pool = Pool(router, lambda destination: manners, PoolLimits(5, 50, 5.0))
+        self.figures = Figures(Metrics())
+        self.keeper = LeaseKeeper(storage.leases, owner, SystemClock(), LeaseTimes(ttl=30.0))
+        self.shards = Shards(
+            Parts(
+                settings=own,
+                hostname="out.example.org",
+                storage=storage,
+                router=router,
+                pool=self.pool,
+                policy=Policy(own.retry, own.expire),
+                clock=SystemClock(),
+                log=structlog.wrap_logger(structlog.WriteLogger(io.StringIO())),
+                figures=self.figures,
+            )
+        )
+        self.runs: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        await self.keeper.start()
+        leases = await self.keeper.acquire([f"queue/{number}" for number in range(self.storage.queue.shards)])
+        assert len(leases) == self.storage.queue.shards
+        self.runs = [asyncio.create_task(self.shards.run(lease.key, lease)) for lease in leases]
+
+    async def leave(self) -> None:
+        """As on SIGTERM: finish, hand over."""
+        await self.shards.drain()
+        await self.keeper.stop()
+        await self.pool.close()
+
+    async def die(self) -> None:
+        """As by kill -9, but that the lease rows are free for the next owner at once."""
+        for run in self.runs:
+            run.cancel()
+        await asyncio.gather(*self.runs, return_exceptions=True)
+        await self.keeper.stop()
+
+
+Start = Callable[..., Awaitable[Worker]]
+
+
+@pytest_asyncio.fixture
+async def sink() -> AsyncIterator[Sink]:
+    async with Sink() as started:
+        yield started
+
+
+@pytest_asyncio.fixture
+async def start(storage: Storage, sink: Sink) -> AsyncIterator[Start]:
+    """`await start(relay=None, **settings)`: a worker that sends everything to the sink, unless told otherwise."""
+    running: list[Worker] = []
+
+    async def begin(router: Router | None = None, owner: str = "first", **settings: Any) -> Worker:
+        resolver = Resolver(ResolverSettings(servers=("127.0.0.1:9",)))
+        relayed = Router(resolver, hostname="out.example.org", port=25, relay=sink.address, routes={})
+        worker = Worker(storage, owner, router or relayed, **settings)
+        running.append(worker)
+        await worker.start()
+        return worker
+
+    yield begin
+    for worker in running:
+        await worker.die()
+
+
+async def enqueue(
+    storage: Storage, *addresses: str, sender: str = "ann@example.org", content: bytes = CONTENT, **more: Any
+) -> QueueMessageId:
+    blob = await storage.blobs.prepare(content)
+    notify = more.pop("notify", None)
+    recipients = [NewRecipient(address, address.rpartition("@")[2], notify) for address in addresses]
+    return await storage.queue.enqueue(NewQueueMessage(sender, blob, recipients, **more))
+
+
+async def states(storage: Storage, message: QueueMessageId) -> dict[str, RecipientState]:
+    return {each.address: each.state for each in (await storage.queue.show(message)).recipients}
+
+
+async def until_states(storage: Storage, message: QueueMessageId, *wanted: RecipientState) -> None:
+    async with asyncio.timeout(30):
+        while tuple((await states(storage, message)).values()) != wanted:  # noqa: ASYNC110 (a bounded poll)
+            await asyncio.sleep(0.01)
+
+
+async def until_event(storage: Storage, message: QueueMessageId, kind: str) -> Any:
+    async with asyncio.timeout(30):
+        while True:
+            for event in await storage.queue.time_line(message):
+                if event.kind == kind:
+                    return event
+            await asyncio.sleep(0.01)
+
+
+async def inbox(storage: Storage, account: AccountRecord) -> list[bytes]:
+    box = next(box for box in await storage.mail.mailboxes(account.id) if box.role is Role.INBOX)
+    ids = [entry.message for entry in await storage.mail.entries(account.id, box.id)]
+    return [
+        await storage.blobs.read(each.blob) for each in await storage.mail.messages(account.id, ids, MessageFields.NONE)
+    ]
+
+
+WAITING, DELIVERED, FAILED = RecipientState.WAITING, RecipientState.DELIVERED, RecipientState.FAILED
+
+
+async def test_what_is_queued_is_sent_and_its_time_line_written(storage: Storage, sink: Sink, start: Start) -> None:
+    await start()
+    message = await enqueue(storage, "bob@example.net", "eve@example.com")
+    await until_states(storage, message, DELIVERED, DELIVERED)
+    mails = await sink.wait(2)
+    assert {mail.recipients for mail in mails} == {("bob@example.net",), ("eve@example.com",)}
+    assert all(mail.content == SENT and mail.sender == "ann@example.org" for mail in mails)
+    event = await until_event(storage, message, "delivered")
+    assert (event.status, event.attempt) == ("2.0.0", 1)
+    assert sink.address.partition(":")[0] in event.remote
+
+
+async def test_recipients_of_one_site_share_a_transaction(storage: Storage, sink: Sink, start: Start) -> None:
+    message = await enqueue(storage, *(f"u{number}@example.net" for number in range(5)))
+    await start(recipients_per_transaction=3)
+    await until_states(storage, message, *[DELIVERED] * 5)
+    assert sorted(len(mail.recipients) for mail in sink.mails) == [2, 3]
+
+
+async def test_a_temporary_refusal_waits_and_goes_again(storage: Storage, sink: Sink, start: Start) -> None:
+    sink.once("RCPT", "451 4.2.1 later")
+    await start(retry=(0.05,))
+    message = await enqueue(storage, "bob@example.net")
+    await until_states(storage, message, DELIVERED)
+    events = sorted(await storage.queue.time_line(message), key=lambda event: event.at)
+    assert [event.kind for event in events if event.attempt and event.reply] == ["deferred", "delivered"]
+    assert [event.attempt for event in events if event.reply] == [1, 2]
+
+
+async def test_the_schedule_decides_when(storage: Storage, sink: Sink, start: Start) -> None:
+    sink.always(END, "451 4.3.0 never")
+    await start(retry=(3600.0,))
+    message = await enqueue(storage, "bob@example.net")
+    await until_event(storage, message, "deferred")
+    (recipient,) = (await storage.queue.show(message)).recipients
+    assert recipient.state is WAITING
+    left = recipient.due - datetime.now(UTC)
+    assert timedelta(minutes=59) < left <= timedelta(hours=1)
+
+
+async def test_a_failure_is_reported_to_a_local_sender_once(
+    storage: Storage, sink: Sink, start: Start, account: Any
+) -> None:
+    ann = await account("ann@example.org")
+    sink.always("RCPT", "550 5.1.1 no such user")
+    await start()
+    message = await enqueue(storage, "bob@example.net", envid="QQ314", ret="FULL")
+    await until_states(storage, message, FAILED)
+    (report,) = await inbox(storage, ann)
+    text = report.decode()
+    assert text.startswith("Return-Path: <>\r\n")
+    assert "Content-Type: multipart/report; report-type=delivery-status;" in text
+    assert "Original-Envelope-Id: QQ314" in text
+    assert "Final-Recipient: rfc822; bob@example.net\r\nAction: failed\r\nStatus: 5.1.1\r\n" in text
+    assert "Diagnostic-Code: smtp; 550 5.1.1 no such user" in text
+    assert SENT.decode() in text
+
+
+async def test_a_failure_is_reported_to_a_sender_elsewhere_and_a_report_never(
+    storage: Storage, sink: Sink, start: Start
+) -> None:
+    sink.once("RCPT", "550 5.1.1 no such user")
+    await start()
+    message = await enqueue(storage, "bob@example.net", sender="list@example.com")
+    (report,) = await sink.wait(1)
+    assert (report.sender, report.recipients) == ("", ("list@example.com",))
+    assert report.rcpts == ("RCPT TO:<list@example.com> NOTIFY=NEVER",)
+    sink.always("RCPT", "550 5.1.1 no such user")
+    bounce = await enqueue(storage, "bob@example.net", sender="")
+    await until_states(storage, bounce, FAILED)
+    await until_states(storage, message, FAILED)
+    assert sum((await storage.queue.depth()).values()) == 3
+
+
+@pytest.mark.parametrize(("notify", "reports"), [("NEVER", 0), ("SUCCESS", 1), (None, 0)])
+async def test_success_is_reported_when_asked_and_the_remote_cannot(
+    storage: Storage, start: Start, sink: Sink, account: Any, notify: str | None, reports: int
+) -> None:
+    ann = await account("ann@example.org")
+    sink.extensions.remove("DSN")
+    await start()
+    message = await enqueue(storage, "bob@example.net", notify=notify)
+    await until_states(storage, message, DELIVERED)
+    found = await inbox(storage, ann)
+    assert len(found) == reports
+    assert all(b"Action: relayed" in report for report in found)
+
+
+async def test_an_old_message_expires(storage: Storage, sink: Sink, start: Start, account: Any) -> None:
+    ann = await account("ann@example.org")
+    sink.always("MAIL", "451 4.3.0 never")
+    await start(retry=(0.01,), expire=0.1)
+    message = await enqueue(storage, "bob@example.net")
+    await until_states(storage, message, FAILED)
+    assert b"Status: 5.4.7" in (await inbox(storage, ann))[0]
+
+
+async def test_mail_for_the_cluster_itself_goes_to_mailboxes(
+    storage: Storage, sink: Sink, start: Start, account: Any
+) -> None:
+    ann = await account("ann@example.org")
+    await start()
+    message = await enqueue(storage, "ann@example.org", "nobody@example.org", sender="eve@example.net")
+    await until_states(storage, message, DELIVERED, FAILED)
+    assert await inbox(storage, ann) == [b"Return-Path: <eve@example.net>\r\n" + SENT]
+
+
+async def test_the_intent_is_on_record_before_the_final_dot(storage: Storage, sink: Sink, start: Start) -> None:
+    gate = sink.hold(END)
+    await start()
+    message = await enqueue(storage, "bob@example.net")
+    await gate.reached.wait()
+    assert await states(storage, message) == {"bob@example.net": RecipientState.IN_FLIGHT}
+    gate.open.set()
+    await until_states(storage, message, DELIVERED)
+
+
+async def test_what_a_dead_owner_had_in_flight_is_sent_again_and_marked(
+    storage: Storage, sink: Sink, start: Start
+) -> None:
+    gate = sink.hold(END)
+    first = await start()
+    storage.queue._doubt_seconds = 0.1
+    message = await enqueue(storage, "bob@example.net")
+    await gate.reached.wait()
+    await first.die()
+    await start(owner="second")
+    await until_states(storage, message, DELIVERED)
+    events = sorted(await storage.queue.time_line(message), key=lambda event: event.at)
+    assert [event.kind for event in events if event.kind in ("in-doubt", "delivered")] == ["in-doubt", "delivered"]
+    assert "in doubt" in next(event.reply for event in events if event.kind == "delivered")
+    assert sink.mails[-1].content == SENT
+
+
+async def test_a_lost_reply_is_tried_again(storage: Storage, sink: Sink, start: Start) -> None:
+    sink.once(END, DROP)
+    await start(retry=(0.05,))
+    message = await enqueue(storage, "bob@example.net")
+    await until_states(storage, message, DELIVERED)
+    assert [mail.acknowledged for mail in sink.mails] == [False, True]
+    assert sink.mails[0].content == sink.mails[1].content
+
+
+async def test_a_clean_hand_over_finishes_what_is_under_way(storage: Storage, sink: Sink, start: Start) -> None:
+    gate = sink.hold(END)
+    first = await start()
+    message = await enqueue(storage, "bob@example.net")
+    await gate.reached.wait()
+    leaving = asyncio.create_task(first.leave())
+    later = await enqueue(storage, "eve@example.net")
+    await asyncio.sleep(0)
+    assert not leaving.done()
+    gate.open.set()
+    await asyncio.wait_for(leaving, 20)
+    await until_states(storage, message, DELIVERED)
+    await start(owner="second")
+    await until_states(storage, later, DELIVERED)
+    assert len(sink.mails) == 2
+
+
+async def test_a_paused_owner_changes_nothing_when_it_wakes(storage: Storage, sink: Sink, start: Start) -> None:
+    gate = sink.hold(END)
+    first = await start()
+    message = await enqueue(storage, "bob@example.net")
+    await gate.reached.wait()
+    # Its leases pass to another owner while it waits for the remote, as after a long pause of the process.
+    keys = [lease for lease in first.keeper._held.values()]
+    await storage.leases.release({lease.key: lease.epoch for lease in keys}, "first")
+    other = LeaseKeeper(storage.leases, "second", SystemClock(), LeaseTimes(ttl=30.0))
+    assert len(await other.acquire([lease.key for lease in keys])) == len(keys)
+    gate.open.set()
+    await first.shards.drain()
+    assert await states(storage, message) == {"bob@example.net": RecipientState.IN_FLIGHT}
+    assert first.figures.fenced._value.get() == 1
+    await other.stop()
+
+
+async def test_mail_finds_its_way_by_dns(storage: Storage, sink: Sink, start: Start) -> None:
+    records = {
+        "example.net": {"MX": ["10 dead.example.net.", "20 mx.example.net."]},
+        "mx.example.net": {"A": ["127.0.0.1"]},
+    }
+    async with DnsServer({**records, "null.example": {"MX": ["0 ."]}}) as dns:
+        resolver = Resolver(ResolverSettings(servers=(dns.address,)))
+        router = Router(resolver, hostname="out.example.org", port=sink.port, relay=None, routes={})
+        await start(router)
+        message = await enqueue(storage, "bob@example.net", "eve@null.example", "x@nowhere.example", sender="")
+        await until_states(storage, message, DELIVERED, FAILED, FAILED)
+    statuses = [each.status for each in (await storage.queue.show(message)).recipients]
+    assert statuses == ["2.0.0", "5.1.10", "5.1.2"]
+
+
+async def test_many_messages_share_few_connections(storage: Storage, sink: Sink, start: Start) -> None:
+    messages: Sequence[QueueMessageId] = [await enqueue(storage, f"u{number}@example.net") for number in range(40)]
+    await start()
+    await sink.wait(40)
+    for message in messages:
+        await until_states(storage, message, DELIVERED)
+    assert sink.most_connections <= 5
+    assert len({mail.recipients for mail in sink.mails}) == len(sink.mails) == 40
