@@ -1,0 +1,110 @@
+"""Header fields of a raw header block: where each stands, its raw value, unfolding, and subsets of fields.
+
+A field is a line `name:value` with its continuation lines (RFC 5322 2.2.3). Line ends may be CRLF or LF. Fields keep
+their bytes; nothing here decodes more than asked for. The first line that is no field ends the block.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from posthorn_mail_format.encoded_words import decode_words
+
+MAX_FIELDS = 10_000
+MAX_HEADER_BYTES = 1_048_576
+
+# A name is printable ASCII without the colon (RFC 5322 3.6.8); 8-bit octets (RFC 6532 does not allow them) and white
+# space before the colon (RFC 5322 4.5) are tolerated. Possessive: no backtracking on hostile lines.
+_FIELD = rb"[!-9;-~\x80-\xff]++[ \t]*+:[^\n]*+(?:\n|\Z)(?:[ \t][^\n]*+(?:\n|\Z))*+"
+FIELD = re.compile(rb"([!-9;-~\x80-\xff]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)(?:\n|\Z)")
+HEADER = re.compile(rb"(?:>?From [^\n]*+(?:\n|\Z))?+(?:" + _FIELD + rb")*+")
+"""A whole header block without the empty line; a leading mbox line is let through."""
+MBOX_LINE = re.compile(rb">?From [^\n]*+(?:\n|\Z)")
+EMPTY_LINE = re.compile(rb"\r?\n")
+_FOLD = re.compile(rb"\r*\n(?=[ \t])")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One header field: `name` as spelled, `value` from after the colon to before its last line end, and offsets."""
+
+    name: bytes
+    value: bytes
+    start: int
+    end: int
+    """Offset after the line end of the field."""
+
+
+def iterate(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Field]:
+    """Yield the fields of the header block in data[start:end] in their order, at most 10,000 in at most 1 MiB."""
+    stop = min(len(data) if end is None else end, start + MAX_HEADER_BYTES)
+    mbox = MBOX_LINE.match(data, start, stop)
+    position = mbox.end() if mbox else start
+    for _ in range(MAX_FIELDS):
+        match = FIELD.match(data, position, stop)
+        if match is None:
+            return
+        value = match[2]
+        yield Field(match[1], value[:-1] if value.endswith(b"\r") else value, match.start(), match.end())
+        position = match.end()
+
+
+def header_end(data: bytes, start: int, end: int) -> int:
+    """Return the offset after the header block of data[start:end] and its empty line: where the body starts.
+
+    A block without an empty line ends before the first line that is no field; one longer than 1 MiB ends there.
+    """
+    match = HEADER.match(data, start, min(end, start + MAX_HEADER_BYTES))
+    position = match.end() if match else start
+    empty = EMPTY_LINE.match(data, position, end)
+    return empty.end() if empty else position
+
+
+def find(fields: Collection[Field], name: str) -> bytes | None:
+    """Return the raw value of the first field of that name (any case), or None."""
+    wanted = name.lower().encode("ascii", "replace")
+    return next((field.value for field in fields if field.name.lower() == wanted), None)
+
+
+def find_all(fields: Collection[Field], name: str) -> list[bytes]:
+    """Return the raw values of all fields of that name (any case), in their order."""
+    wanted = name.lower().encode("ascii", "replace")
+    return [field.value for field in fields if field.name.lower() == wanted]
+
+
+def unfold(value: bytes) -> bytes:
+    """Return a raw value on one line: line ends before white space go (RFC 5322 2.2.3), and white space around it."""
+    return (_FOLD.sub(b"", value) if b"\n" in value else value).strip(b" \t\r\n")
+
+
+def text(value: bytes) -> str:
+    """Return a raw value unfolded as str with surrogate escapes: every octet can be had back."""
+    return unfold(value).decode("utf-8", "surrogateescape")
+
+
+def decode_text(value: bytes) -> str:
+    """Return a raw value as readable text: unfolded, encoded words decoded (RFC 2047), other octets by guess."""
+    return decode_words(text(value))
+
+
+def fields_subset(raw_header: bytes, names: Collection[str], invert: bool = False) -> bytes:
+    """Return the named fields (any case) of a raw header, or all others, as in the message, and an empty line.
+
+    IMAP HEADER.FIELDS and HEADER.FIELDS.NOT (RFC 9051 6.4.5): order kept, nothing found gives the empty line alone.
+    Line ends are CRLF in the result.
+    """
+    wanted = {name.lower().encode("utf-8", "surrogateescape") for name in names}
+    chosen = [
+        raw_header[field.start : field.end]
+        for field in iterate(raw_header)
+        if (field.name.lower() in wanted) is not invert
+    ]
+    return b"".join(with_crlf(raw) for raw in chosen) + b"\r\n"
+
+
+def with_crlf(raw: bytes) -> bytes:
+    """Return raw lines with CRLF for every bare LF and after the last line."""
+    if raw and not raw.endswith(b"\n"):
+        raw += b"\n"
+    return _BARE_LF.sub(b"\r\n", raw)

@@ -1,0 +1,156 @@
+"""ENVELOPE, BODY and BODYSTRUCTURE of a message as bytes ready to send (RFC 3501 and RFC 9051 7.5.2).
+
+Values stay as in the message: encoded words are not decoded, parameters are not joined (RFC 2231). A value of 7-bit
+text is a quoted string, anything else a literal. Absent values are NIL.
+"""
+
+import re
+from collections.abc import Sequence
+
+from posthorn_mail_format.addresses import Address, Group, parse_addresses
+from posthorn_mail_format.headers import Field, find, find_all, iterate, unfold
+from posthorn_mail_format.parameters import Raw
+from posthorn_mail_format.part import Part
+
+NIL = b"NIL"
+MAX_STRING = 65_536
+"""Octets of one string; longer header values are cut, so that an envelope stays sendable."""
+_MAX_NESTED_ADDRESSES = 100_000
+_QUOTABLE = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*\Z")
+_ESCAPE = re.compile(rb'(["\\])')
+
+
+def imap_string(value: bytes | None) -> bytes:
+    """Return an IMAP nstring: NIL, a quoted string, or a literal where the value is no 7-bit text without CR and LF."""
+    if value is None:
+        return NIL
+    value = value[:MAX_STRING]
+    if b"\0" in value:
+        # NUL is allowed in no string but literal8 (RFC 9051 4.3).
+        value = value.replace(b"\0", b" ")
+    if _QUOTABLE.match(value):
+        return b'"' + (_ESCAPE.sub(rb"\\\1", value) if b'"' in value or b"\\" in value else value) + b'"'
+    return b"{%d}\r\n%b" % (len(value), value)
+
+
+def envelope(fields: Sequence[Field]) -> bytes:
+    """Return the ENVELOPE of a message's header fields, with its parentheses (RFC 9051 7.5.2).
+
+    Sender and reply-to are from's where they are absent or empty. An address list without addresses is NIL.
+    """
+    sender = address_list(find_all(fields, "from"))
+    items = (
+        _first(fields, "date"),
+        _first(fields, "subject"),
+        sender,
+        _or(address_list(find_all(fields, "sender")), sender),
+        _or(address_list(find_all(fields, "reply-to")), sender),
+        address_list(find_all(fields, "to")),
+        address_list(find_all(fields, "cc")),
+        address_list(find_all(fields, "bcc")),
+        _first(fields, "in-reply-to"),
+        _first(fields, "message-id"),
+    )
+    return b"(" + b" ".join(items) + b")"
+
+
+def address_list(values: Sequence[bytes]) -> bytes:
+    """Return the address structures of raw field values in one list, or NIL when there are none."""
+    items: list[bytes] = []
+    for value in values:
+        for entry in parse_addresses(value):
+            if isinstance(entry, Group):
+                # RFC 9051 7.5.2: a NIL host marks a group's start (with its name) and its end (all NIL).
+                items.append(b"(NIL NIL " + imap_string(_octets(entry.name)) + b" NIL)")
+                items.extend(map(_address, entry.members))
+                items.append(b"(NIL NIL NIL NIL)")
+            else:
+                items.append(_address(entry))
+        if len(items) > _MAX_NESTED_ADDRESSES:
+            break
+    return b"(" + b"".join(items) + b")" if items else NIL
+
+
+def body(data: bytes, part: Part) -> bytes:
+    """Return BODY: the structure without extension data."""
+    return _structure(data, part, False)
+
+
+def body_structure(data: bytes, part: Part) -> bytes:
+    """Return BODYSTRUCTURE: the structure with extension data."""
+    return _structure(data, part, True)
+
+
+def _structure(data: bytes, part: Part, extended: bool) -> bytes:
+    if part.children:
+        children = b"".join(_structure(data, child, extended) for child in part.children)
+        items = [children, imap_string(_octets(part.subtype))]
+        if extended:
+            items += [_params(part.raw_params), *_extension(part)]
+        return b"(" + b" ".join(items) + b")"
+    items = [
+        imap_string(_octets(part.type)),
+        imap_string(_octets(part.subtype)),
+        _params(part.raw_params),
+        _optional(part.content_id),
+        _optional(part.description),
+        imap_string(_octets(part.encoding)),
+        b"%d" % part.size,
+    ]
+    if part.message is not None:
+        inner = part.message
+        header = list(iterate(data, inner.header_start, inner.body_start))
+        items += [envelope(header), _structure(data, inner, extended), b"%d" % part.lines]
+    elif part.type == "text":
+        items.append(b"%d" % part.lines)
+    if extended:
+        items += [_optional(part.md5), *_extension(part)]
+    return b"(" + b" ".join(items) + b")"
+
+
+def _extension(part: Part) -> tuple[bytes, bytes, bytes]:
+    """Disposition, language and location, as both kinds of body end."""
+    disposition = NIL
+    if part.disposition is not None:
+        kind = imap_string(_octets(part.disposition))
+        disposition = b"(" + kind + b" " + _params(part.raw_disposition_params) + b")"
+    language = NIL
+    if len(part.language) == 1:
+        language = imap_string(_octets(part.language[0]))
+    elif part.language:
+        language = b"(" + b" ".join(imap_string(_octets(tag)) for tag in part.language) + b")"
+    return disposition, language, _optional(part.location)
+
+
+def _params(raw: Raw) -> bytes:
+    if not raw:
+        return NIL
+    return b"(" + b" ".join(imap_string(_octets(text)) for pair in raw for text in pair) + b")"
+
+
+def _address(address: Address) -> bytes:
+    # NIL in mailbox or host would mean group syntax: what is missing is an empty string.
+    items = (
+        _optional(address.name),
+        _optional(address.route or None),
+        imap_string(_octets(address.mailbox)),
+        imap_string(_octets(address.host)),
+    )
+    return b"(" + b" ".join(items) + b")"
+
+
+def _first(fields: Sequence[Field], name: str) -> bytes:
+    value = find(fields, name)
+    return NIL if value is None else imap_string(unfold(value))
+
+
+def _or(value: bytes, default: bytes) -> bytes:
+    return default if value == NIL else value
+
+
+def _optional(text: str | None) -> bytes:
+    return NIL if text is None else imap_string(_octets(text))
+
+
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

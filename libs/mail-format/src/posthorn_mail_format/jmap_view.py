@@ -1,0 +1,165 @@
+"""The body of a message as JMAP sees it (RFC 8621 4.1.4): bodyStructure, textBody, htmlBody, attachments, preview.
+
+Pure data from a part tree: part ids are IMAP part numbers; blob ids are the caller's business. Messages inside are
+leaves here.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from posthorn_mail_format.encoded_words import decode_words
+from posthorn_mail_format.part import Part
+from posthorn_mail_format.text import plain_text
+
+PREVIEW_CHARACTERS = 256
+_PREVIEW_OCTETS = 32_768
+_SPACES = re.compile(r"\s+")
+_INLINE_MEDIA = frozenset({"image", "audio", "video"})
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A leaf part and its part id."""
+
+    part_id: str
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The three flat lists of RFC 8621 4.1.4, each in the order of the message."""
+
+    text: Sequence[Leaf]
+    html: Sequence[Leaf]
+    attachments: Sequence[Leaf]
+
+    @property
+    def has_attachment(self) -> bool:
+        """Whether something is offered for download: an attachment that is not inline."""
+        return any(leaf.part.disposition != "inline" for leaf in self.attachments)
+
+
+def read_body(root: Part) -> Body:
+    """Return the text, HTML and attachment parts of a message by the algorithm of RFC 8621 4.1.4."""
+    lists = _Lists()
+    lists.walk(_numbered(root, "") or [("1", root)], root, root.children != () and root.subtype == "alternative")
+    return Body(tuple(lists.text), tuple(lists.html), tuple(lists.attachments))
+
+
+def body_part(part: Part, part_id: str | None) -> dict[str, Any]:
+    """Return an EmailBodyPart without blobId, headers and subParts (RFC 8621 4.1.4); `part_id` None is a multipart."""
+    charset = part.charset
+    if part.type != "text":
+        charset = None
+    elif charset is None:
+        charset = "us-ascii"
+    return {
+        "partId": part_id,
+        "size": part.decoded_size,
+        "name": part.name,
+        "type": part.media_type,
+        "charset": charset,
+        "disposition": part.disposition,
+        "cid": part.cid,
+        "language": list(part.language) or None,
+        "location": decode_words(part.location) if part.location else None,
+    }
+
+
+def body_structure(root: Part) -> dict[str, Any]:
+    """Return bodyStructure: an EmailBodyPart with subParts all the way down."""
+    return _structure(root, "")
+
+
+def preview(data: bytes, body: Body) -> str:
+    """Return the first 256 characters of readable text on one line, "" when there is none (RFC 8621 4.1.4)."""
+    for leaf in (*body.text, *body.html):
+        if leaf.part.type != "text":
+            continue
+        line = _SPACES.sub(" ", plain_text(data, leaf.part, _PREVIEW_OCTETS)).strip()
+        if line:
+            return line[:PREVIEW_CHARACTERS].rstrip()
+    return ""
+
+
+def _structure(part: Part, number: str) -> dict[str, Any]:
+    if not part.children:
+        return body_part(part, number or "1")
+    structure = body_part(part, None)
+    structure["subParts"] = [_structure(child, child_number) for child_number, child in _numbered(part, number)]
+    return structure
+
+
+def _numbered(part: Part, number: str) -> list[tuple[str, Part]]:
+    prefix = f"{number}." if number else ""
+    return [(f"{prefix}{index}", child) for index, child in enumerate(part.children, 1)]
+
+
+@dataclass(slots=True)
+class _Lists:
+    """The lists while they grow. `text` or `html` None (as in the RFC's algorithm) is told to `walk` by `into`."""
+
+    text: list[Leaf] = field(default_factory=list)
+    html: list[Leaf] = field(default_factory=list)
+    attachments: list[Leaf] = field(default_factory=list)
+
+    def walk(
+        self,
+        parts: list[tuple[str, Part]],
+        parent: Part,
+        in_alternative: bool,
+        into: frozenset[str] = frozenset({"text", "html"}),
+    ) -> None:
+        subtype = parent.subtype if parent.children else "mixed"
+        text_length = len(self.text) if "text" in into else -1
+        html_length = len(self.html) if "html" in into else -1
+        for index, (number, part) in enumerate(parts):
+            if part.children:
+                self.walk(_numbered(part, number), part, in_alternative or part.subtype == "alternative", into)
+                continue
+            leaf = Leaf(number, part)
+            if not _is_inline(part, index, subtype):
+                self.attachments.append(leaf)
+            elif subtype == "alternative":
+                self.alternative(leaf)
+            else:
+                into = self.inline(leaf, in_alternative, into)
+        if subtype == "alternative":
+            # An alternative of one kind only stands for the other kind too.
+            if text_length == len(self.text) and html_length != len(self.html) and "text" in into:
+                self.text.extend(self.html[html_length:])
+            elif html_length == len(self.html) and text_length != len(self.text) and "html" in into:
+                self.html.extend(self.text[text_length:])
+
+    def alternative(self, leaf: Leaf) -> None:
+        if leaf.part.media_type == "text/plain":
+            self.text.append(leaf)
+        elif leaf.part.media_type == "text/html":
+            self.html.append(leaf)
+        else:
+            self.attachments.append(leaf)
+
+    def inline(self, leaf: Leaf, in_alternative: bool, into: frozenset[str]) -> frozenset[str]:
+        if in_alternative:
+            if leaf.part.media_type == "text/plain":
+                into = into - {"html"}
+            if leaf.part.media_type == "text/html":
+                into = into - {"text"}
+        if "text" in into:
+            self.text.append(leaf)
+        if "html" in into:
+            self.html.append(leaf)
+        if into != frozenset({"text", "html"}) and leaf.part.type in _INLINE_MEDIA:
+            self.attachments.append(leaf)
+        return into
+
+
+def _is_inline(part: Part, index: int, parent_subtype: str) -> bool:
+    if part.disposition == "attachment":
+        return False
+    if part.media_type not in ("text/plain", "text/html") and part.type not in _INLINE_MEDIA:
+        return False
+    # Only the first part of a multipart/related counts as its body; a later text with a name is a file.
+    return index == 0 or (parent_subtype != "related" and (part.type in _INLINE_MEDIA or not part.name))

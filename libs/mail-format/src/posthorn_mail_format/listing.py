@@ -1,0 +1,147 @@
+"""Header fields in the forms of JMAP (RFC 8621 4.1.2, 4.1.3), and the stored listing of the convenience ones.
+
+Each form takes the raw value of a field (from after its colon) and never raises; what cannot be parsed is null or an
+empty list, as RFC 8621 says.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from posthorn_mail_format.addresses import Address, Group, flatten, parse_addresses
+from posthorn_mail_format.charsets import clean
+from posthorn_mail_format.dates import parse_date
+from posthorn_mail_format.encoded_words import text_of
+from posthorn_mail_format.headers import Field, decode_text, find_all, text
+
+MAX_VALUE = 65_536
+MAX_IDS = 1000
+MAX_ID = 998
+
+_MESSAGE_ID = re.compile(r"<([^<>]{1,2000})>")
+_BARE_IDS = re.compile(r"[^\s<>,;]+@[^\s<>,;]+")
+_URL = re.compile(r"<([^<>]{1,8000})>")
+_SPACES = re.compile(r"\s+")
+_COMMENT = re.compile(r"\([^()<>]*+\)")
+_BROKEN_END = re.compile(r"\r*\n")
+
+LISTED = {
+    "messageId": ("message-id", "ids"),
+    "inReplyTo": ("in-reply-to", "ids"),
+    "references": ("references", "ids"),
+    "sender": ("sender", "addresses"),
+    "from": ("from", "addresses"),
+    "to": ("to", "addresses"),
+    "cc": ("cc", "addresses"),
+    "bcc": ("bcc", "addresses"),
+    "replyTo": ("reply-to", "addresses"),
+    "subject": ("subject", "text"),
+    "sentAt": ("date", "date"),
+}
+"""JMAP property to (field name, form); RFC 8621 4.1.3."""
+
+
+def as_raw(value: bytes) -> str:
+    """The raw value as text: octets that are not UTF-8 and NUL become U+FFFD."""
+    return clean(value.decode("utf-8", "replace"))
+
+
+def as_text(value: bytes) -> str:
+    """The value unfolded, encoded words decoded, in NFC, without white space around it (RFC 8621 4.1.2.2)."""
+    line = _BROKEN_END.sub(" ", decode_text(value[:MAX_VALUE]))
+    return unicodedata.normalize("NFC", line).strip()
+
+
+def as_addresses(value: bytes) -> list[dict[str, Any]]:
+    """All addresses as [{"name", "email"}], members of groups included (4.1.2.3)."""
+    return [_address(address) for address in flatten(parse_addresses(value))]
+
+
+def as_grouped_addresses(value: bytes) -> list[dict[str, Any]]:
+    """Groups as [{"name", "addresses"}]; runs of addresses outside groups have the name null (4.1.2.4)."""
+    groups: list[dict[str, Any]] = []
+    for entry in parse_addresses(value):
+        if isinstance(entry, Group):
+            groups.append({"name": entry.display_name, "addresses": [_address(address) for address in entry.members]})
+            continue
+        if not groups or groups[-1]["name"] is not None:
+            groups.append({"name": None, "addresses": []})
+        groups[-1]["addresses"].append(_address(entry))
+    return groups
+
+
+def as_message_ids(value: bytes) -> list[str] | None:
+    """Message ids without angle brackets, at most 1,000; null when there are none (4.1.2.5)."""
+    line = text(value[:MAX_VALUE])
+    found = [_SPACES.sub("", text_of(inner)) for inner in _MESSAGE_ID.findall(line)]
+    if not found:
+        # Some senders leave the brackets out.
+        found = [text_of(bare) for bare in _BARE_IDS.findall(_COMMENT.sub("", line))]
+    return [one for one in found if 0 < len(one) <= MAX_ID][:MAX_IDS] or None
+
+
+def as_date(value: bytes) -> str | None:
+    """The date-time as RFC 3339 with its own offset; null when it is none (4.1.2.6)."""
+    moment = parse_date(value)
+    return None if moment is None else format_moment(moment)
+
+
+def as_urls(value: bytes) -> list[str] | None:
+    """The URLs of a List-* field (RFC 2369) without angle brackets; null when there are none (4.1.2.7)."""
+    found = [_SPACES.sub("", text_of(inner)) for inner in _URL.findall(text(value[:MAX_VALUE]))]
+    return found or None
+
+
+FORMS: dict[str, Callable[[bytes], Any]] = {
+    "asRaw": as_raw,
+    "asText": as_text,
+    "asAddresses": as_addresses,
+    "asGroupedAddresses": as_grouped_addresses,
+    "asMessageIds": as_message_ids,
+    "asDate": as_date,
+    "asURLs": as_urls,
+}
+"""The parsed forms by their names in JMAP."""
+
+
+def build(fields: Sequence[Field]) -> dict[str, Any]:
+    """Return the convenience properties of a message's header fields; an absent field is null.
+
+    The last field of a repeated name counts (RFC 8621 4.1.3).
+    """
+    values = {name: found[-1] for name, _ in LISTED.values() if (found := find_all(fields, name))}
+    forms: dict[str, Callable[[bytes], Any]] = {
+        "ids": as_message_ids,
+        "addresses": as_addresses,
+        "text": as_text,
+        "date": as_date,
+    }
+    return {key: forms[form](values[name]) if name in values else None for key, (name, form) in LISTED.items()}
+
+
+def dump(listing: dict[str, Any]) -> bytes:
+    """Return the stored form of a listing: compact JSON in UTF-8, null properties left out."""
+    present = {key: value for key, value in listing.items() if value is not None}
+    return json.dumps(present, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def load(stored: bytes) -> dict[str, Any]:
+    """Return a listing with every convenience property (null when absent). Raises ValueError for other bytes."""
+    present = json.loads(stored)
+    if not isinstance(present, dict):
+        raise ValueError("not a stored listing")
+    return {key: present.get(key) for key in LISTED}
+
+
+def format_moment(moment: datetime) -> str:
+    """Return an aware datetime as RFC 3339 with seconds; UTC is "Z"."""
+    if moment.tzinfo is UTC or not moment.utcoffset():
+        return moment.strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
+    return moment.isoformat(timespec="seconds")
+
+
+def _address(address: Address) -> dict[str, Any]:
+    return {"name": address.display_name, "email": address.email}

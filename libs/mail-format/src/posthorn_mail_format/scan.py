@@ -1,0 +1,219 @@
+"""One scan of a message's bytes into a tree of MIME parts (RFC 2045, 2046) as offsets; nothing is copied.
+
+It never fails: broken MIME degrades (a missing closing boundary ends with the part around it, a multipart without
+parts is text/plain, too deep nesting is opaque), and everything is bounded. Work is done by regular expressions and
+`bytes.find` over the whole buffer, never line by line.
+"""
+
+import binascii
+import re
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+
+from posthorn_mail_format.headers import FIELD, MAX_HEADER_BYTES, header_end, text, unfold
+from posthorn_mail_format.parameters import Raw, parse_value
+from posthorn_mail_format.part import Part
+
+MAX_DEPTH = 50
+MAX_PARTS = 1000
+MAX_BOUNDARY = 250
+"""RFC 2046 allows 70 octets; longer ones are in use."""
+_MAX_CANDIDATES = 100_000
+"""Lines that begin like a boundary and are none; after so many the rest is taken as it is."""
+_MAX_CONTENT_FIELDS = 100
+_MAX_SHORT_VALUE = 2000
+
+_CONTENT = re.compile(rb"(?:\A|(?<=\n))[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-(?=[A-Za-z0-9-]++[ \t]*+:)")
+_AFTER_BOUNDARY = re.compile(rb"(--)?+[ \t]*+(?:\r?\n|\Z)")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`{|}~0-9A-Za-z]{1,127}\Z")
+_LANGUAGE = re.compile(r"[A-Za-z0-9-]{1,60}")
+_COMMENT = re.compile(r"\([^()]*+\)")
+_MESSAGE_TYPES = frozenset({"message/rfc822", "message/global"})
+_NO_TYPE: Raw = (("charset", "us-ascii"),)
+
+
+def scan(data: bytes) -> Part:
+    """Return the part tree of a whole message. Never raises; depth <= 50, parts <= 1000 (RFC 2046)."""
+    return _Scan(data).run()
+
+
+@dataclass(slots=True)
+class _Scan:
+    data: bytes
+    parts: int = 0
+    candidates: int = 0
+
+    def run(self) -> Part:
+        return _with_lines(self.data, self.entity(0, len(self.data), 0, "text/plain"))
+
+    def entity(self, start: int, end: int, depth: int, default: str) -> Part:
+        """The entity in data[start:end]: its header, then what its type says of its body."""
+        self.parts += 1
+        body = header_end(self.data, start, end)
+        part = _described(self.data, start, body, end, default)
+        if part.type == "multipart":
+            return self.multipart(part, depth)
+        if part.media_type in _MESSAGE_TYPES:
+            if depth >= MAX_DEPTH or self.parts >= MAX_PARTS:
+                return replace(part, type="application", subtype="octet-stream", decoded_size=part.size)
+            return replace(part, message=self.entity(body, end, depth + 1, "text/plain"), decoded_size=part.size)
+        return replace(part, decoded_size=_decoded_size(self.data, part))
+
+    def multipart(self, part: Part, depth: int) -> Part:
+        """A multipart with its children; without any it is plain text, too deep it is opaque."""
+        opaque = replace(part, type="text", subtype="plain", decoded_size=_decoded_size(self.data, part))
+        if depth >= MAX_DEPTH or self.parts >= MAX_PARTS:
+            return replace(opaque, type="application", subtype="octet-stream")
+        boundary = next((value for name, value in part.raw_params if name == "boundary"), "")
+        if not boundary:
+            boundary = part.params.get("boundary", "")
+        octets = boundary.encode("utf-8", "surrogateescape").rstrip(b" \t\r\n")
+        if not octets or len(octets) > MAX_BOUNDARY:
+            return opaque
+        # RFC 2046 5.1.5: the parts of a digest are messages unless they say otherwise.
+        default = "message/rfc822" if part.subtype == "digest" else "text/plain"
+        children = self.children(part, b"--" + octets, depth, default)
+        return replace(part, children=children) if children else opaque
+
+    def children(self, part: Part, delimiter: bytes, depth: int, default: str) -> tuple[Part, ...]:
+        found: list[Part] = []
+        start, closed = self.first_delimiter(part, delimiter)
+        while start >= 0 and not closed and self.parts < MAX_PARTS:
+            if self.parts == MAX_PARTS - 1:
+                # The last part allowed takes all that is left: nothing of the message is hidden.
+                end, following = part.body_end, -1
+            else:
+                end, following, closed = self.next_delimiter(start, part.body_end, delimiter)
+            found.append(self.entity(start, end, depth + 1, default))
+            start = following
+        return tuple(found)
+
+    def first_delimiter(self, part: Part, delimiter: bytes) -> tuple[int, bool]:
+        """Where the first part starts (-1: nowhere) and whether the multipart is closed at once."""
+        if self.data.startswith(delimiter, part.body_start, part.body_end):
+            match = _AFTER_BOUNDARY.match(self.data, part.body_start + len(delimiter), part.body_end)
+            if match is not None:
+                return match.end(), match[1] is not None
+        _, following, closed = self.next_delimiter(part.body_start, part.body_end, delimiter)
+        return following, closed
+
+    def next_delimiter(self, start: int, end: int, delimiter: bytes) -> tuple[int, int, bool]:
+        """The next delimiter line from `start` on: (end of the part before it, start of the next, whether it closes).
+
+        The line end before a delimiter belongs to the delimiter (RFC 2046 5.1.1). Without one the part ends at `end`
+        and the next start is -1.
+        """
+        data = self.data
+        # From one before: the delimiter's line end may be the one of the delimiter line before it.
+        position = max(start - 1, 0)
+        needle = b"\n" + delimiter
+        while self.candidates < _MAX_CANDIDATES:
+            position = data.find(needle, position, end)
+            if position < 0:
+                break
+            match = _AFTER_BOUNDARY.match(data, position + len(needle), end)
+            if match is None:
+                self.candidates += 1
+                position += len(needle)
+                continue
+            before = position
+            if before > start and data[before - 1] == 0x0D:
+                before -= 1
+            return max(before, start), match.end(), match[1] is not None
+        return end, -1, False
+
+
+def _described(data: bytes, start: int, body: int, end: int, default: str) -> Part:
+    """A part with what its Content-* fields say; the first field of a name counts."""
+    fields = _content_fields(data, start, body)
+    media_type, params = default, (_NO_TYPE if default == "text/plain" else ())
+    content_type = fields.get(b"type")
+    if content_type is not None:
+        media_type, params = parse_value(text(content_type))
+    kind, _, subtype = media_type.partition("/")
+    kind, subtype = kind.strip(), subtype.strip()
+    if not (_TOKEN.match(kind) and _TOKEN.match(subtype)):
+        # RFC 2045 5.2 takes a broken type for text/plain; only a bare "text" is clear enough to keep its parameters.
+        kind, subtype, params = "text", "plain", params if kind == "text" else _NO_TYPE
+    disposition: str | None = None
+    disposition_params: Raw = ()
+    if b"disposition" in fields:
+        token, disposition_params = parse_value(text(fields[b"disposition"]))
+        disposition = token if _TOKEN.match(token) else "attachment"
+    return Part(
+        start, body, end, kind, subtype, params,
+        encoding=_encoding(fields.get(b"transfer-encoding")),
+        disposition=disposition,
+        raw_disposition_params=disposition_params,
+        content_id=_short(fields.get(b"id")),
+        description=_short(fields.get(b"description")),
+        language=_languages(fields.get(b"language")),
+        location=_short(fields.get(b"location")),
+        md5=_short(fields.get(b"md5")),
+    )  # fmt: skip
+
+
+def _content_fields(data: bytes, start: int, body: int) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    if body == start:
+        return found
+    stop = min(body, start + MAX_HEADER_BYTES)
+    header = data[start:stop]
+    for count, match in enumerate(_CONTENT.finditer(header)):
+        if count >= _MAX_CONTENT_FIELDS:
+            break
+        field = FIELD.match(header, match.start())
+        if field is not None:
+            found.setdefault(field[1][8:].lower(), field[2])
+    return found
+
+
+def _encoding(value: bytes | None) -> str:
+    if value is None:
+        return "7bit"
+    token = _COMMENT.sub("", text(value)[:200]).strip(" \t\"';").lower()
+    return token if _TOKEN.match(token) else "7bit"
+
+
+def _short(value: bytes | None) -> str | None:
+    if value is None:
+        return None
+    return unfold(value)[:_MAX_SHORT_VALUE].decode("utf-8", "surrogateescape") or None
+
+
+def _languages(value: bytes | None) -> tuple[str, ...]:
+    return tuple(_LANGUAGE.findall(_COMMENT.sub("", text(value)[:1000]))[:20]) if value else ()
+
+
+def _decoded_size(data: bytes, part: Part) -> int:
+    """Octets of a leaf's body once decoded; for base64 counted, not decoded (white space is only CR and LF there)."""
+    start, end = part.body_start, part.body_end
+    if part.encoding == "base64":
+        tail = data[max(start, end - 8) : end].rstrip()
+        letters = end - start - data.count(b"\n", start, end) - data.count(b"\r", start, end) - tail.count(b"=")
+        return max(letters, 0) * 3 // 4
+    if part.encoding == "quoted-printable":
+        return len(binascii.a2b_qp(memoryview(data)[start:end]))
+    return end - start
+
+
+def _with_lines(data: bytes, root: Part) -> Part:
+    """The tree with `lines` filled in. Each octet is looked at once, however deep messages are nested."""
+    counted = [part for part in root.walk() if _is_counted(part)]
+    offsets = sorted({0} | {part.body_start for part in counted} | {part.body_end for part in counted})
+    between = (data.count(b"\n", first, last) for first, last in pairwise(offsets))
+    before = dict(zip(offsets, accumulate(between, initial=0), strict=True))
+
+    def fill(part: Part) -> Part:
+        return replace(
+            part,
+            children=tuple(map(fill, part.children)),
+            message=fill(part.message) if part.message is not None else None,
+            lines=before[part.body_end] - before[part.body_start] if _is_counted(part) else 0,
+        )
+
+    return fill(root)
+
+
+def _is_counted(part: Part) -> bool:
+    return part.type == "text" or part.message is not None

@@ -1,0 +1,95 @@
+"""All that listings need of a message in one go: what is stored beside it at ingest.
+
+Every field is bounded, holds no NUL and no lone surrogate, whatever the message holds.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from posthorn_mail_format import imap_view, jmap_view, listing
+from posthorn_mail_format.dates import parse_date
+from posthorn_mail_format.headers import Field, find, iterate, with_crlf
+from posthorn_mail_format.part import Part
+from posthorn_mail_format.scan import scan
+from posthorn_mail_format.subject import base_subject
+from posthorn_mail_format.text import plain_text
+from posthorn_model.mail import MessageSummary
+
+MAX_SUBJECT = 4096
+MAX_REFERENCES = 100
+MAX_SEARCH_TEXT = 131_072
+"""Characters of body text kept for substring search."""
+MAX_KEPT_HEADERS = 32_768
+
+KEPT_HEADERS = frozenset({
+    "date", "from", "sender", "reply-to", "to", "cc", "bcc", "subject", "message-id", "in-reply-to", "references",
+    "mime-version", "content-type", "content-transfer-encoding", "content-language", "newsgroups", "priority",
+    "x-priority", "importance", "x-mailer", "user-agent", "list-id", "list-post", "list-unsubscribe",
+    "list-unsubscribe-post", "list-help", "list-archive", "return-path", "delivered-to", "x-spam-flag",
+    "x-spam-status", "x-spam-score", "autocrypt", "disposition-notification-to", "auto-submitted", "precedence",
+    "resent-from", "resent-to", "resent-date", "x-uniform-type-identifier", "x-universally-unique-identifier",
+})  # fmt: skip
+"""Lower-case names of the fields in MessageSummary.headers: a request for these alone needs no blob."""
+
+
+def summarize(data: bytes) -> MessageSummary:
+    """Return the summary of a whole message. Never raises, whatever the bytes.
+
+    `headers` is b"" when the kept fields exceed 32 KiB (or there are none): then they must be read from the message.
+    """
+    root = scan(data)
+    fields = list(iterate(data, root.header_start, root.body_start))
+    listed = listing.build(fields)
+    body = jmap_view.read_body(root)
+    subject = (listed["subject"] or "")[:MAX_SUBJECT]
+    date = find(fields, "date")
+    message_ids = listed["messageId"] or [None]
+    return MessageSummary(
+        size=len(data),
+        message_id=message_ids[0],
+        in_reply_to=tuple((listed["inReplyTo"] or ())[:MAX_REFERENCES]),
+        references=_references(listed),
+        subject=subject,
+        base_subject=base_subject(subject),
+        sent_at=parse_date(date) if date is not None else None,
+        preview=jmap_view.preview(data, body),
+        has_attachment=body.has_attachment,
+        envelope=imap_view.envelope(fields),
+        body_structure=imap_view.body_structure(data, root),
+        body=imap_view.body(data, root),
+        structure=root.dump(),
+        listing=listing.dump(listed),
+        headers=kept_headers(data, fields),
+        search_text=search_text(data, root),
+    )
+
+
+def kept_headers(data: bytes, fields: Sequence[Field]) -> bytes:
+    """Return the fields named in KEPT_HEADERS as in the message, with CRLF, or b"" when they exceed 32 KiB."""
+    kept = b"".join(with_crlf(data[field.start : field.end]) for field in fields if _is_kept(field))
+    return kept if len(kept) <= MAX_KEPT_HEADERS else b""
+
+
+def search_text(data: bytes, root: Part) -> str:
+    """Return the readable text of all text parts, those of messages inside included, at most 131,072 characters."""
+    pieces: list[str] = []
+    left = MAX_SEARCH_TEXT
+    for part in root.walk():
+        if left <= 0:
+            break
+        if part.type == "text" and not part.children:
+            # Markup is several times the text in it, and UTF-8 up to four octets a character.
+            piece = plain_text(data, part, 8 * left)[:left]
+            pieces.append(piece)
+            left -= len(piece) + 1
+    return "\n".join(pieces)[:MAX_SEARCH_TEXT]
+
+
+def _is_kept(field: Field) -> bool:
+    return field.name.lower().decode("ascii", "replace") in KEPT_HEADERS
+
+
+def _references(listed: dict[str, Any]) -> tuple[str, ...]:
+    """The first and the last 99 of very long References: the root of the thread and its nearest messages."""
+    found = listed["references"] or []
+    return tuple(found if len(found) <= MAX_REFERENCES else [found[0], *found[1 - MAX_REFERENCES :]])
