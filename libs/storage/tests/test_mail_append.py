@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from posthorn_model.errors import AccountNotFound, MailboxNotFound, OverQuota
+from posthorn_model.errors import AccountNotFound, InvalidContent, MailboxNotFound, OverQuota
 from posthorn_model.events import Changed, ChangeKind
 from posthorn_model.flags import Flags, SystemFlag
 from posthorn_model.ids import AccountId, MailboxId
 from posthorn_model.mail import Mailbox, NewMessage, Role
+from posthorn_model.queue_items import NewQueueMessage, NewRecipient
 from posthorn_storage import AccountRecord, Storage
 from posthorn_storage.mail import MailStore, MessageFields
+from posthorn_storage.mail.journal import Units
 
 pytestmark = pytest.mark.postgres
 MakeAccount = Callable[..., Awaitable[AccountRecord]]
@@ -211,4 +213,63 @@ async def test_many_concurrent_deliveries_share_few_transactions(
         assert [one.uids[0][2] for one in mine] == list(range(1, 21))
         assert [one.modseq for one in mine] == sorted({one.modseq for one in mine})
         assert len(await mail.entries(person, MailboxId(mine[0].uids[0][0]))) == 20
+    await check_sums()
+
+
+def outgoing(message: NewMessage, *addresses: str, delivery_id: UUID | None = None) -> NewQueueMessage:
+    recipients = [NewRecipient(address, address.rpartition("@")[2]) for address in addresses]
+    return NewQueueMessage("ann@example.org", message.blob, recipients, delivery_id=delivery_id)
+
+
+async def test_remote_recipients_are_queued_with_the_delivery_or_not_at_all(
+    storage: Storage, mail: MailStore, account: MakeAccount, new_message: MakeMessage, check_sums: Check
+) -> None:
+    ann, bob = (await account("ann@example.org")).id, (await account("bob@example.org", quota=1)).id
+
+    async def queued() -> list[str]:
+        rows = await storage._database.fetch("SELECT address FROM queue_recipient ORDER BY address")
+        return [row["address"] for row in rows]
+
+    good, full, poor = new_message(ann, text="1"), new_message(bob, text="2"), new_message(ann, text="3")
+    outcomes = await asyncio.gather(
+        mail.deliver(good, outgoing(good, "x@example.com", "y@example.com")),
+        mail.deliver([good, full], outgoing(full, "lost@example.com")),
+        mail.deliver(poor, outgoing(poor)),  # the queue refuses a message to nobody
+        mail.deliver([], outgoing(full, "z@example.com")),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [list, OverQuota, InvalidContent, list]
+    assert await queued() == ["x@example.com", "y@example.com", "z@example.com"]
+    assert (await box(mail, ann)).total == 1
+    await check_sums()
+
+
+async def test_a_repeated_delivery_is_queued_once(
+    storage: Storage, mail: MailStore, account: MakeAccount, new_message: MakeMessage
+) -> None:
+    ann = (await account()).id
+    delivery = uuid4()
+    message = new_message(ann, delivery_id=delivery)
+    again = [mail.deliver(message, outgoing(message, "x@example.com", delivery_id=delivery)) for _ in range(4)]
+    results = await asyncio.gather(*again)
+    assert sum(not result[0].duplicate for result in results) == 1
+    assert await storage._database.fetchval("SELECT count(*) FROM queue_recipient") == 1
+
+
+async def test_two_stores_race_for_one_delivery(
+    storage: Storage, mail: MailStore, account: MakeAccount, new_message: MakeMessage, check_sums: Check
+) -> None:
+    """As two nodes would: each has its own combiner and its own stock of ids."""
+    ann = (await account()).id
+
+    async def refuse(*_: object) -> None:
+        raise AssertionError("nothing is queued here")
+
+    other = MailStore(Units(storage._database, lambda _: None), refuse)
+    deliveries = [new_message(ann, text=str(number), delivery_id=uuid4()) for number in range(20)]
+    results = await asyncio.gather(*(store.deliver(one) for one in deliveries for store in (mail, other)))
+    assert sum(not result[0].duplicate for result in results) == 20
+    entries = await mail.entries(ann, (await box(mail, ann)).id)
+    assert [entry.uid for entry in entries] == list(range(1, 21))
+    await other.close()
     await check_sums()

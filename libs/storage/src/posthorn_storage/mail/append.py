@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from posthorn_model.errors import AccountNotFound, PosthornError
 from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq, ThreadId, Uid
-from posthorn_model.mail import Appended, NewMessage
+from posthorn_model.mail import Appended, NewMessage, PreparedBlob
 from posthorn_storage.blobs.attach import attach, refer
 from posthorn_storage.mail import seen, threads
 from posthorn_storage.mail.identifiers import MessageIds
@@ -137,12 +137,15 @@ class Batch:
             counter.charge(message.summary.size, 1)
         return Planned(message, places, repeats)
 
-    async def write(self) -> None:
-        """Store every admitted message."""
+    async def write(self, others: Sequence[PreparedBlob] = ()) -> None:
+        """Store every admitted message. `others` are blobs that the transaction will refer to later.
+
+        All are attached at once: blob rows are locked in key order, so attaching twice could wait in a circle.
+        """
         planned = self._planned
         connection = self.journal.connection
         if planned:
-            await attach(connection, [one.new.blob for one in planned])
+            await attach(connection, [*(one.new.blob for one in planned), *others])
             for one, number in zip(planned, await self.ids.take(connection, len(planned)), strict=True):
                 one.id = number
             await self._join_threads()

@@ -115,12 +115,12 @@ class Deliveries:
                 admitted.append(batch.admit(item.messages))
             except PosthornError as error:
                 admitted.append(error)
-        await batch.write()
         queued = [
             item.enqueue
             for item, outcome in zip(items, admitted, strict=True)
             if item.enqueue is not None and not isinstance(outcome, PosthornError)
         ]
+        await batch.write([message.blob for message in queued])
         if queued:
             await self._enqueue(journal.connection, queued)
         stored = iter(

@@ -1,0 +1,109 @@
+"""The combiner by itself: company, limits, blame, closing. No database and no clock."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from posthorn_model.errors import Overloaded, OverQuota, PosthornError, Unavailable
+from posthorn_storage.mail.combiner import Combiner
+
+
+class Shop:
+    """Stores integers when the gate is open; 13 is refused, 666 breaks the batch it is in."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.began = asyncio.Event()
+
+    async def store(self, items: Sequence[int]) -> list[int | PosthornError]:
+        self.batches.append(list(items))
+        self.began.set()
+        await self.gate.wait()
+        if 500 in items:
+            raise Unavailable(step="commit")
+        if 501 in items:
+            raise Unavailable(step="attach")
+        if 666 in items:
+            raise ValueError("poison")
+        return [OverQuota() if item == 13 else item * 2 for item in items]
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+async def gather(combiner: Combiner[int, int], *items: int) -> list[int | BaseException]:
+    return await asyncio.gather(*(combiner.submit(item) for item in items), return_exceptions=True)
+
+
+async def test_concurrent_items_share_a_batch(shop: Shop) -> None:
+    combiner = Combiner[int, int](shop.store, window=0.001)
+    assert await combiner.submit(1) == 2
+    assert await gather(combiner, 1, 2, 3) == [2, 4, 6]
+    assert shop.batches == [[1], [1, 2, 3]]
+
+
+async def test_a_refused_item_fails_alone(shop: Shop) -> None:
+    first, refused, last = await gather(Combiner[int, int](shop.store, window=0.001), 1, 13, 3)
+    assert (first, last) == (2, 6)
+    assert isinstance(refused, OverQuota)
+    assert len(shop.batches) == 1
+
+
+@pytest.mark.parametrize(("poison", "error"), [(666, ValueError), (501, Unavailable)])
+async def test_a_batch_that_breaks_is_tried_item_by_item(shop: Shop, poison: int, error: type[Exception]) -> None:
+    outcomes = await gather(Combiner[int, int](shop.store, window=0.001), 1, poison, 3)
+    assert outcomes[::2] == [2, 6]
+    assert isinstance(outcomes[1], error)
+    assert shop.batches == [[1, poison, 3], [1], [poison], [3]]
+
+
+async def test_a_database_that_is_away_is_not_asked_for_each(shop: Shop) -> None:
+    outcomes = await gather(Combiner[int, int](shop.store, window=0.001), 1, 500, 3)
+    assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
+    assert len(shop.batches) == 1
+
+
+async def test_what_waits_is_bounded(shop: Shop) -> None:
+    shop.gate.clear()
+    combiner = Combiner[int, int](shop.store, window=0.0, batch=2, parallel=1, waiting=3)
+    calls = [asyncio.create_task(combiner.submit(number)) for number in range(2)]
+    await shop.began.wait()
+    calls += [asyncio.create_task(combiner.submit(number)) for number in range(2, 5)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await combiner.submit(99)
+    shop.gate.set()
+    assert await asyncio.gather(*calls) == [0, 2, 4, 6, 8]
+    assert shop.batches == [[0, 1], [2, 3], [4]]
+
+
+async def test_a_full_batch_does_not_wait_for_the_window(shop: Shop) -> None:
+    combiner = Combiner[int, int](shop.store, window=3600.0, batch=2)
+    assert await gather(combiner, 1, 2) == [2, 4]
+
+
+async def test_closing_stores_what_waits(shop: Shop) -> None:
+    combiner = Combiner[int, int](shop.store, window=3600.0)
+    waiting = asyncio.create_task(combiner.submit(7))
+    await asyncio.sleep(0)
+    await combiner.close()
+    assert await waiting == 14
+    await combiner.close()
+
+
+async def test_a_caller_that_goes_away_takes_nobody_along(shop: Shop) -> None:
+    shop.gate.clear()
+    combiner = Combiner[int, int](shop.store, window=0.0)
+    gone, stays = asyncio.create_task(combiner.submit(1)), asyncio.create_task(combiner.submit(2))
+    await shop.began.wait()
+    gone.cancel()
+    shop.gate.set()
+    assert await stays == 4
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    assert shop.batches == [[1, 2]]
