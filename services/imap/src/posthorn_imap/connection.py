@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from typing import cast
 
 MAX_INPUT = 262_144
 """Octets held before reading from the socket pauses."""
@@ -41,8 +42,8 @@ class Connection(asyncio.Protocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclass of asyncio's, only of the same shape.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._input += data
