@@ -47,8 +47,11 @@ def test_a_damaged_jar_is_never_used(tmp_path: Path, content: bytes) -> None:
 def test_without_a_network_the_refusal_names_jar_and_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    with pytest.raises(PartError, match=r"slf4j-simple:1\.7\.36.*--bus peer-to-peer"):
+    with pytest.raises(PartError, match=r"slf4j-simple:1\.7\.36: .*--bus peer-to-peer"):
         fetch([small()], tmp_path)
+    with pytest.raises(PartError, match=r":.* and 44 more: .*--bus peer-to-peer") as refusal:
+        fetch(locked(), tmp_path)
+    assert "not tried" not in str(refusal.value)
     assert list(tmp_path.iterdir()) == []
 
 

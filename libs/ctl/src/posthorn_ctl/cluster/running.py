@@ -6,6 +6,7 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from posthorn_ctl.cluster.errors import ClusterError
@@ -59,6 +60,14 @@ async def report(folder: DataFolder) -> Report:
     return Report(content, dict(zip(places, answers, strict=True)), pid)
 
 
+def _lives(pid: int) -> bool:
+    """Whether the process is there and no zombie that only waits to be noticed."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def stop(folder: DataFolder, limit: float = 60.0) -> bool:
     """Ask the cluster's process to stop and wait until it has. False: none was running. Raises ClusterError."""
     pid = holder(folder)
@@ -73,7 +82,7 @@ def stop(folder: DataFolder, limit: float = 60.0) -> bool:
             raise ClusterError(f"process {pid} belongs to another user: stop it as that user, or as root") from None
     deadline = time.monotonic() + limit
     hurried = False
-    while holder(folder) is not None:
+    while holder(folder) is not None or _lives(pid):
         if time.monotonic() > deadline:
             if hurried or not pid:
                 raise ClusterError(f"process {pid} has not stopped: see {folder.logs}")

@@ -80,6 +80,9 @@ def fetch(jars: Sequence[Jar], folder: Path, *, progress: Progress | None = None
         running = {pool.submit(_fetch, jar, folder): jar for jar in missing}
         for done in as_completed(running):
             jar = running[done]
+            if done.cancelled():
+                failed[jar] = "not tried any more"
+                continue
             problem = done.exception()
             if problem is None:
                 there += jar.size
