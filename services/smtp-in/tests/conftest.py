@@ -1,4 +1,4 @@
-"""smtp-in as it runs: real database, real sockets, all its listeners, in the test's own event loop (uvloop, as in life)."""
+"""smtp-in as it runs: real database, real sockets, all its listeners, on uvloop in the test's own process."""
 
 import asyncio
 import fnmatch
@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 import structlog
 import uvloop
+
 from posthorn_model.clock import SystemClock
 from posthorn_model.events import Event
 from posthorn_model.mail import Role
@@ -157,6 +158,7 @@ async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
             figures=Figures(Metrics()),
             door=Door(own.limits.connections, own.limits.connections_per_address),
             spool=spool,
+            large=asyncio.Semaphore(own.limits.large_deliveries),
         )
         desks = {}
         for name, fields in LISTENERS.items():

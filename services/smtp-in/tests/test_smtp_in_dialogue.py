@@ -1,6 +1,7 @@
 """The dialogue as a value: command grammar, the state table, framing whole and byte by byte."""
 
 import base64
+import contextlib
 
 import pytest
 from hypothesis import given
@@ -152,8 +153,10 @@ def play(dialogue: Dialogue, wire: bytes, step: int) -> tuple[list[Event], bytes
 
 
 CONVERSATION = (
-    b"FROB\r\nMAIL FROM:<a@b.org>\r\nEHLO me\r\nMAIL FROM:<a@b.org>\r\nMAIL FROM:<a@b.org>\r\nDATA\r\nRCPT TO:<c@d.org>\r\n"
-    b"DATA\r\nSubject: x\r\n\r\n..hi\r\n.\r\nMAIL FROM:<a@b.org>\r\nRCPT TO:<c@d.org>\r\nBDAT 7\r\nA: b\r\n\rBDAT 3 LAST\r\n\nyo"
+    b"FROB\r\nMAIL FROM:<a@b.org>\r\nEHLO me\r\nMAIL FROM:<a@b.org>\r\nMAIL FROM:<a@b.org>\r\nDATA\r\n"
+    b"RCPT TO:<c@d.org>\r\n"
+    b"DATA\r\nSubject: x\r\n\r\n..hi\r\n.\r\n"
+    b"MAIL FROM:<a@b.org>\r\nRCPT TO:<c@d.org>\r\nBDAT 7\r\nA: b\r\n\rBDAT 3 LAST\r\n\nyo"
     b"NOOP\nRSET\r\nBDAT 4\r\nDATANOOP\r\nQUIT\r\nNOOP after the end\r\n"
 )
 
@@ -289,7 +292,5 @@ def test_any_bytes_end_in_replies_not_in_exceptions(wire: bytes, step: int) -> N
 @given(st.binary(max_size=120))
 def test_any_line_is_a_command_or_a_problem(line: bytes) -> None:
     for prefix in (b"", b"MAIL FROM:<", b"RCPT TO:<a@b.org> ", b"AUTH ", b"BDAT "):
-        try:
-            read_command(prefix + line)
-        except CommandProblem as problem:
-            assert 500 <= problem.reply.code < 600
+        with contextlib.suppress(CommandProblem):
+            assert isinstance(read_command(prefix + line).verb, Verb)

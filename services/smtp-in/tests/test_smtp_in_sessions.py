@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+
 from posthorn_model.events import QueueDue
 from posthorn_storage.queue import QueueFilter
 
@@ -13,6 +14,9 @@ pytestmark = pytest.mark.postgres
 
 MESSAGE = b"From: Eve <eve@example.net>\r\nMessage-ID: <m1@example.net>\r\nSubject: hi\r\n\r\n..dot\r\n.\r\nend\r\n"
 STUFFED = MESSAGE.replace(b"\r\n.", b"\r\n..")
+HELLO = "S: 220 *\nC: EHLO c\nS: 250-*\n"
+ENVELOPE = "C: MAIL FROM:<e@f.net>\nS: 250 *\nC: RCPT TO:<ann@example.org>\nS: 250 *\n"
+DATA = "C: DATA\nS: 354 *\n"
 LOGIN = base64.b64encode(b"\0ann@example.org\0correct horse").decode()
 
 
@@ -69,7 +73,8 @@ async def test_pipelined_commands_are_answered_in_order(service: Any, people: An
             S: 354 *
         """)
         talk.send(
-            b"Subject: x\r\n\r\nx\r\n.\r\nMAIL FROM:<a@b.org>\r\nRSET\r\nVRFY ann\r\nEXPN l\r\nHELP\r\nNOOP\r\nFROB\r\nQUIT\r\n"
+            b"Subject: x\r\n\r\nx\r\n.\r\nMAIL FROM:<a@b.org>\r\nRSET\r\n"
+            b"VRFY ann\r\nEXPN l\r\nHELP\r\nNOOP\r\nFROB\r\nQUIT\r\n"
         )
         await talk.play("""
             S: 250 2.6.0 *
@@ -100,7 +105,8 @@ async def test_two_addresses_of_one_account_are_one_delivery(service: Any, peopl
 async def test_postmaster_needs_no_domain(service: Any, people: Any) -> None:
     async with await service.connect() as talk:
         await talk.play(
-            "S: 220 *\nC: HELO c\nS: 250 mx.example.org\nC: MAIL FROM:<>\nS: 250 *\nC: RCPT TO:<Postmaster>\nS: 550 5.1.1 *"
+            "S: 220 *\nC: HELO c\nS: 250 mx.example.org\nC: MAIL FROM:<>\nS: 250 *\n"
+            "C: RCPT TO:<Postmaster>\nS: 550 5.1.1 *"
         )
         await service.parts.storage.directory.add_alias("postmaster@example.org", "ann@example.org")
         await talk.play("C: RCPT TO:<Postmaster>\nS: 250 2.1.5 *")
@@ -113,9 +119,7 @@ SMUGGLED = [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", 
 async def test_a_smuggled_message_is_refused_with_its_carrier(service: Any, people: Any, end: bytes) -> None:
     inside = b"MAIL FROM:<evil@example.net>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\nSubject: evil\r\n\r\nevil\r\n"
     async with await service.connect() as talk:
-        await talk.play(
-            "S: 220 *\nC: EHLO c\nS: 250-*\nC: MAIL FROM:<e@f.net>\nS: 250 *\nC: RCPT TO:<ann@example.org>\nS: 250 *\nC: DATA\nS: 354 *"
-        )
+        await talk.play(HELLO + ENVELOPE + DATA)
         talk.send(b"Subject: a\r\n\r\nbody" + end + inside + b"\r\n.\r\n")
         await talk.play("S: 554 5.6.0 *\nC: NOOP\nS: 250 *")
     assert await service.inbox(people[0]) == []
@@ -135,11 +139,9 @@ async def test_content_that_breaks_a_rule_is_refused_and_the_connection_lives(
 ) -> None:
     service = await start(max_message_size=65536)
     async with await service.connect() as talk:
-        await talk.play("S: 220 *\nC: EHLO c\nS: 250-*\nC: MAIL FROM:<e@f.net> SIZE=65537\nS: 552 5.3.4 *")
+        await talk.play(HELLO + "C: MAIL FROM:<e@f.net> SIZE=65537\nS: 552 5.3.4 *")
         for expected, sent in ((answer, content), ("250 2.6.0 *", b"good\r\n")):
-            await talk.play(
-                "C: MAIL FROM:<e@f.net>\nS: 250 *\nC: RCPT TO:<ann@example.org>\nS: 250 *\nC: DATA\nS: 354 *"
-            )
+            await talk.play(ENVELOPE + DATA)
             talk.send(sent + b".\r\n")
             await talk.play(f"S: {expected}")
     assert [behind_trace(each) for each in await service.inbox(people[0])] == [b"good\r\n"]
@@ -148,7 +150,8 @@ async def test_content_that_breaks_a_rule_is_refused_and_the_connection_lives(
 async def test_chunks_are_received_without_dots_and_dashes(service: Any, people: Any) -> None:
     async with await service.connect() as talk:
         await talk.play(
-            "S: 220 *\nC: EHLO c\nS: 250-*\nC: BDAT 4\nC: 12\nS: 503 5.5.1 *\nC: MAIL FROM:<e@f.net>\nS: 250 *\nC: RCPT TO:<ann@example.org>\nS: 250 *"
+            HELLO
+            + "C: BDAT 4\nC: 12\nS: 503 5.5.1 *\nC: MAIL FROM:<e@f.net>\nS: 250 *\nC: RCPT TO:<ann@example.org>\nS: 250 *"
         )
         talk.send(b"BDAT 17\r\nSubject: x\r\n\r\n.\r\nBDAT 3 LAST\r\n.\r\n")
         await talk.play("S: 250 2.0.0 17 octets received\nS: 250 2.6.0 *\nC: BDAT 0 LAST\nS: 503 5.5.1 *")
@@ -159,9 +162,7 @@ async def test_large_content_is_spooled_and_leaves_nothing_behind(start: Any, pe
     service = await start(limits={"content_in_memory": 4096})
     content = b"Subject: big\r\n\r\n" + b"line of text\r\n" * 100_000
     async with await service.connect() as talk:
-        await talk.play(
-            "S: 220 *\nC: EHLO c\nS: 250-*\nC: MAIL FROM:<e@f.net>\nS: 250 *\nC: RCPT TO:<ann@example.org>\nS: 250 *\nC: DATA\nS: 354 *"
-        )
+        await talk.play(HELLO + ENVELOPE + DATA)
         talk.send(content + b".\r\n")
         await talk.play("S: 250 2.6.0 *\nC: QUIT\nS: 221 *")
     assert [behind_trace(each) for each in await service.inbox(people[0])] == [content]
@@ -195,9 +196,7 @@ async def test_a_full_mailbox_is_told_at_rcpt(service: Any, account: Any) -> Non
 async def test_a_repeat_after_a_lost_reply_is_one_message_and_a_second_sending_two(service: Any, people: Any) -> None:
     async def send(*, read_reply: bool) -> None:
         async with await service.connect() as talk:
-            await talk.play(
-                "S: 220 *\nC: EHLO c\nS: 250-*\nC: MAIL FROM:<e@f.net>\nS: 250 *\nC: RCPT TO:<ann@example.org>\nS: 250 *\nC: DATA\nS: 354 *"
-            )
+            await talk.play(HELLO + ENVELOPE + DATA)
             talk.send(STUFFED + b".\r\n")
             await talk.play("S: 250 2.6.0 *")
             if read_reply:
@@ -253,7 +252,7 @@ async def test_auth_in_all_its_forms(service: Any, people: Any) -> None:
         (f"C: AUTH PLAIN {wrong}", "535 5.7.8 *"),
     ]:
         async with await service.connect("submissions", tls=True) as talk:
-            await talk.play(f"S: 220 *\nC: EHLO c\nS: 250-*\n{exchange}\nS: {answer}")
+            await talk.play(HELLO + f"{exchange}\nS: {answer}")
     assert "wrong" not in service.log.getvalue().replace("wrong password", "")
     assert "correct horse" not in service.log.getvalue()
 
@@ -261,9 +260,9 @@ async def test_auth_in_all_its_forms(service: Any, people: Any) -> None:
 async def test_auth_is_not_for_the_mx_and_failed_logins_end_the_connection(service: Any, people: Any) -> None:
     wrong = base64.b64encode(b"\0ann@example.org\0wrong").decode()
     async with await service.connect() as talk:
-        await talk.play(f"S: 220 *\nC: EHLO c\nS: 250-*\nC: AUTH PLAIN {LOGIN}\nS: 503 5.5.1 *")
+        await talk.play(HELLO + f"C: AUTH PLAIN {LOGIN}\nS: 503 5.5.1 *")
     async with await service.connect("plain") as talk:
-        await talk.play("S: 220 *\nC: EHLO c\nS: 250-*")
+        await talk.play(HELLO)
         for _ in range(5):
             await talk.play(f"C: AUTH PLAIN {wrong}\nS: 535 5.7.8 *")
         await talk.play("S: 421 4.7.0 *\nS:")
@@ -368,9 +367,7 @@ async def test_lmtp_answers_each_recipient(service: Any, people: Any, account: A
         """)
         talk.send(b"x" * 200 + b"\r\n.\r\n")
         await talk.play("S: 250 2.6.0 *\nS: 452 4.2.2 *\nS: 250 2.6.0 *\nC: RSET\nS: 250 *")
-        await talk.play(
-            "C: MAIL FROM:<e@f.net>\nS: 250 *\nC: RCPT TO:<ann@example.org>\nS: 250 *\nC: RCPT TO:<bob@example.org>\nS: 250 *\nC: DATA\nS: 354 *"
-        )
+        await talk.play(ENVELOPE + "C: RCPT TO:<bob@example.org>\nS: 250 *\n" + DATA)
         talk.send(b"bad\n\r\n.\r\n")
         await talk.play("S: 554 5.6.0 *\nS: 554 5.6.0 *\nC: QUIT\nS: 221 *")
     assert len(await service.inbox(people[0])) == 1
@@ -379,7 +376,7 @@ async def test_lmtp_answers_each_recipient(service: Any, people: Any, account: A
 
 async def test_garbage_instead_of_tls_ends_only_that_connection(service: Any, people: Any) -> None:
     async with await service.connect("smtp") as talk:
-        await talk.play("S: 220 *\nC: EHLO c\nS: 250-*\nC: STARTTLS\nS: 220 *")
+        await talk.play(HELLO + "C: STARTTLS\nS: 220 *")
         talk.send(b"this is no TLS\r\n" * 10)
         assert await asyncio.wait_for(talk.reader.read(), 20) is not None
     async with await service.connect("submissions") as talk:
@@ -395,7 +392,7 @@ async def test_errors_and_transactions_of_a_connection_are_limited(start: Any, p
         talk.send(b"FROB\r\n" * 5)
         await talk.play("S: 220 *\nS: 500 *\nS: 500 *\nS: 500 *\nS: 421 4.7.0 *\nS:")
     async with await service.connect() as talk:
-        await talk.play("S: 220 *\nC: EHLO c\nS: 250-*")
+        await talk.play(HELLO)
         for _ in range(2):
             await talk.play("C: MAIL FROM:<e@f.net>\nS: 250 *\nC: RSET\nS: 250 *")
         await talk.play("C: MAIL FROM:<e@f.net>\nS: 421 4.7.0 *\nS:")
@@ -427,9 +424,7 @@ async def test_a_silent_client_and_a_slow_sender_are_let_go(start: Any, people: 
         await talk.play("S: 220 *\nS: 421 4.4.2 *\nS:")
     service = await start(timeouts={"session": 0.3})
     async with await service.connect() as talk:
-        await talk.play(
-            "S: 220 *\nC: EHLO c\nS: 250-*\nC: MAIL FROM:<e@f.net>\nS: 250 *\nC: RCPT TO:<ann@example.org>\nS: 250 *\nC: DATA\nS: 354 *"
-        )
+        await talk.play(HELLO + ENVELOPE + DATA)
         answer = asyncio.create_task(talk.reply())
         while not answer.done():
             talk.send(b"x")
@@ -454,10 +449,8 @@ async def test_a_client_that_vanishes_leaves_nothing(service: Any, people: Any) 
 
 async def test_drain_says_421_between_transactions_and_finishes_the_open_one(service: Any, people: Any) -> None:
     idle, busy = await service.connect(), await service.connect()
-    await idle.play("S: 220 *\nC: EHLO c\nS: 250-*")
-    await busy.play(
-        "S: 220 *\nC: EHLO c\nS: 250-*\nC: MAIL FROM:<e@f.net>\nS: 250 *\nC: RCPT TO:<ann@example.org>\nS: 250 *"
-    )
+    await idle.play(HELLO)
+    await busy.play(HELLO + ENVELOPE)
     port = service.port("smtp")
     draining = asyncio.create_task(service.desks["smtp"].drain())
     await idle.play("S: 421 4.3.2 *\nS:")

@@ -1,4 +1,4 @@
-"""The client's protocol core: replies in any cut and of any garbage, transactions as tables, stuffing and its inverse."""
+"""The client's protocol core: replies in any cut and of any garbage, transactions as tables, stuffing and back."""
 
 import re
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import structlog
+
 from posthorn_bus import LeaseKeeper, LeaseTimes
 from posthorn_model.clock import SystemClock
 from posthorn_model.ids import QueueMessageId
@@ -313,7 +314,7 @@ async def test_a_paused_owner_changes_nothing_when_it_wakes(storage: Storage, si
     message = await enqueue(storage, "bob@example.net")
     await gate.reached.wait()
     # Its leases pass to another owner while it waits for the remote, as after a long pause of the process.
-    keys = [lease for lease in first.keeper._held.values()]
+    keys = list(first.keeper._held.values())
     await storage.leases.release({lease.key: lease.epoch for lease in keys}, "first")
     other = LeaseKeeper(storage.leases, "second", SystemClock(), LeaseTimes(ttl=30.0))
     assert len(await other.acquire([lease.key for lease in keys])) == len(keys)

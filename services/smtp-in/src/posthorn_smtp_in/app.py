@@ -29,6 +29,7 @@ async def build(node: Node) -> "SmtpIn":
         figures=Figures(node.metrics),
         door=Door(settings.limits.connections, settings.limits.connections_per_address),
         spool=spool,
+        large=asyncio.Semaphore(settings.limits.large_deliveries),
     )
     desks = [ReceptionDesk(parts, listener) for listener in node.listeners("smtp", "submission", "lmtp")]
     return SmtpIn(node, cluster, desks)

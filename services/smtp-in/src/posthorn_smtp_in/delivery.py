@@ -21,6 +21,9 @@ from posthorn_smtp_in.protocol.commands import Mail
 from posthorn_smtp_in.protocol.replies import Reply, reply
 from posthorn_smtp_in.recipients import Recipient
 
+IN_THREAD = 262_144
+"""Octets of content whose scan would hold up the other sessions for too long."""
+
 
 @dataclass(frozen=True, slots=True)
 class Letter:
@@ -29,7 +32,7 @@ class Letter:
     delivery: UUID
     mail: Mail
     recipients: Sequence[Recipient]
-    content: bytes | memoryview
+    content: bytes
     client_digest: bytes
     """SHA-256 of the content as the client sent it."""
     client_message_id: bool
@@ -73,7 +76,10 @@ async def deliver_each(parts: Parts, letter: Letter) -> list[Reply]:
 
 
 async def _prepare(parts: Parts, letter: Letter) -> tuple[MessageSummary, PreparedBlob]:
-    summary = summarize(letter.content)
+    if len(letter.content) > IN_THREAD:
+        summary = await asyncio.to_thread(summarize, letter.content)
+    else:
+        summary = summarize(letter.content)
     return summary, await parts.storage.blobs.prepare(letter.content)
 
 

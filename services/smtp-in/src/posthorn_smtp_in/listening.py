@@ -144,7 +144,7 @@ class ReceptionDesk:
             session.drain()
         try:
             await session.run()
-        except Exception:  # noqa: BLE001 (the top of a connection: it ends, the others go on)
+        except Exception:  # the top of a connection: it ends, the others go on
             figures.bugs.inc()
             self._parts.log.exception("session failed", listener=name, remote=address)
         finally:

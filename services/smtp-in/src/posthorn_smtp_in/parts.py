@@ -1,5 +1,6 @@
 """What every session is handed by the composition root."""
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,4 +30,6 @@ class Parts:
     figures: Figures
     door: Door
     spool: Path
-    """Folder for content that is too large for memory."""
+    """Folder for content that is too large to be kept in memory while it arrives."""
+    large: asyncio.Semaphore
+    """How many spooled messages may be in memory at once, to be scanned and stored."""

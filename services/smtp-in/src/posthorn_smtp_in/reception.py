@@ -1,5 +1,6 @@
 """Flow A, from the end of the content on: facts, verdict, trace fields, delivery, and the replies."""
 
+import contextlib
 from dataclasses import dataclass
 
 from posthorn_smtp_in.delivery import Letter, deliver, deliver_each
@@ -41,12 +42,12 @@ async def receive(
         return verdict, _for_all(origin, transaction, verdict.refusal)
     if len(head) >= MAX_HEAD and origin.kind is Kind.SUBMISSION:
         return HEAD_TOO_LARGE, _for_all(origin, transaction, reply(552, "5.3.4", "Header section too large"))
-    # A.3 to A.5: scan, blob, one transaction
-    letter = _letter(parts, origin, transaction, spool, head)
-    if origin.kind is Kind.LMTP:
-        return verdict, await deliver_each(parts, letter)
-    # A.6: the reply, after the commit
-    return verdict, [await deliver(parts, letter)]
+    # A.3 to A.5: scan, blob, one transaction; A.6: the replies, after the commit
+    async with parts.large if spool.spooled else contextlib.nullcontext():
+        letter = _letter(parts, origin, transaction, spool, head)
+        if origin.kind is Kind.LMTP:
+            return verdict, await deliver_each(parts, letter)
+        return verdict, [await deliver(parts, letter)]
 
 
 def _for_all(origin: Origin, transaction: Transaction, refusal: Reply) -> list[Reply]:

@@ -56,7 +56,7 @@ async def has_room(storage: Storage, account: AccountId, size: int) -> bool:
 
 
 def destination(address: str) -> str | None:
-    """The site of an address: its domain in A-labels (RFC 5890), a literal as it is; None when there is no such form."""
+    """The site of an address: its domain in A-labels (RFC 5890), a literal as it is; None: there is no such form."""
     domain = address.rpartition("@")[2]
     if domain.startswith("["):
         return domain

@@ -21,6 +21,8 @@ class SessionLimits(Section):
     """Refused commands of one connection before it is closed."""
     authentications: Annotated[int, Field(ge=1, le=100)] = 5
     """Failed AUTH commands of one connection before it is closed."""
+    large_deliveries: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Spooled messages that are scanned and stored at once; each takes its size in memory."""
     content_in_memory: Annotated[Size, Field(ge=4096)] = 1 << 20
     """Octets of a message kept in memory; more goes to a spool file."""
 

@@ -40,7 +40,7 @@ class Channel(asyncio.Protocol):
         _wake(self._readable)
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 (asyncio passes it by position)
         self._ended = True
         _wake(self._readable)
         if self._writable is not None and not self._writable.done():

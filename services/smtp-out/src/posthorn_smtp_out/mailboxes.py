@@ -51,7 +51,7 @@ async def deliver_locally(storage: Storage, group: Group) -> Mapping[int, Answer
 
     for recipient in group.recipients:
         replies = [await deliver(account) for account in found[recipient.address]]
-        # One address may lead to several accounts: any that should be tried again decides, and the retry skips the rest.
+        # One address may lead to several accounts: one to be tried again decides, and the retry skips the others.
         worst = max(replies, key=lambda reply: reply.code if reply.code < 500 else 0, default=UNKNOWN)
         answers[recipient.id] = Answer(worst, local=True)
     return answers

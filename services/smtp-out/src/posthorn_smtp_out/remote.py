@@ -1,6 +1,7 @@
 """A conversation with one remote: greeting, EHLO, STARTTLS, AUTH, then any number of transactions."""
 
 import base64
+import contextlib
 import ipaddress
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -115,10 +116,8 @@ class Remote:
     async def quit(self) -> None:
         """Say QUIT and close, without waiting for the answer (RFC 5321 4.1.1.10 lets us close after it)."""
         self.usable = False
-        try:
+        with contextlib.suppress(ChannelLost):
             await self._channel.send(b"QUIT\r\n", self._manners.times.connect)
-        except ChannelLost:
-            pass
         self._channel.close()
 
     def abort(self) -> None:

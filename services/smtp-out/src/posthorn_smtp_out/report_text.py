@@ -92,7 +92,7 @@ def _one_line(text: str, *, utf8: bool) -> str:
     return kept[:900]
 
 
-def _eight_bit(wanted: bool) -> list[str]:  # noqa: FBT001 (one private switch)
+def _eight_bit(wanted: bool) -> list[str]:
     return ["Content-Transfer-Encoding: 8bit"] if wanted else []
 
 

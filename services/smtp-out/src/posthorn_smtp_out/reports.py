@@ -12,7 +12,6 @@ from posthorn_mail_format import summarize
 from posthorn_model.errors import NotFound
 from posthorn_model.mail import NewMessage
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, Outcome
-
 from posthorn_smtp_out.groups import Group
 from posthorn_smtp_out.ledger import Stored
 from posthorn_smtp_out.mailboxes import delivery_id

@@ -1,4 +1,4 @@
-"""Replies as values (RFC 5321 4.2, enhanced status codes of RFC 2034 and RFC 3463). Says nothing of when to send one."""
+"""Replies as values (RFC 5321 4.2, enhanced status codes of RFC 2034 and RFC 3463). Not concerned with when."""
 
 import re
 from dataclasses import dataclass
