@@ -1,4 +1,4 @@
-"""Every message of the corpus: in by SMTP where SMTP may carry it, by APPEND and import; out the same, byte for byte."""
+"""Every message of the corpus: in by SMTP where SMTP may carry it, by APPEND and import; out the same, to the byte."""
 
 import base64
 import json
