@@ -4,9 +4,16 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from posthorn_model.errors import CannotCalculateChanges, MailboxNotFound, MessageNotFound, NotPermitted, OverQuota
+from posthorn_model.errors import (
+    CannotCalculateChanges,
+    InvalidKeyword,
+    MailboxNotFound,
+    MessageNotFound,
+    NotPermitted,
+    OverQuota,
+)
 from posthorn_model.events import Changed, ChangeKind
-from posthorn_model.flags import NO_FLAGS, Flags, SystemFlag
+from posthorn_model.flags import MAX_KEYWORDS, NO_FLAGS, Flags, SystemFlag
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq
 from posthorn_model.mail import Appended, NewMessage, Role
 from posthorn_storage import AccountRecord, Storage
@@ -79,6 +86,16 @@ async def test_flags_that_do_not_count_do_not_change_the_mailbox_for_jmap(box: B
     seen = await box.mail.set_flags(box.account, box.inbox, [1], op="add", system=SEEN)
     changes = await box.mail.changes(box.account, ChangeKind.MAILBOX, result.modseq)
     assert (changes.updated, changes.counts_only, changes.new_state) == ([box.inbox], True, seen.modseq)
+
+
+async def test_keywords_of_a_message_are_bounded(box: Box) -> None:
+    mail, ann, inbox = box.mail, box.account, box.inbox
+    await mail.set_flags(ann, inbox, [1], op="add", keywords=frozenset(str(n) for n in range(MAX_KEYWORDS)))
+    with pytest.raises(InvalidKeyword):
+        await mail.set_flags(ann, inbox, [1, 2], op="add", keywords=X)
+    outcome = await mail.update_messages(ann, [MessageUpdate(box.id(1), add_flags=Flags(keywords=X))])
+    assert isinstance(outcome[box.id(1)], InvalidKeyword)
+    assert [len(words) for _, words in await box.flags()] == [MAX_KEYWORDS, 0, 0, 0, 0]
 
 
 async def test_unchanged_since_leaves_alone_what_changed(box: Box) -> None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
+from posthorn_model.errors import InvalidKeyword
 from posthorn_model.events import ChangeKind
-from posthorn_model.flags import Flags, SystemFlag
+from posthorn_model.flags import MAX_KEYWORDS, Flags, SystemFlag
 from posthorn_model.ids import AccountId, MailboxId, Modseq, Uid
 from posthorn_model.mail import Entry
 from posthorn_storage.database import Row
@@ -93,7 +94,7 @@ async def set_flags(
 ) -> FlagsResult:
     """Add, remove or replace flags of messages in one mailbox; UIDs that are not there are passed over.
 
-    Raises MailboxNotFound.
+    Raises MailboxNotFound, InvalidKeyword when a message would have too many keywords.
     """
     (place,) = await journal.places(account, [mailbox])
     counter = journal.counters[account]
@@ -113,6 +114,8 @@ async def set_flags(
         EMAIL,
         UPDATED,
     )
+    if any(len(row["keywords"]) > MAX_KEYWORDS for row in rows):
+        raise InvalidKeyword(f"more than {MAX_KEYWORDS} keywords")
     if rows:
         counter.take(len(rows))
         counter.kinds.add(ChangeKind.EMAIL)

@@ -6,6 +6,7 @@ texts. Every value is a parameter; the statement is put together from the fixed 
 
 from typing import Any, Final
 
+from posthorn_mail_format.summary import KEPT_HEADERS
 from posthorn_model.errors import AccountNotFound, TooMany
 from posthorn_model.flags import Flags, SystemFlag
 from posthorn_model.ids import AccountId, Modseq
@@ -17,8 +18,8 @@ from posthorn_storage.mail.search_text import fold
 MAX_CONDITIONS = 1000
 MAX_DEPTH = 64
 
-KEPT_FIELDS: Final = frozenset({"from", "to", "cc", "bcc", "subject", "message-id", "date"})
-"""Header fields that are always kept for searching, in lower case."""
+KEPT_FIELDS: Final = KEPT_HEADERS
+"""Header fields that are kept for searching, in lower case."""
 
 _TEXT = "(SELECT {} FROM message_text t WHERE t.account_id = $1 AND t.message_id = {})"
 _COLUMNS: Final = {

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from posthorn_mail_format.headers import decode_text
 from posthorn_model.mail import MessageSummary
 
 MAX_ADDRESSES = 16_384
@@ -45,13 +46,14 @@ def fold(text: str) -> str:
 def search_text(summary: MessageSummary) -> SearchText:
     """Gather the searched texts of a message. Malformed parts of the summary are searched as far as they go."""
     listing = _listing(summary.listing)
+    addresses = {name: _addresses(listing.get(name)) for name in ("from", "to", "cc", "bcc")}
     return SearchText(
-        from_=_addresses(listing.get("from")),
-        to=_addresses(listing.get("to")),
-        cc=_addresses(listing.get("cc")),
-        bcc=_addresses(listing.get("bcc")),
+        from_=addresses["from"],
+        to=addresses["to"],
+        cc=addresses["cc"],
+        bcc=addresses["bcc"],
         subject=fold(summary.subject),
-        headers=_headers(summary.headers),
+        headers=_headers(summary, addresses),
         body=fold(summary.search_text[:MAX_BODY]),
     )
 
@@ -76,8 +78,22 @@ def _addresses(value: object) -> str:
     return fold("\n".join(lines)[:MAX_ADDRESSES])
 
 
-def _headers(raw: bytes) -> str:
-    """One line for each field, unfolded (RFC 5322 2.2.3): `name:value`."""
-    text = raw[:MAX_HEADERS].decode("utf-8", "replace")
-    unfolded = text.replace("\r\n ", " ").replace("\r\n\t", " ").replace("\r\n", "\n")
-    return fold(unfolded.strip("\n"))
+def _headers(summary: MessageSummary, addresses: Mapping[str, str]) -> str:
+    """One line for each field kept, unfolded and decoded (RFC 5322 2.2.3, RFC 2047): `name:value`.
+
+    Where the fields were too long to be kept, those that the summary has by itself stand for them.
+    """
+    raw = summary.headers[:MAX_HEADERS]
+    if not raw:
+        known = {**addresses, "subject": summary.subject, "message-id": summary.message_id or ""}
+        named = {**known, "references": " ".join(summary.references), "in-reply-to": " ".join(summary.in_reply_to)}
+        return fold("\n".join(f"{name}:{' '.join(value.split())}" for name, value in named.items() if value))
+    unfolded = raw.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ")
+    return fold("\n".join(_decoded(line) for line in unfolded.splitlines() if line))
+
+
+def _decoded(line: bytes) -> str:
+    if b"=?" not in line:
+        return line.decode("utf-8", "replace")
+    name, colon, value = line.partition(b":")
+    return (name + colon).decode("utf-8", "replace") + " ".join(decode_text(value).split())

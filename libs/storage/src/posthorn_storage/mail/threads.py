@@ -20,7 +20,7 @@ from posthorn_storage.schema.blob import REF_MESSAGE
 from posthorn_storage.schema.mail import CREATED, DESTROYED, UPDATED
 
 MAX_REFERENCES = 64
-"""The newest references looked at; a longer chain joins by these."""
+"""The newest references looked at, beside the very first; a longer chain joins by these."""
 MAX_MERGE = 1000
 """Threads with more messages than this stay apart: a merge must not make one delivery slow."""
 
@@ -63,7 +63,7 @@ ORDER BY thread_id, received_at, id
 
 def thread_keys(summary: MessageSummary) -> list[bytes]:
     """Digests under which a message finds its thread: one for each Message-ID it bears or names."""
-    named = [*summary.references[-MAX_REFERENCES:], *summary.in_reply_to[-MAX_REFERENCES:]]
+    named = [*summary.references[:1], *summary.references[1:][-MAX_REFERENCES:], *summary.in_reply_to[-MAX_REFERENCES:]]
     if summary.message_id:
         named.append(summary.message_id)
     subject = fold(summary.base_subject).encode()

@@ -7,8 +7,8 @@ and a change here sets it on all entries alike. \\Deleted is IMAP's alone and st
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from posthorn_model.errors import MessageNotFound, NotPermitted, PosthornError
-from posthorn_model.flags import NO_FLAGS, Flags, SystemFlag
+from posthorn_model.errors import InvalidKeyword, MessageNotFound, NotPermitted, PosthornError
+from posthorn_model.flags import MAX_KEYWORDS, NO_FLAGS, Flags, SystemFlag
 from posthorn_model.ids import AccountId, MailboxId, MessageId
 from posthorn_storage.database import Row
 from posthorn_storage.mail.copying import NewEntry, insert
@@ -77,7 +77,8 @@ def shown_flags(entries: Sequence[tuple[int, frozenset[str]]]) -> Flags:
 async def update_messages(
     journal: Journal, account: AccountId, updates: Sequence[MessageUpdate]
 ) -> dict[MessageId, PosthornError | None]:
-    """Apply each update, or say why not: MessageNotFound, MailboxNotFound, NotPermitted (in no mailbox at all).
+    """Apply each update, or say why not: MessageNotFound, MailboxNotFound, NotPermitted (in no mailbox at all),
+    InvalidKeyword (too many).
 
     Several updates of one message are applied as the last of them alone.
     """
@@ -136,6 +137,8 @@ def _changed(shown: Flags, update: MessageUpdate) -> Flags:
     flags = shown if update.flags is None else update.flags
     system = (flags.system | update.add_flags.system) & ~update.remove_flags.system
     words = (flags.keywords | update.add_flags.keywords) - update.remove_flags.keywords
+    if len(words) > MAX_KEYWORDS:
+        raise InvalidKeyword(f"more than {MAX_KEYWORDS} keywords")
     return Flags(SystemFlag(int(system) & ~DELETED), words)
 
 
