@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from posthorn_imap.protocol.fetch_items import Section, What
-from posthorn_mail_format import STORED_FIELDS
-from posthorn_mail_format.headers import fields_subset
-from posthorn_mail_format.part import Part
+from posthorn_mail_format import Part
+from posthorn_mail_format.headers import fields_subset, header_end
+from posthorn_mail_format.summary import KEPT_HEADERS
 from posthorn_model.ids import BlobKey
 from posthorn_storage.blobs.store import Blobs
 from posthorn_storage.mail import MessageFields, StoredMessage
@@ -25,7 +25,7 @@ def stored_is_enough(section: Section) -> bool:
     return (
         section.what is What.FIELDS
         and not section.part
-        and all(name.lower().decode("ascii", "replace") in STORED_FIELDS for name in section.fields)
+        and all(name.lower().decode("ascii", "replace") in KEPT_HEADERS for name in section.fields)
     )
 
 
@@ -86,7 +86,7 @@ async def read_sections(
     found: dict[Section, bytes | memoryview | None] = {}
     for section in sections:
         if section not in planned.spans:
-            found[section] = _chosen_fields(section, message.headers or b"")
+            found[section] = _chosen_fields(section, message.headers or await _whole_header(blobs, message.blob))
             continue
         span = planned.spans[section]
         if span is None:
@@ -105,6 +105,12 @@ async def _read(blobs: Blobs, key: BlobKey, size: int, spans: set[Span]) -> Mapp
         return {(start, end): await blobs.read_range(key, start, end - start) for start, end in spans}
     whole = memoryview(await blobs.read(key))
     return {(start, end): whole[start:end] for start, end in spans}
+
+
+async def _whole_header(blobs: Blobs, key: BlobKey) -> bytes:
+    """The header of a message with so many fields that none are kept beside it."""
+    whole = await blobs.read(key)
+    return whole[: header_end(whole, 0, len(whole))]
 
 
 def _chosen_fields(section: Section, header: bytes) -> bytes:

@@ -227,4 +227,5 @@ def _stored(item: Item, row: PlacedMessage) -> bytes:
             value = string((message.preview or "").encode())
         case _:
             raise AssertionError(item)
-    return item.value + b" " + value
+    name: bytes = item.value
+    return name + b" " + value

@@ -108,8 +108,9 @@ def bounded_members(wanted: NumberSet, limit: int) -> Iterator[int]:
 
 
 def contains(wanted: NumberSet, number: int) -> bool:
-    """Whether a set without "*" holds `number`."""
-    return any(min(low, high) <= number <= max(low, high) for low, high in wanted.ranges)
+    """Whether a set holds `number`; "*" is larger than all, so that 1:* holds what vanished at the end too."""
+    ends = ((low or MAX_NUMBER, high or MAX_NUMBER) for low, high in wanted.ranges)
+    return any(min(low, high) <= number <= max(low, high) for low, high in ends)
 
 
 def write_set(numbers: Iterable[int]) -> bytes:
