@@ -66,7 +66,8 @@ async def _ours(servers: str) -> list[float]:
     return taken
 
 
-async def _bare(servers: str) -> list[float]:
+async def bare_latencies(servers: str) -> list[float]:
+    """Milliseconds from send to receipt of EVENTS records, by the bare client at RATE."""
     topic = f"bench-bare-{time.time_ns()}"
     producer = AIOKafkaProducer(bootstrap_servers=servers, linger_ms=2, acks=1)
     await producer.start()
@@ -109,7 +110,7 @@ def rows(cluster: Cluster) -> list[Row]:
             return percentile(await _ours(servers), share)
 
         async def reference() -> float:
-            return percentile(await _bare(servers), share)
+            return percentile(await bare_latencies(servers), share)
 
         note = f"{EVENTS} events at {RATE}/s, sender and hearer in one process"
         return Row(name, "ms", False, measure, reference, "bare aiokafka", 3, note)

@@ -24,7 +24,8 @@ def message() -> bytes:
     return head.encode() + line * ((SIZE - len(head)) // len(line))
 
 
-async def _expect(reader: asyncio.StreamReader, code: bytes) -> None:
+async def expect(reader: asyncio.StreamReader, code: bytes) -> None:
+    """Read one whole reply. Raises RuntimeError when it has another code."""
     while True:
         line = await reader.readline()
         if not line.startswith(code):
@@ -35,18 +36,18 @@ async def _expect(reader: asyncio.StreamReader, code: bytes) -> None:
 
 async def _session(host: str, port: int, recipient: str, count: int) -> None:
     reader, writer = await asyncio.open_connection(host, port)
-    await _expect(reader, b"220")
+    await expect(reader, b"220")
     writer.write(b"EHLO bench.invalid\r\n")
-    await _expect(reader, b"250")
+    await expect(reader, b"250")
     for _ in range(count):
         writer.write(f"MAIL FROM:<a@example.net>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n".encode())
-        await _expect(reader, b"250")
-        await _expect(reader, b"250")
-        await _expect(reader, b"354")
+        await expect(reader, b"250")
+        await expect(reader, b"250")
+        await expect(reader, b"354")
         writer.write(message() + b".\r\n")
-        await _expect(reader, b"250")
+        await expect(reader, b"250")
     writer.write(b"QUIT\r\n")
-    await _expect(reader, b"221")
+    await expect(reader, b"221")
     writer.close()
     await writer.wait_closed()
 
