@@ -16,6 +16,7 @@ from posthorn_mail_format.text import plain_text
 PREVIEW_CHARACTERS = 256
 _PREVIEW_OCTETS = 32_768
 _SPACES = re.compile(r"\s+")
+_BOTH = frozenset({"text", "html"})
 _INLINE_MEDIA = frozenset({"image", "audio", "video"})
 
 
@@ -44,7 +45,7 @@ class Body:
 def read_body(root: Part) -> Body:
     """Return the text, HTML and attachment parts of a message by the algorithm of RFC 8621 4.1.4."""
     lists = _Lists()
-    lists.walk(_numbered(root, "") or [("1", root)], root, root.children != () and root.subtype == "alternative")
+    lists.walk([("", root)], "mixed", _BOTH, in_alternative=False)
     return Body(tuple(lists.text), tuple(lists.html), tuple(lists.attachments))
 
 
@@ -99,59 +100,48 @@ def _numbered(part: Part, number: str) -> list[tuple[str, Part]]:
 
 @dataclass(slots=True)
 class _Lists:
-    """The lists while they grow. `text` or `html` None (as in the RFC's algorithm) is told to `walk` by `into`."""
+    """The lists while they grow; `into` names those that parts here still go to (the RFC sets the other to null)."""
 
     text: list[Leaf] = field(default_factory=list)
     html: list[Leaf] = field(default_factory=list)
     attachments: list[Leaf] = field(default_factory=list)
 
-    def walk(
-        self,
-        parts: list[tuple[str, Part]],
-        parent: Part,
-        in_alternative: bool,
-        into: frozenset[str] = frozenset({"text", "html"}),
-    ) -> None:
-        subtype = parent.subtype if parent.children else "mixed"
-        text_length = len(self.text) if "text" in into else -1
-        html_length = len(self.html) if "html" in into else -1
+    def walk(self, parts: list[tuple[str, Part]], subtype: str, into: frozenset[str], *, in_alternative: bool) -> None:
+        text_length, html_length = len(self.text), len(self.html)
         for index, (number, part) in enumerate(parts):
             if part.children:
-                self.walk(_numbered(part, number), part, in_alternative or part.subtype == "alternative", into)
+                alternative = in_alternative or part.subtype == "alternative"
+                self.walk(_numbered(part, number), part.subtype, into, in_alternative=alternative)
                 continue
-            leaf = Leaf(number, part)
+            leaf = Leaf(number or "1", part)
             if not _is_inline(part, index, subtype):
                 self.attachments.append(leaf)
             elif subtype == "alternative":
-                self.alternative(leaf)
+                self.alternative(leaf, into)
             else:
-                into = self.inline(leaf, in_alternative, into)
-        if subtype == "alternative":
+                into = self.inline(leaf, into, in_alternative=in_alternative)
+        if subtype == "alternative" and into == _BOTH:
             # An alternative of one kind only stands for the other kind too.
-            if text_length == len(self.text) and html_length != len(self.html) and "text" in into:
+            if text_length == len(self.text):
                 self.text.extend(self.html[html_length:])
-            elif html_length == len(self.html) and text_length != len(self.text) and "html" in into:
+            elif html_length == len(self.html):
                 self.html.extend(self.text[text_length:])
 
-    def alternative(self, leaf: Leaf) -> None:
-        if leaf.part.media_type == "text/plain":
-            self.text.append(leaf)
-        elif leaf.part.media_type == "text/html":
-            self.html.append(leaf)
-        else:
-            self.attachments.append(leaf)
+    def alternative(self, leaf: Leaf, into: frozenset[str]) -> None:
+        kind = {"text/plain": "text", "text/html": "html"}.get(leaf.part.media_type, "")
+        target = {"text": self.text, "html": self.html}.get(kind, self.attachments)
+        if target is self.attachments or kind in into:
+            target.append(leaf)
 
-    def inline(self, leaf: Leaf, in_alternative: bool, into: frozenset[str]) -> frozenset[str]:
+    def inline(self, leaf: Leaf, into: frozenset[str], *, in_alternative: bool) -> frozenset[str]:
+        """Add an inline part; returns where the parts after it in this multipart go."""
         if in_alternative:
-            if leaf.part.media_type == "text/plain":
-                into = into - {"html"}
-            if leaf.part.media_type == "text/html":
-                into = into - {"text"}
+            into = into - {{"text/plain": "html", "text/html": "text"}.get(leaf.part.media_type, "")}
         if "text" in into:
             self.text.append(leaf)
         if "html" in into:
             self.html.append(leaf)
-        if into != frozenset({"text", "html"}) and leaf.part.type in _INLINE_MEDIA:
+        if into != _BOTH and leaf.part.type in _INLINE_MEDIA:
             self.attachments.append(leaf)
         return into
 
