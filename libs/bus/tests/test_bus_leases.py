@@ -15,7 +15,7 @@ from posthorn_model.ids import Epoch, NodeId
 from posthorn_model.ports import BusHealth
 from posthorn_storage.database import Database
 from posthorn_storage.leases import LeaseStore
-from posthorn_testkit.contracts.bus import until
+from posthorn_testkit.contracts.fleet import until
 
 pytestmark = pytest.mark.postgres
 

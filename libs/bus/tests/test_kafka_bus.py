@@ -15,7 +15,8 @@ from posthorn_model.events import Control, Gap, QueueDue, Topic
 from posthorn_model.ids import NodeId
 from posthorn_model.ports import PeerDirectory
 from posthorn_storage.database import Database
-from posthorn_testkit.contracts.bus import PATIENCE, QUICK, SHARDS, BusContract, Ear, Fleet, idle, owned_by, until
+from posthorn_testkit.contracts.bus import BusContract
+from posthorn_testkit.contracts.fleet import PATIENCE, QUICK, SHARDS, Ear, Fleet, idle, owned_by, until
 from posthorn_testkit.servers import KafkaBroker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]

@@ -17,7 +17,8 @@ from posthorn_model.events import Control, QueueDue, Topic
 from posthorn_model.ids import NodeId
 from posthorn_model.ports import Peer, PeerDirectory
 from posthorn_storage.database import Database
-from posthorn_testkit.contracts.bus import SHARDS, BusContract, Ear, Fleet, until
+from posthorn_testkit.contracts.bus import BusContract
+from posthorn_testkit.contracts.fleet import SHARDS, Ear, Fleet, until
 
 pytestmark = pytest.mark.postgres
 

@@ -18,8 +18,7 @@ EXPECTED = (KafkaError, OSError, TimeoutError)
 
 def client_options(settings: KafkaSettings, name: str) -> dict[str, Any]:
     """The arguments all clients share. Raises OSError or ssl.SSLError when a certificate cannot be read."""
-    # The library reports every try of an outage; what matters is reported here, once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    _quieten()
     options: dict[str, Any] = {"bootstrap_servers": list(settings.servers), "client_id": name}
     secured, signed = settings.tls is not None, settings.sasl is not None
     options["security_protocol"] = {
@@ -45,6 +44,34 @@ def tls_context(settings: TlsSettings) -> ssl.SSLContext:
     if settings.certificate is not None:
         context.load_cert_chain(settings.certificate, settings.key)
     return context
+
+
+class _Sparing(logging.Filter):
+    """Lets a message through once a minute: the library reports every single try of an outage."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if record.created - self._told.get(text, 0.0) < 60:
+            return False
+        if len(self._told) > 100:
+            self._told.clear()
+        self._told[text] = record.created
+        return True
+
+
+def _quieten() -> None:
+    """Keep of the library's log why a broker cannot be reached (its errors do not say), and that sparingly."""
+    for part in ("consumer", "producer", "cluster"):
+        logging.getLogger(f"aiokafka.{part}").setLevel(logging.CRITICAL)
+    # It writes whole requests at level DEBUG, the one with the password (SASL PLAIN) too.
+    logging.getLogger("aiokafka.conn").setLevel(logging.WARNING)
+    client = logging.getLogger("aiokafka")
+    if not any(isinstance(known, _Sparing) for known in client.filters):
+        client.addFilter(_Sparing())
 
 
 async def close(closing: Coroutine[Any, Any, object], limit: float = 2.0) -> None:

@@ -4,242 +4,33 @@ A test module subclasses BusContract and gives it a fixture `fleet`: buses of on
 would have it, over the real coordinator and the real lease table.
 """
 
-import abc
 import asyncio
 import json
 import os
 import random
 import signal
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
-from typing import Any
 from uuid import uuid4
 
-from posthorn_bus import BusIdentity, BusSettings, HeldLease, KafkaSettings, LeaseKeeper, LeaseTimes, Owner, open_bus
+from posthorn_bus import BusIdentity, HeldLease, open_bus
 from posthorn_bus.envelope import Envelope, encode
-from posthorn_bus.ownership import Run
-from posthorn_model.clock import SystemClock
-from posthorn_model.cluster import Process
-from posthorn_model.events import (
-    Changed,
-    ChangeKind,
-    Control,
-    Event,
-    Gap,
-    LeaseNotice,
-    NodeNotice,
-    QueueDue,
-    Received,
-    Topic,
-)
+from posthorn_model.events import Changed, ChangeKind, Control, Event, LeaseNotice, NodeNotice, QueueDue, Topic
 from posthorn_model.ids import AccountId, Epoch, Modseq, NodeId
-from posthorn_model.ports import Bus, PeerDirectory
-from posthorn_storage.database import Database
-from posthorn_storage.leases import LeaseStore
-from posthorn_storage.nodes import NodeStore
-
-PATIENCE = 60.0
-"""Seconds until a condition that never comes fails the test."""
-SHARDS = tuple(f"queue/{number}" for number in range(8))
-QUICK = LeaseTimes(ttl=3.0, margin=0.5, poll=0.2, patience=0.3, rest=0.5)
-LONG = LeaseTimes(ttl=20 * PATIENCE, poll=10 * PATIENCE, patience=0.3)
-"""So long that nothing can change hands by expiry or by polling before a test fails."""
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    """Wait until `condition` is true; fail with `what` when it never is."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110 - the conditions are about several processes
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"never happened: {what}") from None
-
-
-class Ear:
-    """Collects what one subscription hears."""
-
-    def __init__(self, subscription: AsyncIterator[Received]) -> None:
-        self.events: list[Event] = []
-        self.gaps: list[Gap] = []
-        self._task = asyncio.create_task(self._collect(subscription))
-
-    async def _collect(self, subscription: AsyncIterator[Received]) -> None:
-        async for event in subscription:
-            if isinstance(event, Gap):
-                self.gaps.append(event)
-            else:
-                self.events.append(event)
-
-    @property
-    def ended(self) -> bool:
-        return self._task.done()
-
-    def heard(self, *events: Event) -> bool:
-        """Whether all of `events` were heard, each at least as often as it is given."""
-        return not Counter(map(repr, events)) - Counter(map(repr, self.events))
-
-    def newest(self) -> dict[AccountId, Modseq]:
-        """What a receiver knows that keeps the newest modseq of each account (flows.md B.3)."""
-        newest: dict[AccountId, Modseq] = {}
-        for event in self.events:
-            if isinstance(event, Changed):
-                newest[event.account] = max(newest.get(event.account, event.modseq), event.modseq)
-        return newest
-
-
-@dataclass
-class Station:
-    """One process: its identity and its bus."""
-
-    identity: BusIdentity
-    bus: Bus
-    owners: list[Owner] = field(default_factory=list)
-    keepers: list[LeaseKeeper] = field(default_factory=list)
-
-    async def own(
-        self, leases: LeaseStore, keys: Sequence[str], run: Run, *, times: LeaseTimes, family: Topic = Topic.QUEUE
-    ) -> Owner:
-        """Take part in owning `keys`."""
-        keeper = LeaseKeeper(leases, f"{self.identity.member}/{self.identity.boot}", SystemClock(), times)
-        await keeper.start()
-        owner = Owner(self.bus, keeper, self.identity.node, family, keys, run)
-        await owner.start()
-        self.keepers.append(keeper)
-        self.owners.append(owner)
-        return owner
-
-    async def stop(self) -> None:
-        for owner in self.owners:
-            await owner.stop()
-        for keeper in self.keepers:
-            await keeper.stop()
-        await self.bus.stop()
-
-
-class Fleet(abc.ABC):
-    """Opens the buses of one cluster and closes them."""
-
-    def __init__(self, database: Database, dsn: str) -> None:
-        self.database = database
-        self.dsn = dsn
-        self.leases = LeaseStore(database)
-        self.nodes = NodeStore(database, failure_after=3.0)
-        self.stations: list[Station] = []
-        self._beating: dict[str, asyncio.Task[None]] = {}
-
-    @abc.abstractmethod
-    def settings(self) -> BusSettings:
-        """How to reach this cluster's coordinator."""
-
-    @abc.abstractmethod
-    def unreachable(self) -> tuple[BusSettings, PeerDirectory | None]:
-        """Settings and node table of a coordinator that does not answer, with a short grace time."""
-
-    @abc.abstractmethod
-    async def inject(self, topic: Topic, *payloads: bytes) -> None:
-        """Send raw payloads to all buses, as a process of another version or a faulty one might."""
-
-    @abc.abstractmethod
-    def sender(self) -> str:
-        """The boot id that injected envelopes must show."""
-
-    async def station(self, node: int, service: str = "smtp-out") -> Station:
-        """Open one more process's bus."""
-        identity = BusIdentity(NodeId(node), service, uuid4().hex)
-        await self.beat(identity)
-        bus = open_bus(self.settings(), identity, self.nodes.peer_directory(identity.boot))
-        station = Station(identity, bus)
-        self.stations.append(station)
-        await bus.start()
-        return station
-
-    async def beat(self, identity: BusIdentity) -> None:
-        """Keep a process in the node table, as its membership would."""
-        await self.nodes.claim_node(identity.node, f"node {identity.node}", 60)
-        process = await self._row(identity)
-        await self.nodes.beat(process, f"node {identity.node}", 60)
-
-        async def beat() -> None:
-            while True:
-                await asyncio.sleep(0.7)
-                await self.nodes.beat(process, f"node {identity.node}", 60)
-
-        self._beating[identity.boot] = asyncio.create_task(beat())
-
-    async def die(self, identity: BusIdentity) -> None:
-        """Stop its heartbeats, as a crash does."""
-        task = self._beating.pop(identity.boot)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    async def _row(self, identity: BusIdentity) -> Process:
-        now: Any = await self.database.fetchval("SELECT now()")
-        return Process(
-            node=identity.node,
-            service=identity.service,
-            boot=identity.boot,
-            hostname="test",
-            region="",
-            state="ready",
-            address={},
-            load=0.0,
-            started_at=now,
-            seen_at=now,
-            live=True,
-        )
-
-    async def settle(self, *ears: Ear) -> None:
-        """Wait until every bus hears every other one on every topic."""
-        probes = {station.identity.boot: _probes(station.identity) for station in self.stations}
-
-        def publish_and_look() -> bool:
-            for station in self.stations:
-                for probe in probes[station.identity.boot]:
-                    station.bus.publish(probe)
-            return all(ear.heard(*sum(probes.values(), ())) for ear in ears)
-
-        await until(publish_and_look, "every bus hears every other one")
-        await until(lambda: all(station.bus.health().connected for station in self.stations), "all connected")
-        # What is still under way of the probes arrives before the last words, or is counted as missed.
-        for number, station in enumerate(self.stations):
-            for topic_probe in _probes(station.identity, serial=10_000 + number):
-                station.bus.publish(topic_probe)
-        last = [probe for n, s in enumerate(self.stations) for probe in _probes(s.identity, serial=10_000 + n)]
-        await until(lambda: all(ear.heard(*last) for ear in ears), "the last probes")
-        for ear in ears:
-            ear.events.clear()
-            ear.gaps.clear()
-
-    async def close(self) -> None:
-        await asyncio.gather(*(station.stop() for station in self.stations))
-        for task in self._beating.values():
-            task.cancel()
-        await asyncio.gather(*self._beating.values(), return_exceptions=True)
-
-
-def _probes(identity: BusIdentity, serial: int = 1) -> tuple[Event, ...]:
-    node = identity.node
-    return (
-        Changed(AccountId(900_000 + node), Modseq(serial), frozenset()),
-        Control(f"probe {node}", {"serial": serial}),
-        QueueDue(900_000 + node * 100_000 + serial),
-        LeaseNotice(f"role/probe {node}", node, Epoch(serial), held=True),
-        NodeNotice(node, f"probe {serial}", "ready"),
-    )
-
-
-def owned_by(stations: Sequence[Station]) -> list[str]:
-    """The keys all stations own together, sorted."""
-    return sorted(key for station in stations for owner in station.owners for key in owner.owned)
-
-
-async def idle(_key: str, lease: HeldLease) -> None:
-    """A run that works as long as it may."""
-    await lease.ending.wait()
+from posthorn_testkit.contracts.fleet import (
+    LONG,
+    PATIENCE,
+    QUICK,
+    SHARDS,
+    Ear,
+    Fleet,
+    Station,
+    idle,
+    owned_by,
+    paused_owner,
+    probes_of,
+    until,
+    write_under_lease,
+)
 
 
 class BusContract:
@@ -260,7 +51,7 @@ class BusContract:
         for event in sent:
             stations[0].bus.publish(event)
         # One after the other per topic: when these are there, whatever came twice would be there too.
-        end = _probes(stations[0].identity, serial=77)
+        end = probes_of(stations[0].identity, serial=77)
         for event in end:
             stations[0].bus.publish(event)
         for ear in ears:
@@ -428,81 +219,3 @@ class BusContract:
         for key in SHARDS:
             epochs = [row["epoch"] for row in order if row["key"] == key]
             assert epochs == sorted(epochs), "an older epoch wrote after a newer one"
-
-
-WRITE = """
-WITH fence AS MATERIALIZED (SELECT key FROM lease WHERE key = $1 AND epoch = $2 FOR SHARE)
-INSERT INTO work (key, epoch, pid) SELECT key, $2, $3 FROM fence RETURNING id
-"""
-
-
-def write_under_lease(database: Database, said: Callable[[str], object] = str) -> Run:
-    """A run that writes rows under its epoch, as fast as it may, and says what it did."""
-
-    async def run(key: str, lease: HeldLease) -> None:
-        said("started")
-        try:
-            while lease.may_start():
-                row = await database.fetchval(WRITE, key, lease.epoch, os.getpid())
-                said("wrote" if row else "fenced")
-                await asyncio.sleep(0.01)
-            await lease.ending.wait()
-        finally:
-            said("ended")
-
-    return run
-
-
-@dataclass
-class PausedOwner:
-    """A process of its own that can be stopped with SIGSTOP, and how often it said what."""
-
-    process: asyncio.subprocess.Process
-    said: Counter[str]
-
-
-@asynccontextmanager
-async def paused_owner(fleet: Fleet, node: int) -> AsyncIterator[PausedOwner]:
-    """Run `main` below as a child process that owns SHARDS."""
-    identity = BusIdentity(NodeId(node), "smtp-out", uuid4().hex)
-    await fleet.beat(identity)
-    settings = fleet.settings()
-    plan = {
-        "dsn": fleet.dsn,
-        "kind": "kafka" if isinstance(settings, KafkaSettings) else "peer",
-        "settings": asdict(settings),
-        "identity": asdict(identity),
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "posthorn_testkit.contracts.owner",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    owner = PausedOwner(process, Counter())
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(plan).encode() + b"\n")
-    reading = asyncio.create_task(_count(process, owner.said))
-    try:
-        yield owner
-    finally:
-        process.kill()
-        await process.wait()
-        await reading
-
-
-async def _count(process: asyncio.subprocess.Process, said: Counter[str]) -> None:
-    assert process.stdout is not None
-    async for line in process.stdout:
-        said[line.decode().strip()] += 1
-
-
-def plan_settings(plan: Mapping[str, Any]) -> BusSettings:
-    """The bus settings of a child process's plan."""
-    from posthorn_bus import PeerSettings
-
-    fields = dict(plan["settings"])
-    if plan["kind"] == "peer":
-        return PeerSettings(**fields)
-    return KafkaSettings(**{**fields, "servers": tuple(fields["servers"])})

@@ -14,7 +14,7 @@ from posthorn_model.events import Topic
 from posthorn_storage.database import Database
 from posthorn_storage.leases import LeaseStore
 from posthorn_storage.nodes import NodeStore
-from posthorn_testkit.contracts.bus import QUICK, SHARDS, plan_settings, write_under_lease
+from posthorn_testkit.contracts.fleet import QUICK, SHARDS, plan_settings, write_under_lease
 
 
 def say(word: str) -> None:
