@@ -109,6 +109,9 @@ class Changes:
                         self._log.warning("could not read changes", account=account, reason=error.public)
                         return
                 await asyncio.sleep(pause)
+        except Exception:
+            # One account's trouble must not end the sessions of all others; the self-check tries again.
+            self._log.exception("following changes failed", account=account)
         finally:
             self._following.difference_update(feeds)
 
@@ -162,16 +165,16 @@ class Changes:
 
     async def look(self) -> int:
         """Compare all watched accounts with the store, in one query; returns how many were behind unnoticed."""
-        watched = list(self._feeds)
-        if not watched:
+        known = {account: oldest for account in self._feeds if (oldest := self._oldest(account)) is not None}
+        if not known:
             return 0
-        known = {account: self._oldest(account) for account in watched}
-        modseqs = await self._mail.modseqs(watched)
-        behind = [account for account in watched if account in modseqs and modseqs[account] > known[account]]
+        modseqs = await self._mail.modseqs(list(known))
+        behind = [account for account in known if account in modseqs and modseqs[account] > known[account]]
         unheard = [account for account in behind if self._following.isdisjoint(self._feeds.get(account, {}).values())]
         for account in behind:
             self.heard(Changed(account, modseqs[account], frozenset()))
         return len(unheard)
 
-    def _oldest(self, account: AccountId) -> Modseq:
-        return min((feed.modseq for feed in self._feeds.get(account, {}).values()), default=Modseq(0))
+    def _oldest(self, account: AccountId) -> Modseq | None:
+        """The modseq of the account that every watched mailbox has been read at, None when none is watched."""
+        return min((feed.modseq for feed in self._feeds[account].values() if feed.listeners), default=None)

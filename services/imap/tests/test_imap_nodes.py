@@ -1,0 +1,182 @@
+"""Changes made elsewhere reach waiting clients: by the self-check in any case, over Kafka at once."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from posthorn_storage import FsSettings, Storage, StorageSettings
+from posthorn_testkit.conversation import Conversation, to
+
+pytestmark = pytest.mark.postgres
+
+IDLE = """
+S: * OK ...
+C: l LOGIN ann@example.org secret
+S: l OK ...
+C: s SELECT INBOX
+S*: s OK ...
+C: i IDLE
+S: + idling
+"""
+APPEND = r"""
+S: * OK ...
+C: l LOGIN ann@example.org secret
+S: l OK ...
+C\: a APPEND INBOX {15+}\r\nSubject: news\r\n\r\n
+S: a OK ...
+"""
+
+
+async def test_what_no_event_told_of_is_found_by_looking(
+    imap_server: Any, account: Any, storage: Storage, postgres_dsn: str, tmp_path: Path
+) -> None:
+    await account("ann@example.org", password="secret")
+    near = await imap_server()
+    settings = StorageSettings(dsn=postgres_dsn, blobs=FsSettings(tmp_path / "blobs"))
+    other = await Storage.open(settings)
+    try:
+        far = await imap_server(on=other)
+        waiting = await near.play(IDLE)
+        assert await near.parts.changes.look() == 0
+        await far.play(APPEND)
+        assert await near.parts.changes.look() == 1
+        await waiting.play("S: * 1 EXISTS\nS: * 1 RECENT")
+        assert await near.parts.changes.look() == 0
+        await waiting.play("C: DONE\nS: i OK ...\nC: n NOOP\nS: n OK ...")
+        await far.stop()
+    finally:
+        await other.close()
+
+
+class Process:
+    """One imap process of a node, with what it logs."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.lines: list[dict[str, Any]] = []
+        self._changed = asyncio.Condition()
+        self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            async with self._changed:
+                with contextlib.suppress(ValueError):
+                    self.lines.append(json.loads(line))
+                self._changed.notify_all()
+
+    async def logged(self, test: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The first log line that passes; waits at most a minute for it."""
+        async with asyncio.timeout(60), self._changed:
+            await self._changed.wait_for(lambda: any(map(test, self.lines)) or self._reader.done())
+        return next(filter(test, self.lines))
+
+    async def talk(self) -> Conversation:
+        await self.logged(lambda line: line["event"] == "ready")
+        listening = await self.logged(lambda line: line["event"] == "listening")
+        return Conversation(to("127.0.0.1", listening["port"]))
+
+    async def end(self) -> int:
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+        code = await asyncio.wait_for(self._process.wait(), 60)
+        await self._reader
+        return code
+
+
+@contextlib.asynccontextmanager
+async def node(number: int, cluster: str, dsn: str, kafka: str, folder: Path) -> AsyncIterator[Process]:
+    """A running imap process of its own node."""
+    config = folder / f"node{number}.toml"
+    config.write_text(
+        f"""
+[cluster]
+name = "{cluster}"
+node-id = {number}
+type = "kafka"
+bootstrap-servers = ["{kafka}"]
+[server]
+hostname = "node{number}.example.org"
+data = "{folder}/node{number}"
+[server.listener.imap]
+protocol = "imap"
+bind = "127.0.0.1:0"
+allow-plaintext-auth = true
+[storage]
+data = "postgres"
+blob = "fs"
+[store.postgres]
+type = "postgresql"
+dsn = "{dsn}"
+pool.max-connections = 4
+[store.fs]
+type = "fs"
+path = "{folder}/blobs"
+[metrics]
+bind = "127.0.0.1:0"
+[log]
+format = "json"
+"""
+    )
+    started = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "posthorn_imap",
+        "--config",
+        str(config),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "POSTHORN_NODE_TOKEN": uuid.uuid4().hex},
+    )
+    process = Process(started)
+    try:
+        yield process
+    finally:
+        if started.returncode is None:
+            started.kill()
+        await started.wait()
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(180)
+async def test_a_message_on_one_node_reaches_an_idle_client_of_another_over_kafka(
+    account: Any, postgres_dsn: str, kafka_servers: str, tmp_path: Path
+) -> None:
+    await account("ann@example.org", password="secret")
+    cluster = f"t{uuid.uuid4().hex[:12]}"
+    async with (
+        node(1, cluster, postgres_dsn, kafka_servers, tmp_path) as first,
+        node(2, cluster, postgres_dsn, kafka_servers, tmp_path) as second,
+    ):
+        waiting, writing = await second.talk(), await first.talk()
+        await waiting.play(IDLE.replace("C: l", "C: t STARTTLS\nS: t OK ...\nTLS:\nC: l"))
+        await writing.play(APPEND)
+        await waiting.play("S: * 1 EXISTS\nS: * 1 RECENT")
+        await writing.play(
+            r"""
+            C: s SELECT INBOX
+            S*: s OK ...
+            C: f STORE 1 +FLAGS.SILENT (\Flagged \Deleted)
+            S: f OK ...
+            """
+        )
+        await waiting.play(r"S: * 1 FETCH (FLAGS (\Flagged \Deleted \Recent))")
+        await writing.play("C: x EXPUNGE\nS: * 1 EXPUNGE\nS: x OK ...")
+        await waiting.play("S: * 1 EXPUNGE")
+        late = [line for line in second.lines if "no event told of" in line["event"]]
+        assert not late, "the events came too late or not at all"
+        code = asyncio.create_task(second.end())
+        await waiting.play("S: * BYE [UNAVAILABLE] Server shutting down\nS: i OK IDLE ended\nE:")
+        assert await code == 0
+        await writing.play("C: n NOOP\nS: n OK ...")
+        assert await first.end() == 0
+        await writing.close()
