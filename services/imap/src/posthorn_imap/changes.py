@@ -109,7 +109,7 @@ class Changes:
                         self._log.warning("could not read changes", account=account, reason=error.public)
                         return
                 await asyncio.sleep(pause)
-        except Exception:
+        except Exception:  # noqa: BLE001 (the top of a background task)
             # One account's trouble must not end the sessions of all others; the self-check tries again.
             self._log.exception("following changes failed", account=account)
         finally:
