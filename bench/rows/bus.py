@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from bench.cluster import Cluster
 from bench.runner import Row
@@ -69,6 +70,10 @@ async def _ours(servers: str) -> list[float]:
 async def bare_latencies(servers: str) -> list[float]:
     """Milliseconds from send to receipt of EVENTS records, by the bare client at RATE."""
     topic = f"bench-bare-{time.time_ns()}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 1, 1)])
+    await admin.close()
     producer = AIOKafkaProducer(bootstrap_servers=servers, linger_ms=2, acks=1)
     await producer.start()
     await producer.send_and_wait(topic, b"0")
