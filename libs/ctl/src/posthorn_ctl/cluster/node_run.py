@@ -9,7 +9,7 @@ from pathlib import Path
 
 from posthorn_ctl.cluster.node_file import judged
 from posthorn_ctl.cluster.service_command import service_command
-from posthorn_node.run import TOKEN_VARIABLE
+from posthorn_node.run import EXIT_SETTINGS, EXIT_START, TOKEN_VARIABLE
 from posthorn_node.supervise import Child, Supervisor
 
 SPARE = 10.0
@@ -45,7 +45,10 @@ async def run_node(names: Sequence[str], config: Path, environ: Mapping[str, str
     limit = server.drain_limit + server.stop_limit + SPARE
     try:
         for name in dict.fromkeys(names):
-            await supervisor.start(service_command(name, name, config, token, environ, stop_limit=limit))
+            command = service_command(
+                name, name, config, token, environ, stop_limit=limit, hopeless=frozenset({EXIT_SETTINGS, EXIT_START})
+            )
+            await supervisor.start(command)
         await ended.wait()
     finally:
         await supervisor.stop(*supervisor.children)

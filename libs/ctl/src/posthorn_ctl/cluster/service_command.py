@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from posthorn_ctl.cluster.errors import ClusterError
-from posthorn_node.run import CONFIG_VARIABLE, TOKEN_VARIABLE
+from posthorn_node.run import CONFIG_VARIABLE, EXIT_SETTINGS, TOKEN_VARIABLE
 from posthorn_node.supervise import Command
 
 STOP_LIMIT = 20.0
@@ -14,7 +14,14 @@ STOP_LIMIT = 20.0
 
 
 def service_command(
-    name: str, service: str, config: Path, token: str, environ: Mapping[str, str], *, stop_limit: float = STOP_LIMIT
+    name: str,
+    service: str,
+    config: Path,
+    token: str,
+    environ: Mapping[str, str],
+    *,
+    stop_limit: float = STOP_LIMIT,
+    hopeless: frozenset[int] = frozenset({EXIT_SETTINGS}),
 ) -> Command:
     """The command named `name` that runs `service` with the settings file `config`.
 
@@ -32,5 +39,5 @@ def service_command(
         (*argv, "--config", str(config)),
         {**own, TOKEN_VARIABLE: token, "PYTHONUNBUFFERED": "1"},
         stop_limit=stop_limit,
-        hopeless=frozenset({2}),
+        hopeless=hopeless,
     )
