@@ -149,10 +149,7 @@ async def test_content_that_breaks_a_rule_is_refused_and_the_connection_lives(
 
 async def test_chunks_are_received_without_dots_and_dashes(service: Any, people: Any) -> None:
     async with await service.connect() as talk:
-        await talk.play(
-            HELLO
-            + "C: BDAT 4\nC: 12\nS: 503 5.5.1 *\nC: MAIL FROM:<e@f.net>\nS: 250 *\nC: RCPT TO:<ann@example.org>\nS: 250 *"
-        )
+        await talk.play(HELLO + "C: BDAT 4\nC: 12\nS: 503 5.5.1 *\n" + ENVELOPE)
         talk.send(b"BDAT 17\r\nSubject: x\r\n\r\n.\r\nBDAT 3 LAST\r\n.\r\n")
         await talk.play("S: 250 2.0.0 17 octets received\nS: 250 2.6.0 *\nC: BDAT 0 LAST\nS: 503 5.5.1 *")
     assert [behind_trace(each) for each in await service.inbox(people[0])] == [b"Subject: x\r\n\r\n.\r\n.\r\n"]
