@@ -31,10 +31,10 @@ class Parts:
         return self.membership.node_id
 
     async def close(self) -> None:
-        """Give leases back, leave the cluster, flush the bus, close the storage."""
+        """Give leases back, flush the bus while the node table still knows this process, leave, close the storage."""
         await self.leases.stop()
-        await self.membership.leave()
         await self.bus.stop()
+        await self.membership.leave()
         await self.storage.close()
 
 
