@@ -38,6 +38,7 @@ async def build(node: Node) -> "Jmap":
             gates=gates,
             log=node.log,
             count=count,
+            publish=parts.bus.publish,
             base=listener.url.rstrip("/"),
             hostname=node.settings.server.hostname,
             plaintext_login=listener.allow_plaintext_auth,

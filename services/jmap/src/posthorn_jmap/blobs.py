@@ -10,6 +10,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
+from posthorn_jmap.bodies import read_body
 from posthorn_jmap.protocol import ids
 from posthorn_jmap.protocol.errors import RequestProblem
 from posthorn_jmap.settings import JmapSettings
@@ -23,8 +24,6 @@ UNKNOWN = "application/octet-stream"
 
 async def upload(storage: Storage, settings: JmapSettings, account: AccountId, http: Request) -> dict[str, Any]:
     """Store the body; returns the answer's object."""
-    from posthorn_jmap.flow import read_body
-
     data = await read_body(http, settings.max_size_upload, "maxSizeUpload")
     given = http.headers.get("content-type", UNKNOWN)
     content_type = given if _TYPE.fullmatch(given) else UNKNOWN
@@ -37,7 +36,7 @@ async def upload(storage: Storage, settings: JmapSettings, account: AccountId, h
     }
 
 
-async def read(storage: Storage, account: AccountId, wire: str) -> bytes:
+async def read(storage: Storage, account: AccountId, wire: object) -> bytes:
     """The bytes that a blob id names, decoded if it is a part. Raises BlobNotFound; so also for others' blobs."""
     found = ids.blob_from_wire(wire)
     if found is None or not await storage.blobs.may_read(account, found.key):

@@ -9,6 +9,7 @@ from posthorn_jmap.protocol.arguments import Arguments
 from posthorn_jmap.protocol.errors import MethodError
 from posthorn_jmap.protocol.session import Limits
 from posthorn_jmap.settings import JmapSettings
+from posthorn_model.events import Event
 from posthorn_storage import Storage
 from posthorn_storage.directory import AccountRecord
 
@@ -25,6 +26,8 @@ class Context:
     limits: Limits
     hostname: str
     """For Message-IDs of messages made here."""
+    publish: Callable[[Event], None]
+    """Tells the bus; never fails."""
     created: dict[str, str] = field(default_factory=dict)
     """Creation id to id, of all methods of the request so far (RFC 8620 5.3)."""
 

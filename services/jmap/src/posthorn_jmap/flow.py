@@ -32,6 +32,7 @@ from posthorn_jmap.protocol.ids import from_wire
 from posthorn_jmap.push import Watchers
 from posthorn_jmap.settings import JmapSettings
 from posthorn_model.errors import AuthenticationFailed, PosthornError
+from posthorn_model.events import Event
 from posthorn_storage import Storage
 from posthorn_storage.directory import AccountRecord
 
@@ -52,6 +53,7 @@ class JmapApp:
     log: structlog.typing.FilteringBoundLogger
     count: Callable[[str, int], None]
     """Told the resource and the status of each answer."""
+    publish: Callable[[Event], None]
     base: str
     hostname: str
     plaintext_login: bool
@@ -100,7 +102,7 @@ class JmapApp:
         with self.gates.request(account.id):
             body = await read_body(http, limits.max_size_request, "maxSizeRequest")
             asked = request.parse(body, capabilities=session.CAPABILITIES, max_calls=limits.max_calls_in_request)
-            context = Context(account, self.storage, self.settings, limits, self.hostname)
+            context = Context(account, self.storage, self.settings, limits, self.hostname, self.publish)
             return JSONResponse(await self.calls.run(context, asked))
 
     def _event_source(self, http: Request, account: AccountRecord) -> Response:

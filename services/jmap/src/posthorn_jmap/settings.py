@@ -23,6 +23,10 @@ class JmapSettings(Section):
     max_size_attachments: Size = 50_000_000
     max_body_value: Size = 1_000_000
     """Most bytes of one bodyValue, whatever the client asks for."""
+    max_message_size: Size = 50_000_000
+    """Of a message that is submitted."""
+    max_recipients: Count = 1_000
+    """Of one submission."""
     max_event_sources: Count = 16
     """EventSource connections of one account on this process."""
     self_check: Annotated[Duration, Field(ge=1, le=300)] = 30.0

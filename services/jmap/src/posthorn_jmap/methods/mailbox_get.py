@@ -10,6 +10,7 @@ from posthorn_jmap.protocol.arguments import Arguments
 from posthorn_model.events import ChangeKind
 from posthorn_model.ids import MailboxId
 from posthorn_model.mail import Mailbox, Role
+from posthorn_storage.mail import ThreadCounts
 
 PROPERTIES = (
     "id",
@@ -27,9 +28,9 @@ PROPERTIES = (
 COUNTS = ["totalEmails", "unreadEmails", "totalThreads", "unreadThreads"]
 
 
-def view(mailbox: Mailbox, threads: Mapping[MailboxId, tuple[int, int]]) -> dict[str, Any]:
-    """A Mailbox object; `threads` has (total, unread) threads per mailbox."""
-    total, unread = threads.get(mailbox.id, (0, 0))
+def view(mailbox: Mailbox, counts: Mapping[MailboxId, ThreadCounts]) -> dict[str, Any]:
+    """A Mailbox object."""
+    found = counts.get(mailbox.id, ThreadCounts())
     inbox = mailbox.role is Role.INBOX
     return {
         "id": ids.to_wire("m", mailbox.id),
@@ -38,9 +39,9 @@ def view(mailbox: Mailbox, threads: Mapping[MailboxId, tuple[int, int]]) -> dict
         "role": mailbox.role.value if mailbox.role else None,
         "sortOrder": mailbox.sort_order,
         "totalEmails": mailbox.total,
-        "unreadEmails": mailbox.unseen,
-        "totalThreads": total,
-        "unreadThreads": unread,
+        "unreadEmails": found.unread_messages,
+        "totalThreads": found.total,
+        "unreadThreads": found.unread,
         "myRights": {
             "mayReadItems": True,
             "mayAddItems": True,
@@ -63,12 +64,12 @@ async def mailbox_get(context: Context, arguments: Arguments) -> Responses:
     asked = standard.ids_to_get(context, arguments)
     properties = arguments.properties(PROPERTIES) or list(PROPERTIES)
     current = await standard.state(context)
-    threads: Mapping[MailboxId, tuple[int, int]] = {}
-    if {"totalThreads", "unreadThreads"} & set(properties):
-        threads = await context.storage.mail.thread_counts(context.account.id)
+    counts: Mapping[MailboxId, ThreadCounts] = {}
+    if {"unreadEmails", "totalThreads", "unreadThreads"} & set(properties):
+        counts = await context.storage.mail.thread_counts(context.account.id)
     found = []
     for mailbox in await context.storage.mail.mailboxes(context.account.id):
-        shown = view(mailbox, threads)
+        shown = view(mailbox, counts)
         if asked is None or shown["id"] in asked:
             found.append({name: shown[name] for name in dict.fromkeys(["id", *properties])})
     return standard.get_response(context, "Mailbox", current, found, asked)

@@ -24,9 +24,14 @@ async def state(context: Context) -> str:
 def ids_to_get(context: Context, arguments: Arguments) -> list[str] | None:
     """The "ids" of a /get, creation references replaced; None asks for all. Raises MethodError."""
     found = arguments.strings("ids")
-    if found is not None and len(found) > context.limits.max_objects_in_get:
-        raise MethodError("requestTooLarge", f"at most {context.limits.max_objects_in_get} ids in a /get")
+    check_count(context, len(found or ()))
     return None if found is None else list(dict.fromkeys(context.real_id(value) for value in found))
+
+
+def check_count(context: Context, number: int) -> None:
+    """Raise MethodError when a /get would answer more objects than the session's limit."""
+    if number > context.limits.max_objects_in_get:
+        raise MethodError("requestTooLarge", f"at most {context.limits.max_objects_in_get} objects in a /get")
 
 
 def get_response(
@@ -104,14 +109,25 @@ async def read_set(context: Context, arguments: Arguments, *extra: str) -> tuple
     destroy = arguments.strings("destroy") or []
     if not all(isinstance(value, dict) for value in (*create.values(), *update.values())):
         raise invalid_arguments("create and update map ids to objects")
-    if len(create) + len(update) + len(destroy) > context.limits.max_objects_in_set:
+    check_set_count(context, len(create) + len(update) + len(destroy))
+    old = await check_state(context, arguments)
+    update = {context.real_id(key): value for key, value in update.items()}
+    return SetRequest(create, update, [context.real_id(value) for value in destroy]), old
+
+
+def check_set_count(context: Context, number: int) -> None:
+    """Raise MethodError when a /set or /import changes more objects than the session's limit."""
+    if number > context.limits.max_objects_in_set:
         raise MethodError("requestTooLarge", f"at most {context.limits.max_objects_in_set} objects in a /set")
+
+
+async def check_state(context: Context, arguments: Arguments) -> str:
+    """The state before a change. Raises MethodError stateMismatch where ifInState is another."""
     old = await state(context)
     expected = arguments.text("ifInState")
     if expected is not None and expected != old:
         raise MethodError("stateMismatch")
-    update = {context.real_id(key): value for key, value in update.items()}
-    return SetRequest(create, update, [context.real_id(value) for value in destroy]), old
+    return old
 
 
 async def each(

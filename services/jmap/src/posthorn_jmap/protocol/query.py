@@ -27,7 +27,8 @@ def filter_tree(value: dict[str, Any] | None, leaf: Callable[[dict[str, Any]], C
     """A filter as one condition; None lets everything pass. Raises MethodError."""
     if value is None:
         return None
-    return fold(value, leaf, _join)
+    found: Condition[T] = fold(value, leaf, _join)
+    return found
 
 
 def fold(value: dict[str, Any], leaf: Callable[[dict[str, Any]], Any], join: Callable[[str, list[Any]], Any]) -> Any:
