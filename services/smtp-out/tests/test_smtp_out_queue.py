@@ -201,8 +201,8 @@ async def test_a_failure_is_reported_to_a_local_sender_once(
     assert text.startswith("Return-Path: <>\r\n")
     assert "Content-Type: multipart/report; report-type=delivery-status;" in text
     assert "Original-Envelope-Id: QQ314" in text
-    assert "Final-Recipient: rfc822; bob@example.net\r\nAction: failed\r\nStatus: 5.1.1\r\n" in text
-    assert "Diagnostic-Code: smtp; 550 5.1.1 no such user" in text
+    assert "Final-Recipient: rfc822;bob@example.net\r\nAction: failed\r\nStatus: 5.1.1\r\n" in text
+    assert "Diagnostic-Code: smtp;550 5.1.1 no such user" in text
     assert SENT.decode() in text
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from posthorn_bus.leases import HeldLease
+from posthorn_mail_format.reports import Action
 from posthorn_model.errors import NotFound, PosthornError
 from posthorn_model.queue_items import Outcome, RecipientState
 from posthorn_smtp_out.groups import Group
@@ -121,7 +122,7 @@ async def _record(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group, 
     """C.5 and C.6: one outcome for each recipient, and the reports to the sender, in one transaction."""
     now = datetime.fromtimestamp(parts.clock.time(), UTC)
     outcomes: list[Outcome] = []
-    told: dict[str, list[tuple[int, Outcome]]] = {}
+    told: dict[Action, list[tuple[int, Outcome]]] = {}
     for recipient in group.recipients:
         answer = answers[recipient.id]
         outcome = conclude(recipient, answer, epoch=lease.epoch, policy=parts.policy, now=now)

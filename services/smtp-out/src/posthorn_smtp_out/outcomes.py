@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from posthorn_mail_format.reports import Action
 from posthorn_model.ids import Epoch
 from posthorn_model.queue_items import DueRecipient, Outcome, RecipientState
 from posthorn_smtp_out.protocol.replies import MAX_TEXT, Reply
@@ -58,7 +59,7 @@ def conclude(due: DueRecipient, answer: Answer, *, epoch: Epoch, policy: Policy,
     )
 
 
-def wants_report(due: DueRecipient, outcome: Outcome, answer: Answer) -> str | None:
+def wants_report(due: DueRecipient, outcome: Outcome, answer: Answer) -> Action | None:
     """The action to report to the sender: "failed", "relayed", "delivered", or None for no report.
 
     There is never a report to the null reverse-path (RFC 5321 4.5.5), and none that NOTIFY rules out (RFC 3461 4.1).

@@ -9,19 +9,19 @@ from datetime import datetime
 from uuid import UUID
 
 from posthorn_mail_format import summarize
+from posthorn_mail_format.reports import Action, DeliveryReport, ReportedRecipient, write_dsn
 from posthorn_model.errors import NotFound
 from posthorn_model.mail import NewMessage
-from posthorn_model.queue_items import NewQueueMessage, NewRecipient, Outcome
+from posthorn_model.queue_items import DueRecipient, NewQueueMessage, NewRecipient, Outcome
 from posthorn_smtp_out.groups import Group
 from posthorn_smtp_out.ledger import Stored
 from posthorn_smtp_out.mailboxes import delivery_id
 from posthorn_smtp_out.parts import Parts
 from posthorn_smtp_out.protocol.content import without_return_path
-from posthorn_smtp_out.report_text import Report, compose
 
 
 async def write_reports(
-    parts: Parts, group: Group, told: Mapping[str, Sequence[tuple[int, Outcome]]], at: datetime
+    parts: Parts, group: Group, told: Mapping[Action, Sequence[tuple[int, Outcome]]], at: datetime
 ) -> list[Stored]:
     """The messages to store for the actions that are to be reported; empty when there are none. Raises Unavailable."""
     if not told:
@@ -34,17 +34,34 @@ async def write_reports(
     due = {recipient.id: recipient for recipient in group.recipients}
     for action, outcomes in told.items():
         identity = delivery_id(group.message, f"{action}/{sorted(number for number, _ in outcomes)}")
-        report = Report(
-            action=action,
-            recipients=[(due[number], outcome) for number, outcome in outcomes],
-            original=original,
-            hostname=parts.hostname,
-            at=at,
-            identity=str(identity),
+        first = group.first
+        report = DeliveryReport(
+            reporter=parts.hostname,
+            sender=f"postmaster@{parts.hostname}",
+            recipient=first.sender,
+            recipients=[_reported(due[number], outcome, action, at) for number, outcome in outcomes],
+            date=at,
+            message_id=f"{identity}@{parts.hostname}",
+            arrived_at=first.created_at,
+            envelope_id=first.envid,
         )
-        found += await _addressed(parts, group.first.sender, compose(report), identity)
+        # RFC 3461 4.3: RET is about failures; other reports carry the header section only.
+        content = write_dsn(report, original, return_full=first.ret == "FULL" and action == "failed")
+        found += await _addressed(parts, first.sender, content, identity)
         parts.figures.bounces.labels(action).inc()
     return found
+
+
+def _reported(due: DueRecipient, outcome: Outcome, action: Action, at: datetime) -> ReportedRecipient:
+    return ReportedRecipient(
+        address=due.address,
+        action=action,
+        status=outcome.status,
+        diagnostic=outcome.reply,
+        remote=outcome.remote.partition(" ")[0],
+        original=due.orcpt,
+        last_attempt=at,
+    )
 
 
 async def _addressed(parts: Parts, sender: str, content: bytes, identity: UUID) -> list[Stored]:
@@ -62,7 +79,9 @@ async def _addressed(parts: Parts, sender: str, content: bytes, identity: UUID) 
     blob = await storage.blobs.prepare(content)
     smtputf8 = not sender.isascii()
     recipient = NewRecipient(sender, site, notify="NEVER")
-    return [NewQueueMessage("", blob, [recipient], smtputf8=smtputf8, eight_bit=True, delivery_id=identity)]
+    return [
+        NewQueueMessage("", blob, [recipient], smtputf8=smtputf8, eight_bit=not content.isascii(), delivery_id=identity)
+    ]
 
 
 def _site(domain: str) -> str | None:
