@@ -84,8 +84,8 @@ def _guess(data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        # A bounded text may end inside a character: that alone does not make it another charset.
-        if error.start >= len(data) - 3 and error.reason == "unexpected end of data":
+        # A bounded text may end inside a character: after valid UTF-8 that alone does not make it another charset.
+        if error.reason == "unexpected end of data" and not data[: error.start].isascii():
             return data.decode("utf-8", "replace")
         return _western(data)
 
