@@ -10,8 +10,9 @@ from typing import Any
 import pytest_asyncio
 import structlog
 
-from posthorn_imap.app import FULL, assemble_parts
+from posthorn_imap.app import FULL, POP3_FULL, assemble_parts
 from posthorn_imap.parts import Parts
+from posthorn_imap.pop3.session import Pop3Session
 from posthorn_imap.reception import Door, Reception
 from posthorn_imap.session import Session
 from posthorn_imap.settings import ImapSettings, SessionLimits, SessionTimes
@@ -108,6 +109,15 @@ async def imap_server(storage: Storage, tmp_path: Path) -> AsyncIterator[ServerF
             )
             for name, (mode, plain) in kinds.items()
         }
+        receptions["pop3"] = Reception(
+            parts,
+            ListenerSettings.model_validate(
+                {"name": "pop3", "protocol": "pop3", "bind": "127.0.0.1:0", "allow-plaintext-auth": True}
+            ),
+            door,
+            Pop3Session,
+            refusal=POP3_FULL,
+        )
         for reception in receptions.values():
             reception.open()
         server = ImapServer(parts, receptions, tasks)

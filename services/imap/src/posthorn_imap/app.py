@@ -1,4 +1,4 @@
-"""The composition root of imap: everything is built and handed in here, top to bottom."""
+"""The composition root of imap (and POP3): everything is built and handed in here, top to bottom."""
 
 import asyncio
 import ssl
@@ -13,6 +13,7 @@ from posthorn_imap.figures import Figures
 from posthorn_imap.logins import Logins
 from posthorn_imap.memory import Budget
 from posthorn_imap.parts import Parts
+from posthorn_imap.pop3.session import Pop3Session
 from posthorn_imap.protocol.responses import bye
 from posthorn_imap.reception import Door, Reception
 from posthorn_imap.session import Session
@@ -24,6 +25,7 @@ from posthorn_node.metrics import Metrics
 from posthorn_storage import Storage
 
 FULL = bye("Too many connections, try again later", b"UNAVAILABLE").line()
+POP3_FULL = b"-ERR [SYS/TEMP] Too many connections, try again later\r\n"
 
 
 async def build(node: Node) -> "Imap":
@@ -49,6 +51,7 @@ async def build(node: Node) -> "Imap":
     storage.on_change = changed
     door = Door(settings.limits.connections, settings.limits.connections_per_address)
     receptions = [Reception(parts, listener, door, Session, refusal=FULL) for listener in node.listeners("imap")]
+    receptions += [Reception(parts, each, door, Pop3Session, refusal=POP3_FULL) for each in node.listeners("pop3")]
     return Imap(node, cluster, parts, receptions)
 
 
@@ -93,7 +96,7 @@ class Imap:
 
     async def start(self) -> None:
         """Follow the changes, open the listeners. Raises ListenError, TlsError."""
-        if any(listener.tls != "none" for listener in self.node.listeners("imap")):
+        if any(listener.tls != "none" for listener in self.node.listeners("imap", "pop3")):
             self.node.tls.server_context()  # a certificate that cannot be used must show now, not at the first client
         changes, settings = self.parts.changes, self.parts.settings
         self.node.tasks.start("follow changes", changes.hear(self.cluster.bus))

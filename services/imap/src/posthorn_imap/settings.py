@@ -38,6 +38,8 @@ class SessionTimes(Section):
     """For a client to log in, from its connection on."""
     inactive: Annotated[Duration, Field(gt=0)] = 1860.0
     """Between commands; RFC 9051 5.4 asks for at least 30 minutes."""
+    pop3_inactive: Annotated[Duration, Field(gt=0)] = 600.0
+    """Between commands of POP3; RFC 1939 3 asks for at least 10 minutes."""
     idle_keepalive: Annotated[Duration, Field(gt=0)] = 120.0
     """Between signs of life to a client in IDLE, so that routers on the way keep the connection."""
     tls: Annotated[Duration, Field(gt=0)] = 30.0
