@@ -58,7 +58,7 @@ class Processes:
         self.nodes: list[Node] = []
 
     def node(self, boot: str, token: str, **cluster: Any) -> Node:
-        timing = {"heartbeat": 0.05, "failure_after": 30.0, "lease_ttl": 3.0, **cluster}
+        timing = {"heartbeat": 0.05, "failure_after": 30.0, "lease_ttl": 4.0, **cluster}
         settings = NodeSettings(cluster=ClusterSettings(region="eu", **timing))
         identity = Identity("imap", str(settings.cluster.node_id), boot)
         log = open_log(LogSettings(format="json"), identity, self.stream)

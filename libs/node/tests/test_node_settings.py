@@ -286,7 +286,7 @@ def test_both_forms_of_the_coordinator_give_the_same(text: str) -> None:
         ('[cluster]\nbootstrap-servers = ["k:1"]\n', "cluster.bootstrap-servers: bootstrap-servers is only used"),
         ('[cluster]\nsasl.mechanism = "PLAIN"\n', "cluster.sasl.mechanism: a mechanism needs username and password"),
         ('[cluster]\nheartbeat = "5s"\n', "cluster.heartbeat: must be at least"),
-        ('[cluster]\nlease-ttl = "1s"\n', "cluster.lease-ttl: must be at least 3s"),
+        ('[cluster]\nlease-ttl = "1s"\n', "cluster.lease-ttl: must be at least 4s"),
         ("[cluster]\nnode-id = 0\n", "cluster.node-id: must be an integer from 1"),
         ("[cluster]\nnode-id = true\n", "cluster.node-id: must be an integer from 1"),
         ("[cluster.roles.purge]\nstores = [1, [2]]\n", "cluster.roles.purge.stores: must be a list of node ids, or"),

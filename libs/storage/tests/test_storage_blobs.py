@@ -19,8 +19,8 @@ from posthorn_storage.blobs.collect import collect, mark, remove
 from posthorn_storage.blobs.content import PLAIN, ZSTD, decode, encode
 from posthorn_storage.blobs.file_store import FileStore
 from posthorn_storage.blobs.store import Blobs, object_key
+from posthorn_storage.codes import REF_ITEM, REF_MESSAGE
 from posthorn_storage.database import Connection
-from posthorn_storage.schema.blob import REF_ITEM, REF_MESSAGE
 
 pytestmark = pytest.mark.postgres
 SMALL = b"Subject: hello\r\n\r\nhello\r\n" * 20

@@ -8,7 +8,6 @@ from posthorn_model.events import Changed
 from posthorn_model.ports import Clock, ObjectStore
 from posthorn_storage.blobs.content import PLAIN, ZSTD
 from posthorn_storage.blobs.file_store import FileStore
-from posthorn_storage.blobs.s3_store import S3Store
 from posthorn_storage.blobs.store import Blobs
 from posthorn_storage.database import Database, DatabaseLimits
 from posthorn_storage.directory import Directory
@@ -17,7 +16,6 @@ from posthorn_storage.leases import LeaseStore
 from posthorn_storage.mail import MailStore
 from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.journal import Units
-from posthorn_storage.migrate import check_version
 from posthorn_storage.nodes import NodeStore
 from posthorn_storage.passwords import Passwords
 from posthorn_storage.purge import Purge
@@ -26,6 +24,7 @@ from posthorn_storage.queue.bounces import Bounces
 from posthorn_storage.removal import Removal
 from posthorn_storage.settings import S3Settings, StorageSettings
 from posthorn_storage.submissions import Submissions
+from posthorn_storage.version import check_version
 
 MAX_SHARDS = 4096
 
@@ -113,5 +112,7 @@ class Storage:
 
 async def _open_objects(settings: StorageSettings) -> ObjectStore:
     if isinstance(settings.blobs, S3Settings):
+        from posthorn_storage.blobs.s3_store import S3Store  # minio: loaded only where it is used
+
         return await S3Store.open(settings.blobs)
     return await FileStore.open(settings.blobs.path)

@@ -25,13 +25,13 @@ from posthorn_model.events import ChangeKind
 from posthorn_model.groupware import Collection, CollectionKind, Item
 from posthorn_model.ids import AccountId, CollectionId, Modseq
 from posthorn_storage import groupware_sql as sql
+from posthorn_storage.codes import CREATED, DESTROYED, UPDATED
 from posthorn_storage.database import Connection, Row
 from posthorn_storage.groupware_rows import collection_of, etag_of, item_of, properties_text, segment_of
 from posthorn_storage.mail.journal import Journal, Units
 from posthorn_storage.mail.kinds import FILE, FOLDER, KIND
 from posthorn_storage.mail.search_text import clean
 from posthorn_storage.mail.view import state
-from posthorn_storage.schema.mail import CREATED, DESTROYED, UPDATED
 
 MAX_CONTENT = 32 * 1024 * 1024
 """Longest content of an item in bytes; services set lower limits of their own."""

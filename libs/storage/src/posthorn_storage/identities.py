@@ -8,10 +8,10 @@ from posthorn_model.errors import InvalidAddress, NotFound, TooMany
 from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId
 from posthorn_storage.addresses import address_key
+from posthorn_storage.codes import CREATED, DESTROYED, UPDATED
 from posthorn_storage.database import Database
 from posthorn_storage.mail.journal import Journal, Units
 from posthorn_storage.mail.kinds import KIND
-from posthorn_storage.schema.mail import CREATED, DESTROYED, UPDATED
 
 MAX_IDENTITIES = 100
 MAX_SIGNATURE = 64 * 1024

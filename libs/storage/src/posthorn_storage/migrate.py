@@ -1,4 +1,4 @@
-"""Migrations: bring a database to this version's schema, and tell whether it is there.
+"""Migrations: bring a database to this version's schema. Only who migrates imports this: it loads Alembic.
 
 Any number of processes may call `migrate` at the same time: one works under an advisory lock, the others wait and find
 nothing left to do. All of it is one transaction, so a process killed in the middle leaves nothing half done.
@@ -6,7 +6,6 @@ nothing left to do. All of it is one transaction, so a process killed in the mid
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
@@ -14,17 +13,15 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from posthorn_model.errors import Unavailable
-from posthorn_storage.database import Database
 from posthorn_storage.schema import metadata
+from posthorn_storage.version import FOLDER
 
-FOLDER = Path(__file__).parent / "migrations"
 _LOCK = 0x504F5354484F524E
 _CONNECT_SECONDS = 10.0
 T = TypeVar("T")
@@ -38,27 +35,6 @@ async def migrate(dsn: str) -> None:
 async def differences(dsn: str) -> list[Any]:
     """What Alembic's comparison finds between the database at `dsn` and the tables of posthorn_storage.schema."""
     return await run_in(dsn, _compare)
-
-
-async def check_version(database: Database) -> None:
-    """Raise Unavailable when the database was never migrated or is behind this version.
-
-    A schema newer than this version is accepted: migrations expand first (design law 11).
-    """
-    known = known_revisions()
-    try:
-        current = await database.fetchval("SELECT version_num FROM alembic_version")
-    except asyncpg.UndefinedTableError:
-        current = None
-    if current is None:
-        raise Unavailable("the database has no schema yet: migrate it first", expected=known[0])
-    if current in known[1:]:
-        raise Unavailable("the database's schema is older than this version: migrate it first", found=current)
-
-
-def known_revisions() -> list[str]:
-    """Every revision of this version, the newest first."""
-    return [script.revision for script in ScriptDirectory(str(FOLDER)).walk_revisions()]
 
 
 def alembic_config(connection: Connection) -> Config:

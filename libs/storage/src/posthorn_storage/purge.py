@@ -10,12 +10,12 @@ from typing import Final
 from posthorn_model.ids import Epoch
 from posthorn_model.ports import ObjectStore
 from posthorn_storage.blobs.collect import collect
+from posthorn_storage.codes import REF_UPLOAD
 from posthorn_storage.database import Connection, Database, affected
 from posthorn_storage.leases import Fence
 from posthorn_storage.nodes import NodeStore
 from posthorn_storage.queue import sql as queue_sql
 from posthorn_storage.removal import Removal
-from posthorn_storage.schema.blob import REF_UPLOAD
 
 PURGE_LEASE: Final = "roles/purge"
 """The lease of the role, unless the caller names a shard of it."""

@@ -4,6 +4,7 @@ It knows no table by name but those of the directory: whatever is keyed by accou
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 from posthorn_model.events import Changed, ChangeKind
@@ -11,21 +12,23 @@ from posthorn_model.ids import AccountId, Modseq
 from posthorn_storage.database import Connection, Database, affected
 from posthorn_storage.mail.journal import begin
 from posthorn_storage.mail.provision import empty_in
-from posthorn_storage.schema import metadata
-from posthorn_storage.schema.directory import account, alias, credential, identity
-from posthorn_storage.schema.directory import removed_account as removed
-from posthorn_storage.schema.mail import account_counter
-from posthorn_storage.schema.queue import queue_message
 
 STEP_ROWS: Final = 5000
 _RESET_SECONDS = 600.0
-_KEPT = {account, alias, credential, identity, removed, account_counter, queue_message}
-TABLES: Final = tuple(
-    table.name
-    for table in metadata.sorted_tables
-    if "account_id" in table.columns and table not in _KEPT and table.name != "blob_ref"
+_KEPT = frozenset(
+    {"account", "alias", "credential", "identity", "removed_account", "account_counter", "queue_message", "blob_ref"}
 )
-"""Every table keyed by account that a reset empties."""
+
+
+@cache
+def emptied_tables() -> tuple[str, ...]:
+    """Every table keyed by account that a reset empties."""
+    from posthorn_storage.schema import metadata  # SQLAlchemy: half a second that a service's start need not wait for
+
+    return tuple(
+        table.name for table in metadata.sorted_tables if "account_id" in table.columns and table.name not in _KEPT
+    )
+
 
 RELEASE_SOME = """
 WITH gone AS (
@@ -70,7 +73,7 @@ class Removal:
             await begin(connection, [account])
             while await connection.fetchval(RELEASE_SOME, account, 100_000, timeout=_RESET_SECONDS):
                 pass
-            for table in TABLES:
+            for table in emptied_tables():
                 await connection.execute(_delete(table), account, None, timeout=_RESET_SECONDS)
             await empty_in(connection, account)
             modseq: int = await connection.fetchval("SELECT modseq FROM account_counter WHERE account_id = $1", account)
@@ -101,7 +104,7 @@ class Removal:
     async def _step(self, account: AccountId, limit: int) -> int:
         async def work(connection: Connection) -> int:
             gone: int = await connection.fetchval(RELEASE_SOME, account, limit)
-            for table in TABLES:
+            for table in emptied_tables():
                 if gone >= limit:
                     return gone
                 gone += affected(await connection.execute(_delete(table), account, limit - gone))

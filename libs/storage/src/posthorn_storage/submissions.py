@@ -16,13 +16,13 @@ from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId, MessageId, ThreadId
 from posthorn_model.mail import NewMessage
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, RecipientState
+from posthorn_storage.codes import CREATED, DESTROYED
 from posthorn_storage.database import Row
 from posthorn_storage.mail.append import Batch
 from posthorn_storage.mail.delivery import Enqueue
 from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.journal import Journal, Units, begin
 from posthorn_storage.mail.kinds import KIND
-from posthorn_storage.schema.mail import CREATED, DESTROYED
 
 NAMESPACE: Final = uuid.UUID("3f0c86cb-3c3a-4a0c-8a58-8d35a3b7f6d5")
 LOCAL_SITE: Final = "local"

@@ -109,6 +109,6 @@ class ClusterSettings(KafkaSettings):
             raise refused('bootstrap-servers is only used with type = "kafka"', "bootstrap-servers")
         if not 0.05 <= self.heartbeat <= self.failure_after / 2:
             raise refused("must be at least 50ms and at most half of failure-after", "heartbeat")
-        if self.lease_ttl < 3:
-            raise refused("must be at least 3s: nothing new is started in the last two seconds of a lease", "lease-ttl")
+        if self.lease_ttl < 4:
+            raise refused("must be at least 4s: nothing new is started in the last two seconds of a lease", "lease-ttl")
         return self

@@ -12,8 +12,8 @@ from datetime import datetime
 from posthorn_model.errors import Unavailable
 from posthorn_model.ids import BlobKey
 from posthorn_model.mail import PreparedBlob
+from posthorn_storage.codes import LIVE, PENDING
 from posthorn_storage.database import Connection
-from posthorn_storage.schema.blob import LIVE, PENDING
 
 STORE_INLINE = """
 INSERT INTO blob (key, size, state, encoding, inline)

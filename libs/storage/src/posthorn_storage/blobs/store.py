@@ -15,8 +15,8 @@ from posthorn_model.ports import ObjectStore
 from posthorn_storage.blobs.attach import attach
 from posthorn_storage.blobs.cache import BlobCache
 from posthorn_storage.blobs.content import IN_THREAD, PLAIN, ZSTD, content_key, decode, encode
+from posthorn_storage.codes import LIVE, REF_UPLOAD
 from posthorn_storage.database import Connection, Database, Row
-from posthorn_storage.schema.blob import LIVE, REF_UPLOAD
 
 UPLOAD_SECONDS: Final = 24 * 3600.0
 MAX_GENERATION: Final = 255

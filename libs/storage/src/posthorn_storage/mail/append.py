@@ -12,13 +12,12 @@ from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq, ThreadId, Uid
 from posthorn_model.mail import Appended, NewMessage, PreparedBlob
 from posthorn_storage.blobs.attach import attach, refer
+from posthorn_storage.codes import CREATED, REF_MESSAGE, UPDATED
 from posthorn_storage.mail import seen, threads
 from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.journal import Journal, Place
 from posthorn_storage.mail.kinds import EMAIL, THREAD
 from posthorn_storage.mail.search_text import clean, search_text
-from posthorn_storage.schema.blob import REF_MESSAGE
-from posthorn_storage.schema.mail import CREATED, UPDATED
 
 WRITE = """
 WITH messages AS (

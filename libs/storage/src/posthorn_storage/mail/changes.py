@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from posthorn_model.errors import CannotCalculateChanges
 from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId, Modseq
+from posthorn_storage.codes import COUNTED, CREATED, DESTROYED
 from posthorn_storage.database import Database, Row
 from posthorn_storage.mail.kinds import KIND
 from posthorn_storage.mail.view import state
-from posthorn_storage.schema.mail import COUNTED, CREATED, DESTROYED
 
 READ = """
 SELECT modseq, object_id, op FROM change_log

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Uid
 from posthorn_storage.blobs.attach import refer
+from posthorn_storage.codes import CREATED, REF_MESSAGE, UPDATED
 from posthorn_storage.database import Row
 from posthorn_storage.mail.expunge import TAKE, TAKE_ALL, take_out
 from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.journal import Journal, Place
 from posthorn_storage.mail.kinds import EMAIL, THREAD
-from posthorn_storage.schema.blob import REF_MESSAGE
-from posthorn_storage.schema.mail import CREATED, UPDATED
 
 CHOSEN = """
 SELECT uid, message_id, size, flags, keywords FROM mailbox_message

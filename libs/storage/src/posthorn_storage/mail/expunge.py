@@ -4,11 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Uid
 from posthorn_storage.blobs.attach import release
+from posthorn_storage.codes import DESTROYED, REF_MESSAGE, UPDATED
 from posthorn_storage.database import Row
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import EMAIL, THREAD, VANISHED
-from posthorn_storage.schema.blob import REF_MESSAGE
-from posthorn_storage.schema.mail import DESTROYED, UPDATED
 
 _OUT = "RETURNING mailbox_id, uid, message_id, modseq, size, flags, keywords"
 TAKE = f"""

@@ -10,10 +10,10 @@ from posthorn_model.events import ChangeKind
 from posthorn_model.flags import MAX_KEYWORDS, Flags, SystemFlag
 from posthorn_model.ids import AccountId, MailboxId, Modseq, Uid
 from posthorn_model.mail import Entry
+from posthorn_storage.codes import UPDATED
 from posthorn_storage.database import Row
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import EMAIL
-from posthorn_storage.schema.mail import UPDATED
 
 FlagsOp: TypeAlias = Literal["add", "remove", "replace"]
 

@@ -11,9 +11,9 @@ from typing import TypeVar
 from posthorn_model.errors import AccountNotFound, MailboxNotFound, OverQuota
 from posthorn_model.events import Changed, ChangeKind
 from posthorn_model.ids import AccountId, Modseq
+from posthorn_storage.codes import COUNTED
 from posthorn_storage.database import Connection, Database
 from posthorn_storage.mail.kinds import MAILBOX, NAMED
-from posthorn_storage.schema.mail import COUNTED
 
 T = TypeVar("T")
 Notify = Callable[[Changed], None]

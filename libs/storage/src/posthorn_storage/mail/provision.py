@@ -12,10 +12,9 @@ from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId
 from posthorn_model.mail import Role
 from posthorn_storage.blobs.attach import release
+from posthorn_storage.codes import CREATED, REF_ITEM, REF_MESSAGE
 from posthorn_storage.database import Connection
 from posthorn_storage.mail.kinds import KIND, MAILBOX
-from posthorn_storage.schema.blob import REF_ITEM, REF_MESSAGE
-from posthorn_storage.schema.mail import CREATED
 
 DEFAULT_MAILBOXES: Final = (
     ("INBOX", Role.INBOX),

@@ -11,13 +11,12 @@ from hashlib import blake2b
 from posthorn_model.ids import AccountId, MessageId, ThreadId
 from posthorn_model.mail import MessageSummary
 from posthorn_storage.blobs.attach import refer, release
+from posthorn_storage.codes import CREATED, DESTROYED, REF_MESSAGE, UPDATED
 from posthorn_storage.database import Connection, Database
 from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import EMAIL, THREAD
 from posthorn_storage.mail.search_text import fold
-from posthorn_storage.schema.blob import REF_MESSAGE
-from posthorn_storage.schema.mail import CREATED, DESTROYED, UPDATED
 
 MAX_REFERENCES = 64
 """The newest references looked at, beside the very first; a longer chain joins by these."""

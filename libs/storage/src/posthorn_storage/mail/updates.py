@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from posthorn_model.errors import InvalidKeyword, MessageNotFound, NotPermitted, PosthornError
 from posthorn_model.flags import MAX_KEYWORDS, NO_FLAGS, Flags, SystemFlag
 from posthorn_model.ids import AccountId, MailboxId, MessageId
+from posthorn_storage.codes import UPDATED
 from posthorn_storage.database import Row
 from posthorn_storage.mail.copying import NewEntry, insert
 from posthorn_storage.mail.expunge import take_out
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import EMAIL
-from posthorn_storage.schema.mail import UPDATED
 
 SEEN, DELETED = int(SystemFlag.SEEN), int(SystemFlag.DELETED)
 

@@ -116,7 +116,7 @@ SHOW = "SELECT m.* FROM queue_message m WHERE id = $1"
 
 RECIPIENTS = "SELECT * FROM queue_recipient WHERE message_id = ANY ($1::bigint[]) ORDER BY message_id, id"
 
-TIME_LINE = "SELECT * FROM queue_event WHERE message_id = $1 ORDER BY id LIMIT $2"
+TIME_LINE = "SELECT * FROM queue_event WHERE message_id = $1 ORDER BY at, id LIMIT $2"
 
 RETRY = """
 WITH hurried AS (

@@ -16,6 +16,7 @@ from posthorn_model.mail import NewMessage
 from posthorn_model.queue_items import DueRecipient, NewQueueMessage, Outcome, RecipientState
 from posthorn_storage.blobs.attach import attach, release
 from posthorn_storage.blobs.store import Blobs
+from posthorn_storage.codes import REF_QUEUE
 from posthorn_storage.database import Connection, Database, Row
 from posthorn_storage.queue import sql
 from posthorn_storage.queue.listing import (
@@ -27,7 +28,6 @@ from posthorn_storage.queue.listing import (
     message_of,
     recipient_of,
 )
-from posthorn_storage.schema.blob import REF_QUEUE
 
 MAX_REPLY: Final = 1000
 DOUBT_SECONDS: Final = 10.0

@@ -25,12 +25,6 @@ from sqlalchemy import (
 
 from posthorn_storage.schema.naming import metadata
 
-PENDING, LIVE, DELETING = 0, 1, 2
-"""States of a blob row: object perhaps not stored yet; durable; being removed."""
-
-REF_MESSAGE, REF_QUEUE, REF_UPLOAD, REF_SCRIPT, REF_ITEM = 1, 2, 3, 4, 5
-"""Kinds of reference: message.id, queue_message.id, 0 (an upload), a Sieve script's id, a groupware item's id."""
-
 blob_object = Sequence("blob_object", cache=32, metadata=metadata)
 
 blob = Table(

@@ -146,9 +146,6 @@ thread_key = Table(
     Index("ix_thread_key_thread", "account_id", "thread_id"),
 )
 
-CREATED, UPDATED, DESTROYED, COUNTED = 1, 2, 3, 4
-"""Values of change_log.op; COUNTED: nothing but the counters of a mailbox changed."""
-
 change_log = Table(
     "change_log",
     metadata,
