@@ -20,10 +20,12 @@ OWN = (
     b"Subject: missing empty line\r\nbody starts here\r\n\r\nmore\r\n",
     b"Content-Type: multipart/mixed\r\n\r\n--x\r\n\r\nno boundary named\r\n--x--\r\n",
     b'Content-Type: multipart/mixed; boundary="x"\r\n\r\nthe boundary never comes\r\n',
-    b"Content-Type: multipart/mixed; boundary=x\r\n\r\npreamble --x in it\r\n--x\r\n\r\none\r\n--x\r\nContent-Type: text/html\r\n\r\n<p>two",
+    b"Content-Type: multipart/mixed; boundary=x\r\n\r\npreamble --x in it\r\n--x\r\n\r\none\r\n"
+    b"--x\r\nContent-Type: text/html\r\n\r\n<p>two",
     b"Content-Type: multipart/mixed; boundary=x\n\n--x\nContent-Type: text/plain\n--x\n\n--x--\nepilogue\n",
     b"Content-Type: multipart/digest; boundary=d\r\n\r\n--d\r\n\r\nSubject: inner\r\n\r\nhello\r\n--d--\r\n",
-    b"Content-Type: message/rfc822\r\n\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\ndeep\r\n--y--\r\n",
+    b"Content-Type: message/rfc822\r\n\r\n"
+    b"Content-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\ndeep\r\n--y--\r\n",
     b"Content-Type: message/rfc822\n\n" * 80,
     b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(80)),
 )

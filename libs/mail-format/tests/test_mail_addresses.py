@@ -6,6 +6,7 @@ from email.utils import getaddresses
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from posthorn_mail_format.addresses import Address, Group, flatten, parse_addresses, parse_mailbox, parse_path
 from posthorn_model.errors import InvalidAddress
 
@@ -119,9 +120,40 @@ def test_envelope_mailboxes(text: str, expected: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "@", "a", "a@", "@b", "a..b@c", ".a@c", "a.@c", "a b@c", "a@-b", "a@b-", "a@b..c", "a@.b", "a@b.", "a@b_c"]
-    + ["a@[300.1.1.1]", "a@[IPv6:x]", "a@[]", "a@[x", "a\r\n@b", "a@b\n", "a@b\r\nRCPT", "a@b@c", "a\0@b", '"a@b']
-    + ["a" * 65 + "@b", "a@" + "b" * 64, "a@" + "b." * 130 + "c", "ä@b", "a@ä.de", "<a@b>", "a@b>"],
+    [
+        "",
+        "@",
+        "a",
+        "a@",
+        "@b",
+        "a..b@c",
+        ".a@c",
+        "a.@c",
+        "a b@c",
+        "a@-b",
+        "a@b-",
+        "a@b..c",
+        "a@.b",
+        "a@b.",
+        "a@b_c",
+        "a@[300.1.1.1]",
+        "a@[IPv6:x]",
+        "a@[]",
+        "a@[x",
+        "a\r\n@b",
+        "a@b\n",
+        "a@b\r\nRCPT",
+        "a@b@c",
+        "a\x00@b",
+        '"a@b',
+        "a" * 65 + "@b",
+        "a@" + "b" * 64,
+        "a@" + "b." * 130 + "c",
+        "ä@b",
+        "a@ä.de",
+        "<a@b>",
+        "a@b>",
+    ],
 )
 def test_envelope_refusals(text: str) -> None:
     with pytest.raises(InvalidAddress):

@@ -6,6 +6,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from posthorn_mail_format.charsets import codec_name, decode
 from posthorn_mail_format.dates import format_date, parse_date
 from posthorn_mail_format.encoded_words import decode_words, encode_words
@@ -170,7 +171,7 @@ def test_dates(text: str, expected: datetime | None) -> None:
 
 
 @given(
-    st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31)),  # noqa: DTZ001 - the zone is added below
+    st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31)),
     st.integers(-1439, 1439),
 )
 def test_dates_written_are_read_back(moment: datetime, minutes: int) -> None:

@@ -5,6 +5,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from posthorn_mail_format import imap_view
 from posthorn_mail_format.headers import iterate
 from posthorn_mail_format.scan import scan
@@ -170,6 +171,16 @@ def check_structure(structure: object) -> None:
         assert len(structure[7]) == 10
         check_structure(structure[8])
         assert isinstance(structure[9], int)
+
+
+def test_envelopes_of_messages_inside_are_bounded() -> None:
+    data = (b"Content-Type: message/rfc822\r\nTo: " + b"a@b," * 5000 + b"\r\n\r\n") * 40
+    part = scan(data)
+    view, extended = imap_view.body_views(data, part)
+    assert view == imap_view.body(data, part)
+    assert extended == imap_view.body_structure(data, part)
+    check_structure(read_values(view)[0])
+    assert view.count(b'"a" "b"') <= imap_view.MAX_NESTED_HEADERS // 4
 
 
 def test_own_samples_are_balanced(own_messages: tuple[bytes, ...]) -> None:

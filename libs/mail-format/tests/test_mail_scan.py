@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from posthorn_mail_format.part import Part
 from posthorn_mail_format.scan import MAX_DEPTH, MAX_PARTS, scan
 
@@ -220,9 +221,28 @@ def test_corpus_is_rebuilt_from_offsets(corpus_messages: list[tuple[str, bytes]]
 
 
 PIECES = st.sampled_from(
-    [b"\r\n", b"\n", b"\r", b"--x", b"--y", b"--", b"\0", b" ", b"a", b":", b"\xff", b"\r\n--x\r\n", b"\n--x--\n"]
-    + [b"Content-Type: multipart/mixed; boundary=x\r\n", b"Content-Type: multipart/digest; boundary=y\n"]
-    + [b"Content-Type: message/rfc822\r\n", b"Content-Transfer-Encoding: base64\n", b"Subject: s\r\n", b";", b'"']
+    [
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"--x",
+        b"--y",
+        b"--",
+        b"\x00",
+        b" ",
+        b"a",
+        b":",
+        b"\xff",
+        b"\r\n--x\r\n",
+        b"\n--x--\n",
+        b"Content-Type: multipart/mixed; boundary=x\r\n",
+        b"Content-Type: multipart/digest; boundary=y\n",
+        b"Content-Type: message/rfc822\r\n",
+        b"Content-Transfer-Encoding: base64\n",
+        b"Subject: s\r\n",
+        b";",
+        b'"',
+    ]
 )
 
 

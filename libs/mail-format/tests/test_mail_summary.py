@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from posthorn_mail_format import jmap_view, listing, scan, summarize
 from posthorn_mail_format.part import Part
 from posthorn_mail_format.subject import base_subject

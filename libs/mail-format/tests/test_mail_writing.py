@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from posthorn_mail_format import listing, scan, summarize
 from posthorn_mail_format.headers import find, iterate
 from posthorn_mail_format.message_builder import FORMS, NewPart, build, compose

@@ -15,7 +15,8 @@ from posthorn_mail_format.part import Part
 NIL = b"NIL"
 MAX_STRING = 65_536
 """Octets of one string; longer header values are cut, so that an envelope stays sendable."""
-_MAX_NESTED_ADDRESSES = 100_000
+MAX_NESTED_HEADERS = 262_144
+"""Octets of headers of messages inside that become envelopes; the envelopes of what follows are empty."""
 _QUOTABLE = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*\Z")
 _ESCAPE = re.compile(rb'(["\\])')
 
@@ -66,24 +67,42 @@ def address_list(values: Sequence[bytes]) -> bytes:
                 items.append(b"(NIL NIL NIL NIL)")
             else:
                 items.append(_address(entry))
-        if len(items) > _MAX_NESTED_ADDRESSES:
-            break
     return b"(" + b"".join(items) + b")" if items else NIL
 
 
 def body(data: bytes, part: Part) -> bytes:
     """Return BODY: the structure without extension data."""
-    return _structure(data, part, False)
+    return _structure(part, _envelopes(data, part), False)
 
 
 def body_structure(data: bytes, part: Part) -> bytes:
     """Return BODYSTRUCTURE: the structure with extension data."""
-    return _structure(data, part, True)
+    return _structure(part, _envelopes(data, part), True)
 
 
-def _structure(data: bytes, part: Part, extended: bool) -> bytes:
+def body_views(data: bytes, part: Part) -> tuple[bytes, bytes]:
+    """Return (BODY, BODYSTRUCTURE), reading the headers of messages inside only once."""
+    envelopes = _envelopes(data, part)
+    return _structure(part, envelopes, False), _structure(part, envelopes, True)
+
+
+def _envelopes(data: bytes, root: Part) -> dict[int, bytes]:
+    """Envelopes of all messages inside by the offset of their header, within MAX_NESTED_HEADERS."""
+    found: dict[int, bytes] = {}
+    left = MAX_NESTED_HEADERS
+    for part in root.walk():
+        inner = part.message
+        if inner is None:
+            continue
+        end = min(inner.body_start, inner.header_start + left)
+        found[inner.header_start] = envelope(list(iterate(data, inner.header_start, end)))
+        left -= end - inner.header_start
+    return found
+
+
+def _structure(part: Part, envelopes: dict[int, bytes], extended: bool) -> bytes:
     if part.children:
-        children = b"".join(_structure(data, child, extended) for child in part.children)
+        children = b"".join(_structure(child, envelopes, extended) for child in part.children)
         items = [children, imap_string(_octets(part.subtype))]
         if extended:
             items += [_params(part.raw_params), *_extension(part)]
@@ -99,8 +118,7 @@ def _structure(data: bytes, part: Part, extended: bool) -> bytes:
     ]
     if part.message is not None:
         inner = part.message
-        header = list(iterate(data, inner.header_start, inner.body_start))
-        items += [envelope(header), _structure(data, inner, extended), b"%d" % part.lines]
+        items += [envelopes[inner.header_start], _structure(inner, envelopes, extended), b"%d" % part.lines]
     elif part.type == "text":
         items.append(b"%d" % part.lines)
     if extended:

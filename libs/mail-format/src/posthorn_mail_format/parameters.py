@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 from posthorn_mail_format.charsets import clean, decode
 from posthorn_mail_format.encoded_words import decode_words
 
-MAX_PARAMETERS = 200
+MAX_PARAMETERS = 50
 MAX_VALUE = 16_384
 _MAX_SEGMENTS = 100
 
@@ -37,7 +37,7 @@ def parse_value(text: str) -> tuple[str, Raw]:
 
 
 def parse_parameters(text: str) -> Raw:
-    """Return the raw parameters after the first semicolon, at most 200."""
+    """Return the raw parameters after the first semicolon, at most 50."""
     found: dict[str, str] = {}
     position = 0
     while position < len(text) and len(found) < MAX_PARAMETERS:

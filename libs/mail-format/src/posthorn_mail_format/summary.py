@@ -40,7 +40,8 @@ def summarize(data: bytes) -> MessageSummary:
     root = scan(data)
     fields = list(iterate(data, root.header_start, root.body_start))
     listed = listing.build(fields)
-    body = jmap_view.read_body(root)
+    lists = jmap_view.read_body(root)
+    body, bodystructure = imap_view.body_views(data, root)
     subject = (listed["subject"] or "")[:MAX_SUBJECT]
     date = find(fields, "date")
     message_ids = listed["messageId"] or [None]
@@ -52,11 +53,11 @@ def summarize(data: bytes) -> MessageSummary:
         subject=subject,
         base_subject=base_subject(subject),
         sent_at=parse_date(date) if date is not None else None,
-        preview=jmap_view.preview(data, body),
-        has_attachment=body.has_attachment,
+        preview=jmap_view.preview(data, lists),
+        has_attachment=lists.has_attachment,
         envelope=imap_view.envelope(fields),
-        body_structure=imap_view.body_structure(data, root),
-        body=imap_view.body(data, root),
+        body_structure=bodystructure,
+        body=body,
         structure=root.dump(),
         listing=listing.dump(listed),
         headers=kept_headers(data, fields),
@@ -78,8 +79,8 @@ def search_text(data: bytes, root: Part) -> str:
         if left <= 0:
             break
         if part.type == "text" and not part.children:
-            # Markup is several times the text in it, and UTF-8 up to four octets a character.
-            piece = plain_text(data, part, 8 * left)[:left]
+            # Markup is several times the text in it.
+            piece = plain_text(data, part, 4 * left)[:left]
             pieces.append(piece)
             left -= len(piece) + 1
     return "\n".join(pieces)[:MAX_SEARCH_TEXT]
