@@ -1,0 +1,41 @@
+"""A cluster of two nodes that is made to suffer, one for all tests of a module."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+
+import pytest
+from tests.faults.couriers import Target
+from tests.faults.nemesis import Nemesis
+
+from posthorn_testkit.cluster import ClusterUnderTest, posthorn, running_cluster
+from posthorn_testkit.servers import folder_of_server
+
+RETRY = 'smtp-out.retry=["1s"]'
+"""So that what waits in the queue is tried again while somebody watches."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ClusterUnderTest]:
+    with folder_of_server("faults") as folder, running_cluster(folder / "data", "--nodes", "2", "--set", RETRY) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def new_accounts(cluster: ClusterUnderTest) -> Callable[[int], list[Target]]:
+    """Make some accounts that nobody else uses."""
+
+    def add(count: int) -> list[Target]:
+        made = [Target(f"f{secrets.token_hex(6)}@example.org", secrets.token_hex(8)) for _ in range(count)]
+        lines = "".join(f"{each.name} {each.password}\n" for each in made)
+        done = posthorn("account", "add", "--from", "-", "--data", str(cluster.folder), text=lines)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return made
+
+    return add
+
+
+@pytest.fixture
+def nemesis(cluster: ClusterUnderTest) -> Nemesis:
+    """A nemesis with a seed of this run's own, shown when the test fails; POSTHORN_TEST_SEED gives that one again."""
+    return Nemesis(cluster, int(os.environ.get("POSTHORN_TEST_SEED") or secrets.randbelow(1_000_000)))
