@@ -320,6 +320,24 @@ def test_the_corpus_agrees_with_the_standard_library_on_subjects(corpus_messages
     assert compared > 250
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"Content-Transfer-Encoding: uuencode\n\n" + b"begin 644 " * 400_000,
+        b"Content-Type: text/html\n\n" + b"<svg>" * 100_000,
+        b"Content-Type: text/html\n\n" + b"<!--" * 100_000,
+        b"To: " + b"(" * 200_000 + b"\n\n",
+        b"To: <" + b"@a," * 80_000 + b"\n\n",
+        b"Content-Type: a/b" + b";" * 500_000 + b"\n\n",
+        b"a" * 4_000_000,
+    ],
+    ids=lambda data: repr(data[30:50]),
+)
+def test_hostile_bytes_take_no_more_than_their_length(data: bytes) -> None:
+    # Quadratic reading of any of these takes minutes and runs into the test's time limit.
+    storable(summarize(data))
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_have_a_summary(data: bytes) -> None:
     storable(summarize(data))

@@ -15,7 +15,7 @@ MAX_TEXT = 1_048_576
 """Octets of a decoded body that are looked at unless the caller says otherwise."""
 
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
-_UU_LINE = re.compile(rb"begin [0-7]{3,4} [^\n]*\n")
+_UU_LINE = re.compile(rb"^begin [0-7]{3,4} [^\n]*+\n", re.MULTILINE)
 _TAG = re.compile(r"<(?:(/?)([A-Za-z][A-Za-z0-9]*+)[^<>]*+|(!--)|[!?/][^<>]*+)>?")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?")
 _SPACES = re.compile(r"[^\S\n]+")
@@ -133,6 +133,8 @@ def _base64(data: bytes, start: int, end: int) -> bytes:
 
 
 def _uuencoded(data: bytes, start: int, end: int, limit: int | None) -> bytes:
+    if limit is not None:
+        end = min(end, start + 2 * limit + 4096)
     begin = _UU_LINE.search(data, start, end)
     if begin is None:
         return data[start:end]
