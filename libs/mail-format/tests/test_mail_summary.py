@@ -13,7 +13,7 @@ from posthorn_mail_format import jmap_view, listing, scan, summarize
 from posthorn_mail_format.part import Part
 from posthorn_mail_format.subject import base_subject
 from posthorn_mail_format.summary import MAX_SEARCH_TEXT
-from posthorn_mail_format.text import decode_bytes, decode_text, html_to_text
+from posthorn_mail_format.text import decode_bytes, decode_text, has_encoding_problem, html_to_text
 from posthorn_model.mail import MessageSummary
 
 MESSAGE = b"""Return-Path: <ann@example.org>
@@ -280,6 +280,22 @@ def test_transfer_encodings(header: bytes, body: bytes, expected: bytes) -> None
 def test_charsets_of_bodies() -> None:
     data = b"Content-Type: text/plain; charset=iso-2022-jp\n\n\x1b$B$3\x1b(B\r\nx"
     assert decode_text(data, scan(data)) == "こ\nx"
+
+
+@pytest.mark.parametrize(
+    ("fields", "body", "problem"),
+    [
+        (b"Content-Type: text/plain; charset=utf-8", b"\xc3\xa9", False),
+        (b"Content-Type: text/plain; charset=utf-8", b"\xe9", True),
+        (b"Content-Type: text/plain; charset=nonsense", b"a", True),
+        (b"Content-Type: text/plain", b"\xc3\xa9", True),
+        (b"Content-Type: image/png", b"\xe9", False),
+        (b"Content-Type: image/png\nContent-Transfer-Encoding: nonsense", b"a", True),
+    ],
+)
+def test_encoding_problems(fields: bytes, body: bytes, problem: bool) -> None:
+    data = fields + b"\n\n" + body
+    assert has_encoding_problem(data, scan(data)) is problem
 
 
 def storable(summary: MessageSummary) -> None:

@@ -8,7 +8,7 @@ import binascii
 import html
 import re
 
-from posthorn_mail_format.charsets import clean, decode
+from posthorn_mail_format.charsets import clean, codec_name, decode
 from posthorn_mail_format.part import Part
 
 MAX_TEXT = 1_048_576
@@ -62,9 +62,12 @@ def has_encoding_problem(data: bytes, part: Part) -> bool:
         return True
     if part.type != "text":
         return False
+    codec = codec_name(part.charset or "us-ascii")
+    if codec is None:
+        return True
     try:
-        decode_bytes(data, part).decode("utf-8" if part.charset is None else part.charset.strip("\"' "))
-    except (UnicodeError, LookupError, ValueError):
+        decode_bytes(data, part).decode(codec)
+    except (UnicodeError, ValueError):
         return True
     return False
 
