@@ -80,7 +80,8 @@ class Client:
         sent = {"Authorization": f"Basic {token}", **{name.replace("_", "-"): text for name, text in headers.items()}}
         if content_type is not None:
             sent["Content-Type"] = content_type
-        target = url.removeprefix(self.base)
+        parts = urlsplit(url)
+        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
 
         def work() -> Reply:
             if self.connection is None or self.connection.sock is None:
@@ -155,6 +156,29 @@ class Client:
         return dict(found)
 
 
+class Events:
+    """An open EventSource."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def open(cls, client: Any, query: str) -> "Events":
+        reader, writer = await asyncio.open_connection(*urlsplit(client.base).netloc.split(":"))
+        token = base64.b64encode(f"{client.address}:{client.password}".encode()).decode()
+        head = f"GET /jmap/eventsource/?{query} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {token}\r\n\r\n"
+        writer.write(head.encode())
+        events = cls(reader, writer)
+        assert b" 200 " in (await events.until(b"\r\n\r\n"))
+        await events.until(b": connected")
+        return events
+
+    async def until(self, mark: bytes) -> bytes:
+        async with asyncio.timeout(60):
+            return await self.reader.readuntil(mark)
+
+
 @dataclass(slots=True)
 class Served:
     """The service, and what it told the bus."""
@@ -218,3 +242,20 @@ async def jmap(served: Served, account: Callable[..., Awaitable[AccountRecord]])
     """Ann's client; Ann is the only user."""
     await account("ann@example.org", PASSWORD)
     return await served.client()
+
+
+@pytest.fixture
+def make_client() -> Callable[..., Awaitable[Client]]:
+    """`await make_client(base)`: Ann's client of a service elsewhere; it reads the session unless not `ready`."""
+
+    async def make(base: str, *, ready: bool = True) -> Client:
+        client = Client(base)
+        return await client.open() if ready else client
+
+    return make
+
+
+@pytest.fixture
+def open_events() -> Callable[..., Awaitable[Events]]:
+    """`await open_events(client, query)`: an open EventSource."""
+    return Events.open

@@ -32,7 +32,7 @@ class Calls:
             except MethodError as error:
                 found = [("error", error.arguments())]
             responses += [(name, answer, call.id) for name, answer in found]
-        shown = {"methodResponses": responses, "sessionState": session_state(context)}
+        shown = {"methodResponses": responses, "sessionState": _session_state(context)}
         return shown if asked.created_ids is None else {**shown, "createdIds": context.created}
 
     async def _call(
@@ -53,7 +53,5 @@ class Calls:
             raise MethodError("serverFail", f"internal error, reference {reference}") from error
 
 
-def session_state(context: Context) -> str:
-    """The state of the session object as the user would get it now."""
-    found = session.session("", context.account.id, context.account.address, context.limits, ())
-    return str(found["state"])
+def _session_state(context: Context) -> str:
+    return session.session_state(context.account.id, context.account.address, context.limits)

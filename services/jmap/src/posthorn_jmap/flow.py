@@ -75,7 +75,8 @@ class JmapApp:
         await response(scope, receive, send)
 
     async def _answer(self, http: Request) -> Response:
-        path = http.url.path
+        # As the client spelled it: a file name may hold an encoded slash.
+        path = bytes(http.scope["raw_path"]).decode("ascii", "replace")
         if path not in ("/.well-known/jmap", "/jmap/session") and not path.startswith("/jmap/"):
             raise RequestProblem("about:blank", "no such resource", 404)
         account = await self._login(http)

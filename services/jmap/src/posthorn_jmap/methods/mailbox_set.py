@@ -31,7 +31,7 @@ async def mailbox_set(context: Context, arguments: Arguments) -> Responses:
             made = await context.storage.mail.create_mailbox(context.account.id, fields.pop("name"), **fields)
         context.created[key] = ids.to_wire("m", made.id)
         shown = view(made, {})
-        return {name: shown[name] for name in shown if name not in value}
+        return {name: shown[name] for name in shown if name not in value or shown[name] != value[name]}
 
     async def update(key: str, value: dict[str, Any]) -> None:
         fields = _fields(context, value)

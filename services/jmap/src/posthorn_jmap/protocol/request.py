@@ -1,6 +1,7 @@
 """A JMAP request: bytes to method calls, within limits, and result references between them (RFC 8620 3.3, 3.7)."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,8 +52,10 @@ def parse(body: bytes, *, capabilities: frozenset[str], max_calls: int) -> ApiRe
 
 def _json(body: bytes) -> Any:
     try:
-        found = json.loads(body, parse_constant=_no_constant, object_pairs_hook=_unique)
-        body.decode("utf-8")
+        text = body.decode("utf-8")
+        found = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_unique)
+        if "\\u" in text:
+            _whole_characters(found)
     except (ValueError, RecursionError) as error:
         raise RequestProblem("notJSON", f"the body is not I-JSON: {str(error)[:200]}") from error
     if _too_deep(found):
@@ -62,6 +65,18 @@ def _json(body: bytes) -> Any:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError("a number is too large (RFC 7493 2.2)")
+    return number
+
+
+def _whole_characters(found: Any) -> None:
+    """Raise ValueError for escapes that are half of a surrogate pair (RFC 7493 2.1)."""
+    json.dumps(found, ensure_ascii=False).encode()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ CORE = "urn:ietf:params:jmap:core"
 MAIL = "urn:ietf:params:jmap:mail"
 SUBMISSION = "urn:ietf:params:jmap:submission"
 CAPABILITIES = frozenset({CORE, MAIL, SUBMISSION})
+VERSION = 1
+"""Goes up when what sessions show changes otherwise than by settings."""
 COLLATIONS = ("i;ascii-casemap", "i;unicode-casemap")
 
 
@@ -78,5 +80,10 @@ def session(base: str, account: int, address: str, limits: Limits, sort_options:
         "uploadUrl": f"{base}/jmap/upload/{{accountId}}/",
         "eventSourceUrl": f"{base}/jmap/eventsource/?types={{types}}&closeafter={{closeafter}}&ping={{ping}}",
     }
-    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
-    return {**found, "state": digest[:16]}
+    return {**found, "state": session_state(account, address, limits)}
+
+
+def session_state(account: int, address: str, limits: Limits) -> str:
+    """The session's state: the same on every node and listener, whatever URL they are reached by."""
+    shown = json.dumps([VERSION, account, address, account_capabilities(limits, ()), core_capability(limits)])
+    return hashlib.sha256(shown.encode()).hexdigest()[:16]

@@ -1,0 +1,147 @@
+"""Two nodes as processes with the peer-to-peer bus: what one changes, event sources of the other hear at once."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(180)]
+
+CONFIG = """
+[cluster]
+name = "test"
+node-id = {number}
+secret = "the secret of this cluster"
+[server]
+hostname = "node{number}.example.org"
+data = "{folder}/node{number}"
+[server.listener.jmap]
+protocol = "jmap"
+bind = "127.0.0.1:0"
+url = "https://mail.example.org/"
+allow-plaintext-auth = true
+[storage]
+data = "postgres"
+blob = "fs"
+[store.postgres]
+type = "postgresql"
+dsn = "{dsn}"
+pool.max-connections = 4
+[store.fs]
+type = "fs"
+path = "{folder}/blobs"
+[metrics]
+bind = "127.0.0.1:0"
+[log]
+format = "json"
+[jmap]
+self-check = "5m"
+"""
+
+
+class Process:
+    """One jmap process of a node, with what it logs."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.lines: list[dict[str, Any]] = []
+        self._changed = asyncio.Condition()
+        self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            async with self._changed:
+                with contextlib.suppress(ValueError):
+                    self.lines.append(json.loads(line))
+                self._changed.notify_all()
+
+    async def logged(self, test: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The first log line that passes; waits at most a minute for it."""
+        async with asyncio.timeout(60), self._changed:
+            await self._changed.wait_for(lambda: any(map(test, self.lines)) or self._reader.done())
+        return next(filter(test, self.lines))
+
+    async def base(self) -> str:
+        """Where it listens, once it is ready."""
+        await self.logged(lambda line: line["event"] == "ready")
+        listening = await self.logged(lambda line: line["event"] == "listening")
+        host, port = listening["bind"][0]
+        return f"http://{host}:{port}"
+
+    async def end(self) -> int:
+        self._process.send_signal(signal.SIGTERM)
+        code = await asyncio.wait_for(self._process.wait(), 60)
+        await self._reader
+        return code
+
+
+@contextlib.asynccontextmanager
+async def node(number: int, dsn: str, folder: Path, config_text: str = CONFIG) -> AsyncIterator[Process]:
+    """A running jmap process of its own node."""
+    config = folder / f"node{number}.toml"
+    config.write_text(config_text.format(number=number, dsn=dsn, folder=folder))
+    started = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "posthorn_jmap",
+        "--config",
+        str(config),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "POSTHORN_NODE_TOKEN": uuid.uuid4().hex},
+    )
+    process = Process(started)
+    try:
+        yield process
+    finally:
+        if started.returncode is None:
+            started.kill()
+        await started.wait()
+
+
+async def test_event_sources_hear_of_other_nodes(
+    account: Any, postgres_dsn: str, tmp_path: Path, make_client: Any, open_events: Any
+) -> None:
+    await account("ann@example.org", "correct horse")
+    async with node(1, postgres_dsn, tmp_path) as first, node(2, postgres_dsn, tmp_path) as second:
+        writer = await make_client(await first.base())
+        reader = await make_client(await second.base())
+        assert writer.session["apiUrl"] == "https://mail.example.org/jmap/api/"
+        assert writer.session["state"] == reader.session["state"]
+        assert reader.session["uploadUrl"].startswith("https://mail.example.org/jmap/")
+        events = await open_events(reader, "types=Email&closeafter=no&ping=0")
+        # Subscriptions between the two settle while they meet: the writer writes until the reader has heard.
+        heard = asyncio.create_task(events.until(b"event: state\r\n"))
+        while not heard.done():
+            made = await writer.add()
+            await asyncio.wait({heard}, timeout=0.5)
+        told = json.loads((await events.until(b"\r\n\r\n")).split(b"data: ")[1])
+        assert set(told["changed"][reader.account]) == {"Email"}
+        made = await writer.add()
+        state = int((await reader.call("Email/get", ids=[made["id"]]))["state"])
+        while int(told["changed"][reader.account]["Email"]) < state:
+            told = json.loads((await events.until(b"\r\n\r\n")).split(b"data: ")[1])
+        assert (await second.end(), await first.end()) == (0, 0)
+        await events.until(b"0\r\n\r\n")
+
+
+async def test_a_node_drains_and_refuses_plain_passwords(
+    account: Any, postgres_dsn: str, tmp_path: Path, make_client: Any
+) -> None:
+    await account("ann@example.org", "correct horse")
+    text = CONFIG.replace("allow-plaintext-auth = true", "allow-plaintext-auth = false")
+    async with node(1, postgres_dsn, tmp_path, text) as only:
+        client = await make_client(await only.base(), ready=False)
+        reply = await client.request("GET", "/.well-known/jmap")
+        assert reply.status == 403
+        assert "TLS" in reply.json["detail"]
+        assert await only.end() == 0
