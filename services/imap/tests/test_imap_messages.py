@@ -1,5 +1,6 @@
 """Conversations about messages: APPEND, FETCH, STORE, SEARCH, COPY, MOVE, EXPUNGE, and what other sessions hear."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -479,3 +480,23 @@ async def test_many_messages_stream_in_order(imap: Any) -> None:
         script += f"S*: * {number} FETCH (UID {number} RFC822.SIZE ...\nS: Subject: Hello there {number}\n"
     conversation = await imap.play(script + "S*: 1 OK FETCH completed\n")
     await conversation.play("C: 2 NOOP\nS: 2 OK NOOP completed")
+
+
+async def test_a_client_that_does_not_read_holds_little_and_nobody_up(imap: Any) -> None:
+    body = b"Subject: large\r\n\r\n" + b"0123456789abcdef" * 65536 * 4
+    host, port = imap.address()
+    reader, writer = await asyncio.open_connection(host, port, limit=1 << 16)
+    writer.write(b"l LOGIN ann@example.org secret\r\na APPEND INBOX {%d+}\r\n" % len(body) + body + b"\r\n")
+    writer.write(b"s SELECT INBOX\r\n" + b"f FETCH 1 BODY.PEEK[]\r\n" * 20 + b"o LOGOUT\r\n")
+    async with asyncio.timeout(60):
+        while imap.parts.body_memory.used == 0:  # noqa: ASYNC110 (nothing tells of it)
+            await asyncio.sleep(0.01)
+    assert imap.parts.body_memory.used == len(body)
+    await imap.play(LOGIN + "C: 1 SELECT INBOX\nS*: 1 OK ...\nC: 2 FETCH 1 BODY.PEEK[]<0.14>\nS*: 2 OK ...")
+    assert imap.parts.body_memory.used == len(body), "the client has not read what it asked for"
+    found = 0
+    while piece := await reader.read(1 << 16):
+        found += len(piece)
+    assert found > 20 * len(body)
+    assert imap.parts.body_memory.used == 0
+    writer.close()

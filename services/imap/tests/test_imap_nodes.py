@@ -80,10 +80,10 @@ class Process:
             await self._changed.wait_for(lambda: any(map(test, self.lines)) or self._reader.done())
         return next(filter(test, self.lines))
 
-    async def talk(self) -> Conversation:
+    async def talk(self, listener: str = "imap") -> Conversation:
         await self.logged(lambda line: line["event"] == "ready")
-        listening = await self.logged(lambda line: line["event"] == "listening")
-        return Conversation(to("127.0.0.1", listening["port"]))
+        listening = await self.logged(lambda line: line["event"] == "listening" and line["listener"] == listener)
+        return Conversation(to("127.0.0.1", listening["port"], tls=listener == "imaps"))
 
     async def end(self) -> int:
         if self._process.returncode is None:
@@ -111,6 +111,10 @@ data = "{folder}/node{number}"
 protocol = "imap"
 bind = "127.0.0.1:0"
 allow-plaintext-auth = true
+[server.listener.imaps]
+protocol = "imap"
+bind = "127.0.0.1:0"
+tls = "implicit"
 [storage]
 data = "postgres"
 blob = "fs"
@@ -172,6 +176,10 @@ async def test_a_message_on_one_node_reaches_an_idle_client_of_another_over_kafk
         await waiting.play(r"S: * 1 FETCH (FLAGS (\Flagged \Deleted \Recent))")
         await writing.play("C: x EXPUNGE\nS: * 1 EXPUNGE\nS: x OK ...")
         await waiting.play("S: * 1 EXPUNGE")
+        implicit = await second.talk("imaps")
+        await implicit.play(
+            "S: * OK ...\nC: l LOGIN ann@example.org secret\nS: l OK ...\nC: o LOGOUT\nS*: o OK ...\nE:"
+        )
         late = [line for line in second.lines if "no event told of" in line["event"]]
         assert not late, "the events came too late or not at all"
         code = asyncio.create_task(second.end())

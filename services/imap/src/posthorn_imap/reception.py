@@ -176,9 +176,11 @@ class Reception:
         """The connection, after the TLS handshake where TLS is implicit."""
         times = self._parts.settings.timeouts
         implicit = self._listening.implicit_tls
+        # Kept here and not taken from the result: with TLS, uvloop returns its own protocol there.
+        connection = Connection(times.write)
         try:
-            _, connection = await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: Connection(times.write),
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection,
                 connected,
                 ssl=self._parts.tls_context() if implicit else None,
                 ssl_handshake_timeout=times.tls if implicit else None,

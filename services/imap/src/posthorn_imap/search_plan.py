@@ -32,7 +32,6 @@ from posthorn_imap.protocol.search_keys import (
 from posthorn_imap.selection import Selection
 from posthorn_mail_format.headers import decode_text, iterate
 from posthorn_mail_format.part import Part
-from posthorn_mail_format.summary import KEPT_HEADERS
 from posthorn_model.errors import BlobNotFound
 from posthorn_model.flags import Flags
 from posthorn_model.ids import MessageId, Modseq, ThreadId
@@ -197,12 +196,10 @@ async def _look_into_headers(
     """Which of the candidates have the header fields asked for, read from the messages in bounded batches."""
     found: dict[HeaderContains, list[MessageId]] = {key: [] for key in keys if isinstance(key, HeaderContains)}
     mail, feed = session.parts.storage.mail, selection.feed
-    kept = all(key.name.lower() in KEPT_HEADERS for key in found)
-    fields = MessageFields.STRUCTURE | (MessageFields.HEADERS if kept else MessageFields.NONE)
     for start in range(0, len(uids), HEADER_BATCH):
         batch = uids[start : start + HEADER_BATCH]
-        for row in await mail.messages_by_uid(feed.account, feed.id, batch, fields):
-            header = row.message.headers or await _header(session, row)
+        for row in await mail.messages_by_uid(feed.account, feed.id, batch, MessageFields.STRUCTURE):
+            header = await _header(session, row)
             for key, messages in found.items():
                 if _holds(header, key):
                     messages.append(row.message.id)
