@@ -48,8 +48,12 @@ async def stream(
     storage: Storage, watchers: Watchers, account: AccountId, wanted: Subscription, ended: asyncio.Event
 ) -> AsyncIterator[bytes]:
     """The events, until the client goes, `ended` is set, or the first state with closeafter=state."""
-    with watchers.watching(account, await storage.mail.state(account)) as watch:
+    before = await storage.mail.state(account)
+    with watchers.watching(account, before) as watch:
         yield b": connected\r\n\r\n"
+        # What changed before the watch stood has told nobody.
+        if (now := await storage.mail.state(account)) > before:
+            watch.notice(now, TYPES)
         while not ended.is_set():
             if await _wait(watch.changed, ended, wanted.ping):
                 modseq, kinds = watch.take()

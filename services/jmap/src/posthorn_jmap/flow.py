@@ -71,7 +71,7 @@ class JmapApp:
             return
         except Exception as error:  # noqa: BLE001  the one place where everything ends
             response = self._refuse(http, error)
-        self.count(http.url.path.split("/")[2] if http.url.path.startswith("/jmap/") else "other", response.status_code)
+        self.count(_resource(http.url.path), response.status_code)
         await response(scope, receive, send)
 
     async def _answer(self, http: Request) -> Response:
@@ -141,6 +141,12 @@ class JmapApp:
         if error.status in (429, 503):
             headers["Retry-After"] = "5"
         return problem_response(error.body(), error.status, headers)
+
+
+def _resource(path: str) -> str:
+    """The resource for the metrics: one of few names, whatever a client asks for."""
+    name = path.removeprefix("/jmap/").partition("/")[0]
+    return name if name in ("session", "api", "eventsource", "upload", "download") else "other"
 
 
 def problem_response(body: dict[str, Any], status: int, headers: dict[str, str]) -> Response:

@@ -8,7 +8,7 @@ from posthorn_jmap.methods.email_store import set_keywords
 from posthorn_jmap.protocol import ids
 from posthorn_jmap.protocol.arguments import utc_date
 from posthorn_jmap.protocol.errors import MethodError, SetError, invalid_arguments
-from posthorn_jmap.protocol.query import fold
+from posthorn_jmap.protocol.query import ascending, fold
 from posthorn_model.flags import Flags
 from posthorn_model.ids import MailboxId
 from posthorn_storage.mail import search
@@ -160,12 +160,10 @@ def sorts(comparators: list[dict[str, Any]] | None) -> tuple[Sort, ...]:
     """The comparators as the store's sort keys. Raises MethodError unsupportedSort."""
     found = []
     for comparator in comparators or ():
-        name, ascending = comparator.get("property"), comparator.get("isAscending", True)
+        name = comparator.get("property")
         key = SORT_OPTIONS.get(name) if isinstance(name, str) else None
         if key is None:
             raise MethodError("unsupportedSort", f"Email/query sorts by {', '.join(SORT_OPTIONS)}")
-        if not isinstance(ascending, bool):
-            raise invalid_arguments("isAscending is a boolean")
         flags = _flags(comparator.get("keyword"), "keyword") if key in _KEYWORD_SORTS else None
-        found.append(Sort(key, not ascending, flags))
+        found.append(Sort(key, not ascending(comparator), flags))
     return tuple(found)

@@ -7,8 +7,8 @@ from posthorn_jmap.context import Context, Responses
 from posthorn_jmap.methods import standard
 from posthorn_jmap.protocol import ids
 from posthorn_jmap.protocol.arguments import Arguments
-from posthorn_jmap.protocol.errors import MethodError, invalid_arguments
-from posthorn_jmap.protocol.query import Condition, Window, filter_tree, window
+from posthorn_jmap.protocol.errors import MethodError
+from posthorn_jmap.protocol.query import Condition, Window, ascending, filter_tree, window
 from posthorn_model.ids import MailboxId
 from posthorn_model.mail import Mailbox
 
@@ -81,10 +81,7 @@ def _sorted(mailboxes: list[Mailbox], sort: list[dict[str, Any]]) -> list[Mailbo
         name = comparator.get("property")
         if name not in _SORTS:
             raise MethodError("unsupportedSort", f"Mailbox/query sorts by {', '.join(_SORTS)}")
-        ascending = comparator.get("isAscending", True)
-        if not isinstance(ascending, bool):
-            raise invalid_arguments("isAscending must be a boolean")
-        found.sort(key=_SORTS[name], reverse=not ascending)
+        found.sort(key=_SORTS[name], reverse=not ascending(comparator))
     return found
 
 

@@ -9,7 +9,7 @@ from posthorn_jmap.methods.submission_get import FINAL
 from posthorn_jmap.protocol import ids
 from posthorn_jmap.protocol.arguments import Arguments, utc_date
 from posthorn_jmap.protocol.errors import MethodError, invalid_arguments
-from posthorn_jmap.protocol.query import Condition, filter_tree, window
+from posthorn_jmap.protocol.query import Condition, ascending, filter_tree, window
 from posthorn_storage.submissions import Submission
 
 Test = Callable[[Submission], bool]
@@ -35,12 +35,10 @@ async def submission_query(context: Context, arguments: Arguments) -> Responses:
     submissions = await context.storage.submissions.all(context.account.id)
     kept = [submission for submission in submissions if wanted is None or wanted.holds(submission)]
     for comparator in reversed(sort):
-        name, ascending = comparator.get("property"), comparator.get("isAscending", True)
+        name = comparator.get("property")
         if name not in _SORTS:
             raise MethodError("unsupportedSort", f"EmailSubmission/query sorts by {', '.join(_SORTS)}")
-        if not isinstance(ascending, bool):
-            raise invalid_arguments("isAscending must be a boolean")
-        kept.sort(key=_SORTS[name], reverse=not ascending)
+        kept.sort(key=_SORTS[name], reverse=not ascending(comparator))
     shown = window(arguments, [ids.to_wire("s", submission.id) for submission in kept])
     answer = {
         "accountId": context.account_id,

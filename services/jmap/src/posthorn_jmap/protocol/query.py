@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from posthorn_jmap.protocol.arguments import MAX_INT, Arguments
 from posthorn_jmap.protocol.errors import MethodError, invalid_arguments
+from posthorn_jmap.protocol.session import COLLATIONS
 
 T = TypeVar("T")
 MAX_NODES = 200
@@ -21,6 +22,16 @@ class Condition(Generic[T]):
     def holds(self, value: T) -> bool:
         """Whether the value passes."""
         return self.test(value)
+
+
+def ascending(comparator: dict[str, Any]) -> bool:
+    """Whether a comparator sorts upwards. Raises MethodError, also for a collation that is not in the session."""
+    found = comparator.get("isAscending", True)
+    if not isinstance(found, bool):
+        raise invalid_arguments("isAscending is a boolean")
+    if comparator.get("collation") not in (None, *COLLATIONS):
+        raise MethodError("unsupportedSort", f"the collations are {', '.join(COLLATIONS)}")
+    return found
 
 
 def filter_tree(value: dict[str, Any] | None, leaf: Callable[[dict[str, Any]], Condition[T]]) -> Condition[T] | None:

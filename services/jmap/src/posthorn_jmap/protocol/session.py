@@ -50,7 +50,7 @@ def account_capabilities(limits: Limits, sort_options: tuple[str, ...]) -> dict[
     return {
         MAIL: {
             "maxMailboxesPerEmail": None,
-            "maxMailboxDepth": 32,
+            "maxMailboxDepth": 16,
             "maxSizeMailboxName": 255,
             "maxSizeAttachmentsPerEmail": limits.max_size_attachments,
             "emailQuerySortOptions": list(sort_options),
