@@ -28,10 +28,11 @@ NEW_KEYWORDS = {
 """Keywords are kept sorted by code point, so that equal sets are equal arrays."""
 
 # $1 account, $2 mailbox, $3 UIDs, $4 system flags, $5 keywords (sorted), $6 last modseq in use, $7 UNCHANGEDSINCE,
-# $8 kind, $9 op of the log. Messages whose flags stay as they are keep their modseq.
+# $8 kind, $9 op of the log. Messages whose flags stay as they are keep their modseq. The rows are found again by their
+# place, which the account's lock keeps: joined by UID, a planner without statistics compares each with all the others.
 _SET = """
 WITH wanted AS (
-    SELECT uid, message_id, flags AS old, keywords AS old_keywords, {flags} AS flags,
+    SELECT ctid AS place, uid, message_id, flags AS old, keywords AS old_keywords, {flags} AS flags,
            {keywords} AS keywords
     FROM mailbox_message
     WHERE account_id = $1 AND mailbox_id = $2 AND uid = ANY ($3::bigint[]) AND modseq <= $7::bigint
@@ -40,7 +41,7 @@ WITH wanted AS (
     FROM wanted WHERE flags <> old OR keywords <> old_keywords
 ), changed AS (
     UPDATE mailbox_message m SET flags = d.flags, keywords = d.keywords, modseq = d.modseq
-    FROM differing d WHERE m.account_id = $1 AND m.mailbox_id = $2 AND m.uid = d.uid
+    FROM differing d WHERE m.ctid = d.place
 ), logged AS (
     INSERT INTO change_log (account_id, kind, modseq, object_id, op)
     SELECT $1, $8::smallint, modseq, message_id, $9::smallint FROM differing
