@@ -33,6 +33,7 @@ LISTENERS = (
     Listener("smtp-in", "lmtp", "lmtp", "starttls"),
     Listener("imap", "imap", "imap", "starttls"),
     Listener("imap", "imaps", "imap", "implicit"),
+    Listener("imap", "pop3", "pop3", "starttls"),
     Listener("jmap", "jmap", "jmap", "none"),
     Listener("dav", "dav", "dav", "none"),
     Listener("maintenance", "api", "api", "none"),
