@@ -164,11 +164,18 @@ class Events:
         self.writer = writer
 
     @classmethod
-    async def open(cls, client: Any, query: str) -> "Events":
+    async def open(cls, client: Any, query: str, *fields: str) -> "Events":
         reader, writer = await asyncio.open_connection(*urlsplit(client.base).netloc.split(":"))
         token = base64.b64encode(f"{client.address}:{client.password}".encode()).decode()
-        head = f"GET /jmap/eventsource/?{query} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {token}\r\n\r\n"
-        writer.write(head.encode())
+        lines = [
+            f"GET /jmap/eventsource/?{query} HTTP/1.1",
+            "Host: x",
+            f"Authorization: Basic {token}",
+            *fields,
+            "",
+            "",
+        ]
+        writer.write("\r\n".join(lines).encode())
         events = cls(reader, writer)
         assert b" 200 " in (await events.until(b"\r\n\r\n"))
         await events.until(b": connected")

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.postgres
 USING = sorted(CAPABILITIES)
 METHOD_NAMES = {
     "Core": ["echo"],
+    "Blob": ["copy"],
     "Mailbox": ["get", "changes", "query", "queryChanges", "set"],
     "Thread": ["get", "changes"],
     "Email": ["get", "changes", "query", "queryChanges", "set", "copy", "import", "parse"],
@@ -227,3 +228,34 @@ async def test_events_ping_and_are_limited(serve: Any, jmap: Any, open_events: A
     assert (refused.status, refused.headers["retry-after"]) == (429, "5")
     assert 'data: {"interval":5}' in (await events.until(b"}\r\n\r\n")).decode()
     events.writer.close()
+
+
+async def test_events_missed_while_away_are_told(jmap: Any, served: Any, open_events: Any) -> None:
+    query = "types=Email&closeafter=state&ping=0"
+    before = (await jmap.call("Email/get", ids=[]))["state"]
+    made = await jmap.add()
+    now = (await jmap.call("Email/get", ids=[made["id"]]))["state"]
+    back = await open_events(jmap, query, f"Last-Event-ID: {before}")
+    told = (await back.until(b"0\r\n\r\n")).decode()
+    assert f"id: {now}\r\nevent: state" in told
+    fresh = await open_events(jmap, query, f"Last-Event-ID: {now}")
+    odd = await open_events(jmap, query, "Last-Event-ID: never")
+    await jmap.call("Email/set", destroy=[made["id"]])
+    later = (await jmap.call("Email/get", ids=[]))["state"]
+    await served.app.watchers.compare()
+    for events in (fresh, odd):
+        # The first they hear of is what happened after they came.
+        assert f"id: {later}\r\nevent: state" in (await events.until(b"0\r\n\r\n")).decode()
+
+
+async def test_copies_of_blobs(jmap: Any, account: Any, served: Any) -> None:
+    blob = (await jmap.upload(b"data", "text/plain"))["blobId"]
+    other = "b" + "0" * 64
+    answer = await jmap.call("Blob/copy", fromAccountId=jmap.account, blobIds=[blob, other])
+    assert answer["copied"] == {blob: blob}
+    assert answer["notCopied"] == {other: {"type": "notFound"}}
+    assert await jmap.fails("Blob/copy", fromAccountId="a99999", blobIds=[blob]) == "fromAccountNotFound"
+    await account("eve@example.org", "correct horse")
+    eve = await served.client("eve@example.org")
+    stolen = await eve.call("Blob/copy", fromAccountId=eve.account, blobIds=[blob])
+    assert stolen["notCopied"] == {blob: {"type": "notFound"}}

@@ -9,7 +9,7 @@ from posthorn_jmap.protocol import ids
 from posthorn_jmap.protocol.errors import RequestProblem
 from posthorn_jmap.push import Watchers
 from posthorn_model.events import ChangeKind
-from posthorn_model.ids import AccountId
+from posthorn_model.ids import AccountId, Modseq
 from posthorn_storage import Storage
 
 TYPES = (
@@ -30,10 +30,12 @@ class Subscription:
     types: frozenset[ChangeKind]
     close_after_state: bool
     ping: int
+    last: Modseq | None = None
+    """What the client heard last before it lost another event source."""
 
 
-def subscription(query: Mapping[str, str]) -> Subscription:
-    """Read the query. Raises RequestProblem."""
+def subscription(query: Mapping[str, str], last_event: str = "") -> Subscription:
+    """Read the query and the Last-Event-ID header. Raises RequestProblem."""
     wanted = query.get("types", "*")
     types = frozenset(kind for kind in TYPES if wanted == "*" or kind.value in wanted.split(","))
     close_after = query.get("closeafter", "no")
@@ -41,7 +43,9 @@ def subscription(query: Mapping[str, str]) -> Subscription:
     if close_after not in ("state", "no") or not ping.isascii() or not ping.isdigit() or len(ping) > 9:
         raise RequestProblem("about:blank", "closeafter is state or no; ping is a number of seconds")
     seconds = int(ping)
-    return Subscription(types, close_after == "state", min(max(seconds, MIN_PING), MAX_PING) if seconds else 0)
+    interval = min(max(seconds, MIN_PING), MAX_PING) if seconds else 0
+    known = last_event.isascii() and last_event.isdigit() and len(last_event) < 19
+    return Subscription(types, close_after == "state", interval, Modseq(int(last_event)) if known else None)
 
 
 async def stream(
@@ -51,8 +55,9 @@ async def stream(
     before = await storage.mail.state(account)
     with watchers.watching(account, before) as watch:
         yield b": connected\r\n\r\n"
-        # What changed before the watch stood has told nobody.
-        if (now := await storage.mail.state(account)) > before:
+        # What changed before the watch stood, or while the client was away, has told nobody.
+        now = await storage.mail.state(account)
+        if now > (before if wanted.last is None else wanted.last):
             watch.notice(now, TYPES)
         while not ended.is_set():
             if await _wait(watch.changed, ended, wanted.ping):
@@ -60,7 +65,7 @@ async def stream(
                 moved = {kind.value: str(modseq) for kind in TYPES if kind in kinds and kind in wanted.types}
                 if moved:
                     changed = {"@type": "StateChange", "changed": {ids.to_wire("a", account): moved}}
-                    yield _event("state", changed)
+                    yield b"id: %d\r\n" % modseq + _event("state", changed)
                     if wanted.close_after_state:
                         return
             elif not ended.is_set():

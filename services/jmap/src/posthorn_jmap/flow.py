@@ -107,7 +107,7 @@ class JmapApp:
             return JSONResponse(await self.calls.run(context, asked))
 
     def _event_source(self, http: Request, account: AccountRecord) -> Response:
-        wanted = event_source.subscription(http.query_params)
+        wanted = event_source.subscription(http.query_params, http.headers.get("last-event-id", ""))
         if self.watchers.count(account.id) >= self.settings.max_event_sources:
             raise RequestProblem("limit", "too many event sources of this account", 429, limit="maxEventSources")
         events = event_source.stream(self.storage, self.watchers, account.id, wanted, self.ended)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from posthorn_jmap.context import Method
-from posthorn_jmap.methods.core import echo
+from posthorn_jmap.methods.core import blob_copy, echo
 from posthorn_jmap.methods.email_get import email_changes, email_get
 from posthorn_jmap.methods.email_import import email_copy, email_import
 from posthorn_jmap.methods.email_parse import email_parse
@@ -24,6 +24,7 @@ from posthorn_jmap.protocol.session import CORE, MAIL, SUBMISSION
 METHODS: Mapping[str, tuple[str, Method]] = MappingProxyType(
     {
         "Core/echo": (CORE, echo),
+        "Blob/copy": (CORE, blob_copy),
         "Mailbox/get": (MAIL, mailbox_get),
         "Mailbox/changes": (MAIL, mailbox_changes),
         "Mailbox/query": (MAIL, mailbox_query),
