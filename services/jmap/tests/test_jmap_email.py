@@ -312,6 +312,13 @@ async def test_update_keywords_and_mailboxes(jmap: Any) -> None:
     await jmap.call("Email/set", update={made["id"]: {"keywords": {}, "mailboxIds": {boxes["trash"]: True}}})
     email = await jmap.email(made["id"], properties=["keywords", "mailboxIds"])
     assert (email["keywords"], email["mailboxIds"]) == ({}, {boxes["trash"]: True})
+    for patch in (
+        {"mailboxIds": {"m99999": True}},
+        {"mailboxIds/m99999": True},
+        {f"mailboxIds/{boxes['trash']}": None},
+    ):
+        failed = await jmap.call("Email/set", update={made["id"]: patch})
+        assert failed["notUpdated"][made["id"]]["properties"] == ["mailboxIds"]
     for patch in ({"subject": "no"}, {"mailboxIds": {}}, {"keywords": {"a b": True}}, {"keywords/x": False}):
         failed = await jmap.call("Email/set", update={made["id"]: patch})
         assert failed["updated"] is None

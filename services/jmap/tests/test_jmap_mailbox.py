@@ -49,9 +49,11 @@ async def test_set_makes_trees_and_refuses_what_cannot_be(jmap: Any) -> None:
         },
     )
     assert set(answer["created"]) == {"top", "child"}
-    assert {key: error["type"] for key, error in answer["notCreated"].items()} == {
-        **dict.fromkeys(("nameless", "twice", "odd", "bell", "number"), "invalidProperties"),
-        "orphan": "notFound",
+    assert {key: (error["type"], *error["properties"]) for key, error in answer["notCreated"].items()} == {
+        **dict.fromkeys(("nameless", "bell", "number"), ("invalidProperties", "name")),
+        "twice": ("invalidProperties", "name", "role"),
+        "odd": ("invalidProperties", "colour"),
+        "orphan": ("invalidProperties", "parentId"),
     }
     top, child = answer["created"]["top"]["id"], answer["created"]["child"]["id"]
     shown = await box(jmap, child)
@@ -59,12 +61,18 @@ async def test_set_makes_trees_and_refuses_what_cannot_be(jmap: Any) -> None:
 
     update = await jmap.call(
         "Mailbox/set",
-        update={child: {"name": "Kind", "isSubscribed": True}, top: {"parentId": child}, "m99999": {"name": "x"}},
+        update={
+            child: {"name": "Kind", "isSubscribed": True},
+            top: {"parentId": child},
+            boxes["archive"]: {"parentId": "m99997"},
+            "m99999": {"name": "x"},
+        },
         destroy=[top, boxes["inbox"], "m99998"],
     )
     assert update["updated"] == {child: None}
     assert {key: error["type"] for key, error in update["notUpdated"].items()} == {
         top: "invalidProperties",
+        boxes["archive"]: "invalidProperties",
         "m99999": "notFound",
     }
     assert {key: error["type"] for key, error in update["notDestroyed"].items()} == {

@@ -10,6 +10,7 @@ from posthorn_jmap.methods.email_store import mailbox_ids, set_keywords, store
 from posthorn_jmap.protocol import ids
 from posthorn_jmap.protocol.arguments import Arguments, utc_date
 from posthorn_jmap.protocol.errors import SetError, invalid_properties
+from posthorn_model.errors import MailboxNotFound, NotPermitted, PosthornError
 from posthorn_model.flags import Flags
 from posthorn_model.ids import MailboxId, MessageId
 from posthorn_storage.mail import MessageUpdate
@@ -57,7 +58,14 @@ async def _update(context: Context, changes: dict[str, dict[str, Any]], result: 
         if refusal is None:
             result.updated[key] = None
         else:
-            result.not_updated[key] = (errors.set_error(refusal) or SetError("serverFail", refusal.public)).value()
+            result.not_updated[key] = _refused(refusal).value()
+
+
+def _refused(error: PosthornError) -> SetError:
+    if isinstance(error, MailboxNotFound | NotPermitted):
+        # A mailbox that is not there, or none left for the email to be in.
+        return invalid_properties(error.public, "mailboxIds")
+    return errors.set_error(error) or SetError("serverFail", error.public)
 
 
 def _read_patch(context: Context, key: str, patch: dict[str, Any]) -> MessageUpdate:

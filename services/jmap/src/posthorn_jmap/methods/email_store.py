@@ -9,7 +9,7 @@ from posthorn_jmap.context import Context
 from posthorn_jmap.protocol import ids
 from posthorn_jmap.protocol.errors import invalid_properties
 from posthorn_mail_format import summarize
-from posthorn_model.errors import InvalidKeyword
+from posthorn_model.errors import InvalidKeyword, MailboxNotFound
 from posthorn_model.flags import Flags, SystemFlag, keywords
 from posthorn_model.ids import MailboxId
 from posthorn_model.mail import NewMessage
@@ -67,11 +67,14 @@ def mailbox_ids(context: Context, value: Any) -> list[MailboxId]:
 async def store(
     context: Context, raw: bytes, mailboxes: Sequence[MailboxId], flags: Flags, received_at: datetime | None
 ) -> dict[str, Any]:
-    """Append a message; returns id, blobId, threadId and size of the new Email. Raises MailboxNotFound, OverQuota."""
+    """Append a message; returns id, blobId, threadId and size of the new Email. Raises SetError, OverQuota."""
     summary = await asyncio.to_thread(summarize, raw) if len(raw) > LARGE else summarize(raw)
     blob = await context.storage.blobs.prepare(raw, account=context.account.id)
     new = NewMessage(context.account.id, mailboxes, summary, blob, flags, received_at)
-    (made,) = await context.storage.mail.append([new])
+    try:
+        (made,) = await context.storage.mail.append([new])
+    except MailboxNotFound as error:
+        raise invalid_properties("no such mailbox", "mailboxIds") from error
     return {
         "id": ids.to_wire("e", made.message),
         "blobId": ids.BlobRef(blob.key).wire(),

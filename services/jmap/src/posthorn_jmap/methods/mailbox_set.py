@@ -10,7 +10,7 @@ from posthorn_jmap.methods.mailbox_get import view
 from posthorn_jmap.protocol import ids
 from posthorn_jmap.protocol.arguments import Arguments
 from posthorn_jmap.protocol.errors import SetError, invalid_properties
-from posthorn_model.errors import AlreadyExists, InvalidName
+from posthorn_model.errors import AlreadyExists, InvalidName, MailboxNotFound
 from posthorn_model.ids import MailboxId
 from posthorn_model.mail import Role
 
@@ -27,7 +27,7 @@ async def mailbox_set(context: Context, arguments: Arguments) -> Responses:
         fields = _fields(context, value)
         if "name" not in fields:
             raise invalid_properties("a mailbox needs a name", "name")
-        with _blame_name():
+        with _blame(value):
             made = await context.storage.mail.create_mailbox(context.account.id, fields.pop("name"), **fields)
         context.created[key] = ids.to_wire("m", made.id)
         shown = view(made, {})
@@ -35,8 +35,9 @@ async def mailbox_set(context: Context, arguments: Arguments) -> Responses:
 
     async def update(key: str, value: dict[str, Any]) -> None:
         fields = _fields(context, value)
-        with _blame_name():
-            await context.storage.mail.update_mailbox(context.account.id, _id(key), **fields)
+        mailbox = (await context.storage.mail.mailbox(context.account.id, _id(key))).id
+        with _blame(value):
+            await context.storage.mail.update_mailbox(context.account.id, mailbox, **fields)
 
     async def destroy(key: str, _: None) -> None:
         await context.storage.mail.delete_mailbox(context.account.id, _id(key), remove_messages=remove)
@@ -50,12 +51,20 @@ async def mailbox_set(context: Context, arguments: Arguments) -> Responses:
 
 
 @contextmanager
-def _blame_name() -> Iterator[None]:
-    """Says which property is to blame for a refused name."""
+def _blame(value: dict[str, Any]) -> Iterator[None]:
+    """Says which of the properties given are to blame: what is unique or a tree is so by several of them."""
     try:
         yield
-    except (AlreadyExists, InvalidName) as error:
-        raise invalid_properties(error.public, "name") from error
+    except MailboxNotFound as error:
+        raise invalid_properties("no such mailbox", "parentId") from error
+    except AlreadyExists as error:
+        raise invalid_properties(error.public, *_of(value, "name", "parentId", "role")) from error
+    except InvalidName as error:
+        raise invalid_properties(error.public, *_of(value, "name", "parentId")) from error
+
+
+def _of(value: dict[str, Any], *names: str) -> list[str]:
+    return [name for name in names if value.get(name) is not None]
 
 
 def _id(wire: str) -> MailboxId:
