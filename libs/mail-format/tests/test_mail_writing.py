@@ -258,3 +258,13 @@ def test_many_recipients_are_told_apart() -> None:
 )
 def test_xtext(text: str, expected: str) -> None:
     assert decode_xtext(text) == expected
+
+
+@pytest.mark.parametrize("content", [b"a\nb\n", b"a\r\nb", b"a\rb", b"", b"a;b\n" * 3000])
+def test_a_text_that_is_a_file_comes_back_as_it_was(content: bytes) -> None:
+    table = NewPart("text/csv", content, name="table.csv", disposition="attachment")
+    data = written([], compose(NewPart(content=b"see below\n"), None, [table]))
+    part = dict(scan(data).numbered())["2"]
+    message = message_from_bytes(data, policy=policy.default)
+    assert list(message.iter_attachments())[0].get_payload(decode=True) == content
+    assert part.name == "table.csv"

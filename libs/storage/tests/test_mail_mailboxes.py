@@ -80,7 +80,7 @@ async def test_names_are_unique_below_one_parent(mail: MailStore, ann: AccountId
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", " x", "x ", "a/b", "a\nb", "a\x7fb", "\0", "x" * 256, "ä" * 128, "x" * 10**6]
+    "name", ["", " ", " x", "x ", "a/b", "a\nb", "a\x7fb", "\0", "a\0b", "x" * 256, "ä" * 128, "x" * 10**6]
 )
 async def test_names_that_cannot_be_stored(mail: MailStore, ann: AccountId, name: str) -> None:
     with pytest.raises(InvalidName):

@@ -158,6 +158,10 @@ def _encode(part: NewPart, parameters: dict[str, str]) -> tuple[str, bytes]:
         parameters["charset"] = part.charset or "utf-8"
         if parameters["charset"].lower().replace("-", "").startswith(("utf16", "utf32")):
             return "base64", writing.encode_base64(part.content)
+        is_file = part.name or (part.disposition or "").lower() == "attachment"
+        if is_file and writing.canonical(part.content) != part.content:
+            # A file, not text to be shown: its line ends belong to it and must come back as they are.
+            return "base64", writing.encode_base64(part.content)
         return writing.encode_text(part.content)
     if kind.startswith("message/"):
         # RFC 2046 5.2.1: a message is never encoded again.

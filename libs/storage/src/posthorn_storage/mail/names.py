@@ -16,7 +16,7 @@ def mailbox_name(text: str) -> str:
     Refused: empty names, more than 255 bytes, control characters, the hierarchy separator "/".
     """
     name = unicodedata.normalize("NFC", clean(text)) if len(text) <= MAX_NAME_BYTES else ""
-    wrong = any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in name)
+    wrong = any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in text[:MAX_NAME_BYTES])
     if not name.strip() or wrong or "/" in name or name != name.strip() or len(name.encode()) > MAX_NAME_BYTES:
         raise InvalidName(text if 0 < len(text) <= MAX_NAME_BYTES and not wrong else None)
     return name
