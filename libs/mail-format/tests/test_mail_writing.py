@@ -266,5 +266,5 @@ def test_a_text_that_is_a_file_comes_back_as_it_was(content: bytes) -> None:
     data = written([], compose(NewPart(content=b"see below\n"), None, [table]))
     part = dict(scan(data).numbered())["2"]
     message = message_from_bytes(data, policy=policy.default)
-    assert list(message.iter_attachments())[0].get_payload(decode=True) == content
+    assert next(iter(message.iter_attachments())).get_payload(decode=True) == content
     assert part.name == "table.csv"
