@@ -8,7 +8,7 @@ import pytest
 from posthorn_testkit.cluster import ClusterUnderTest, posthorn, running_cluster
 from posthorn_testkit.servers import folder_of_server
 
-POOL = 80
+POOL = 250
 
 
 @pytest.fixture(scope="session")

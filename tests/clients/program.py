@@ -21,18 +21,19 @@ def program(name: str) -> str:
 
 
 def run(name: str, *arguments: str, home: Path, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end and return what it did, whatever its exit code."""
+    """Run a program to its end and return what it did, whatever its exit code; line ends stay as they are."""
     environ = {"HOME": str(home), "LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]}
-    return subprocess.run(
+    done = subprocess.run(
         [program(name), *arguments],
-        input=text,
+        input=None if text is None else text.encode(),
         capture_output=True,
-        text=True,
         env=environ,
         cwd=home,
         timeout=SECONDS,
         check=False,
     )
+    said = [stream.decode("utf-8", "backslashreplace") for stream in (done.stdout, done.stderr)]
+    return subprocess.CompletedProcess(done.args, done.returncode, *said)
 
 
 def output(name: str, *arguments: str, home: Path, text: str | None = None) -> str:

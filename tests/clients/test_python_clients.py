@@ -116,9 +116,9 @@ def test_imaplib_speaks_every_verb_of_mailboxes(cluster: ClusterUnderTest, accou
         b'"Lists/snake" (MESSAGES 1 UNSEEN 0 UIDNEXT 2)'
     ]
     assert client.delete("Lists/snake")[0] == "OK"
-    with pytest.raises(imaplib.IMAP4.readonly):
-        client.select("INBOX", readonly=True)
-        client.store("1", "+FLAGS", r"(\Seen)")
+    assert client.append("INBOX", "", "", letter("two").as_bytes())[0] == "OK"
+    assert client.select("INBOX", readonly=True) == ("OK", [b"1"])
+    assert client.store("1", "+FLAGS", r"(\Seen)")[0] == "NO"
     assert client.logout()[0] == "BYE"
 
 
@@ -142,7 +142,8 @@ def test_imaplib_speaks_every_verb_of_messages(cluster: ClusterUnderTest, accoun
     assert client.copy("1", "Archive")[0] == "OK"
     assert client.uid("COPY", "3", "Archive")[0] == "OK"
     assert client.store("1,3", "+FLAGS.SILENT", r"(\Deleted)")[0] == "OK"
-    assert client.expunge() == ("OK", [b"1", b"2"])
+    assert client.expunge() in (("OK", [b"1", b"2"]), ("OK", [b"3", b"1"]))
+    assert client.uid("SEARCH", "ALL")[1] == [b"2 4 5"]
     assert client.select("Archive") == ("OK", [b"2"])
     assert client.store("1", "+FLAGS", r"(\Deleted)")[0] == "OK"
     assert client.close()[0] == "OK"
@@ -191,7 +192,7 @@ def test_imaplib_is_told_plainly_what_is_not_offered(
 
 def test_imaplib_may_not_log_in_for_another(cluster: ClusterUnderTest, account: tuple[str, str]) -> None:
     client = imaplib.IMAP4(*cluster.address("imap"), timeout=SECONDS)
-    with pytest.raises(imaplib.IMAP4.error, match="CRAM-MD5"):
+    with pytest.raises(imaplib.IMAP4.error, match="CANNOT"):
         client.login_cram_md5(*account)
     assert client.login(*account)[0] == "OK"
     with pytest.raises(imaplib.IMAP4.error):
