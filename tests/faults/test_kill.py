@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from tests.faults.couriers import AppendCourier, Courier, ImportCourier, SmtpCourier, Target
+from tests.faults.events import EventKeeper
 from tests.faults.ledger import Ledger
 from tests.faults.load import Load
 from tests.faults.nemesis import Nemesis, lives
@@ -52,6 +53,22 @@ def test_a_killed_service_loses_nothing(
     assert (load.breaks > 0) == felt
     nemesis.healed(*killed)
     ledger.verify(cluster, passwords(accounts), nodes=(1, 2))
+
+
+@pytest.mark.parametrize("service", ["dav", "postgresql"])
+def test_a_killed_service_loses_no_event(
+    cluster: ClusterUnderTest, nemesis: Nemesis, new_accounts: Callable[[int], list[Target]], service: str
+) -> None:
+    keeper = EventKeeper(cluster, new_accounts(1)[0])
+    killed = []
+    tokens = [f"event-{number:03}" for number in range(MESSAGES // 2)]
+    for number, token in enumerate(tokens):
+        if number == MESSAGES // 4:
+            killed = nemesis.kill(service)
+        keeper.put(token)
+    assert keeper.breaks > 0
+    nemesis.healed(*killed)
+    assert keeper.tokens(1) == keeper.tokens(2) == tokens
 
 
 def test_random_kills_lose_nothing(
