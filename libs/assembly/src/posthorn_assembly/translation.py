@@ -1,11 +1,14 @@
 """From the words of the settings file to what storage and bus are opened with. Values only; nothing is opened here."""
 
+import socket
 from collections.abc import Mapping
 
 from posthorn_bus import BusSettings, KafkaSettings, PeerSettings, SaslSettings, TlsSettings
 from posthorn_node import settings as node_settings
 from posthorn_node.settings import NodeSettings, parse_bind
 from posthorn_storage import FsSettings, S3Settings, StorageSettings
+
+ANY_HOST = "0.0.0.0"  # noqa: S104  the operator's own word for every address
 
 
 def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0) -> StorageSettings:
@@ -44,9 +47,9 @@ def bus_settings(settings: NodeSettings) -> BusSettings:
         host, port = parse_bind(cluster.peer_bind)
         return PeerSettings(
             secret=cluster.secret.get_secret_value(),
-            host=host or "0.0.0.0",  # noqa: S104  the operator's own word for every address
+            host=host or ANY_HOST,
             port=port,
-            advertise=cluster.peer_advertise,
+            advertise=cluster.peer_advertise or ("" if host and host not in (ANY_HOST, "::") else socket.gethostname()),
             heartbeat=min(1.0, cluster.heartbeat),
         )
     return KafkaSettings(

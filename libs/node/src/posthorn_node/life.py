@@ -7,6 +7,7 @@ two has its limit. Nothing here waits without a bound once a signal has come.
 import asyncio
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Coroutine
@@ -64,7 +65,8 @@ class Life:
         bind = metrics.bind_for(self._node.service)
         server = await open_vitals(bind, self._node.health, self._node.metrics, self._node.identity)
         host, port = server.addresses[0]
-        shown = self._node.settings.server.hostname if host in ("0.0.0.0", "::") else host  # noqa: S104
+        # Not server.hostname: that is the name of the whole service, behind which other nodes may answer.
+        shown = socket.gethostname() if host in ("0.0.0.0", "::") else host  # noqa: S104
         self._node.address["health"] = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
         self._node.log.info("answering health checks", address=self._node.address["health"])
         return server

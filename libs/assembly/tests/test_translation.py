@@ -1,0 +1,98 @@
+"""From the settings file to what storage and bus are opened with."""
+
+from pathlib import Path
+
+import pytest
+
+from posthorn_assembly import bus_settings, roles, storage_settings
+from posthorn_bus import KafkaSettings, PeerSettings
+from posthorn_node.settings import NodeSettings, SettingsError, load, validate
+from posthorn_storage import FsSettings, S3Settings
+
+BASE = """
+[cluster]
+name = "north"
+secret = "a secret"
+queue-shards = 8
+[store."postgres"]
+type = "postgresql"
+host = "db.example.org"
+user = "mail"
+password = "p@ss"
+pool.max-connections = 7
+"""
+
+
+def settings(tmp_path: Path, text: str) -> NodeSettings:
+    path = tmp_path / "node.toml"
+    path.write_text(text)
+    found: NodeSettings = validate(load(path, {}), {"": NodeSettings})[""]
+    return found
+
+
+def test_files_and_peers(tmp_path: Path) -> None:
+    found = settings(tmp_path, BASE + '[store."fs"]\ntype = "fs"\npath = "/srv/blobs"\n')
+    storage = storage_settings(found, duplicate_window=9.0)
+    assert storage.dsn.startswith("postgresql://mail:p%40ss@db.example.org:5432/posthorn")
+    assert storage.blobs == FsSettings(Path("/srv/blobs"))
+    assert (storage.pool_size, storage.queue_shards, storage.duplicate_window) == (7, 8, 9.0)
+    bus = bus_settings(found)
+    assert isinstance(bus, PeerSettings)
+    assert (bus.secret, bus.host, bus.port, bus.advertise) == ("a secret", "127.0.0.1", 0, "")
+
+
+def test_peers_on_every_address_are_told_a_name(tmp_path: Path) -> None:
+    text = (
+        BASE.replace("queue-shards", 'peer-bind = "*:7100"\nqueue-shards') + '[store."fs"]\ntype = "fs"\npath = "/x"\n'
+    )
+    bus = bus_settings(settings(tmp_path, text))
+    assert isinstance(bus, PeerSettings)
+    assert (bus.host, bus.port) == ("0.0.0.0", 7100)
+    assert bus.advertise not in ("", "0.0.0.0")
+
+
+def test_s3_and_kafka_with_credentials(tmp_path: Path) -> None:
+    text = (
+        BASE.replace("queue-shards", 'coordinator = "k"\nqueue-shards')
+        + """
+[storage]
+blob = "s3"
+[store."s3"]
+type = "s3"
+endpoint = "https://s3.example.org"
+bucket = "mail"
+access-key = "key"
+secret-key = "secret"
+[store."k"]
+type = "kafka"
+bootstrap-servers = ["k1:9092", "k2:9092"]
+tls.enable = true
+sasl.mechanism = "SCRAM-SHA-256"
+sasl.username = "posthorn"
+sasl.password = "hidden"
+"""
+    )
+    found = settings(tmp_path, text)
+    blobs = storage_settings(found).blobs
+    assert isinstance(blobs, S3Settings)
+    assert (blobs.endpoint, blobs.bucket, blobs.secret_key) == ("https://s3.example.org", "mail", "secret")
+    bus = bus_settings(found)
+    assert isinstance(bus, KafkaSettings)
+    assert (bus.servers, bus.prefix, bus.group, bus.queue_partitions) == (("k1:9092", "k2:9092"), "north", "north", 8)
+    assert bus.tls is not None
+    assert bus.sasl is not None
+    assert bus.sasl.password == "hidden"
+    assert "hidden" not in repr(bus)
+
+
+def test_a_store_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError):
+        storage_settings(settings(tmp_path, BASE + '[storage]\nblob = "elsewhere"\n'))
+
+
+def test_roles_keep_their_lists(tmp_path: Path) -> None:
+    text = BASE + "[cluster.roles.purge]\nstores = [1, 2]\naccounts = [[1], [2, 3]]\n"
+    found = roles(settings(tmp_path, text + '[store."fs"]\ntype = "fs"\npath = "/x"\n'))
+    assert found["purge.stores"] == ((1, 2),)
+    assert found["purge.accounts"] == ((1,), (2, 3))
+    assert found["acme.renew"] == ()

@@ -1,0 +1,109 @@
+"""How a role works its steps off: batch by batch, past failures, never under a lost lease; on the real database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from posthorn_bus import HeldLease, LeaseKeeper
+from posthorn_maintenance.jobs import purge_accounts, purge_stores
+from posthorn_maintenance.jobs.steps import work_off
+from posthorn_maintenance.settings import MaintenanceSettings
+from posthorn_model.clock import SystemClock
+from posthorn_model.errors import LeaseLost, Unavailable
+from posthorn_storage import AccountRecord, Fence, Storage
+
+LOG = structlog.get_logger()
+
+
+async def held(storage: Storage, key: str = "role/purge.stores") -> HeldLease:
+    keeper = LeaseKeeper(storage.leases, "boot", SystemClock())
+    (lease,) = await keeper.acquire([key])
+    return lease
+
+
+async def test_a_step_is_repeated_while_it_fills_its_batch(storage: Storage) -> None:
+    lease = await held(storage)
+    left = [10, 10, 3]
+    seen: list[tuple[str, int]] = []
+
+    async def first() -> int:
+        return left.pop(0)
+
+    async def second() -> int:
+        lease.end()
+        return 0
+
+    await work_off(
+        lease,
+        {"first": first, "second": second},
+        batch=10,
+        pause=60,
+        log=LOG,
+        done=lambda step, count: seen.append((step, count)),
+    )
+    assert seen == [("first", 10), ("first", 10), ("first", 3), ("second", 0)]
+
+
+async def test_a_failing_step_does_not_stop_the_others(storage: Storage) -> None:
+    lease = await held(storage)
+    ran = []
+
+    async def failing() -> int:
+        ran.append("failing")
+        raise Unavailable
+
+    async def last() -> int:
+        ran.append("last")
+        if len(ran) > 2:
+            lease.end()
+        return 0
+
+    steps = {"failing": failing, "last": last}
+    await work_off(lease, steps, batch=10, pause=0.01, log=LOG, done=lambda step, count: None)
+    assert ran == ["failing", "last", "failing", "last"]
+
+
+async def test_a_lost_lease_ends_the_work(storage: Storage) -> None:
+    lease = await held(storage)
+    ran = []
+
+    async def losing() -> int:
+        ran.append("losing")
+        raise LeaseLost
+
+    async def after() -> int:
+        ran.append("after")
+        return 0
+
+    await work_off(lease, {"a": losing, "b": after}, batch=1, pause=0, log=LOG, done=lambda step, count: None)
+    assert ran == ["losing"]
+
+
+async def test_a_hand_over_does_not_wait_for_the_pause(storage: Storage) -> None:
+    lease = await held(storage)
+    begun = asyncio.Event()
+
+    async def step() -> int:
+        begun.set()
+        return 0
+
+    work = asyncio.create_task(work_off(lease, {"s": step}, batch=1, pause=3600, log=LOG, done=lambda s, c: None))
+    await begun.wait()
+    lease.end()
+    async with asyncio.timeout(20):
+        await work
+
+
+async def test_every_step_runs_on_the_database(
+    storage: Storage, account: Callable[..., Awaitable[AccountRecord]]
+) -> None:
+    """An upload past its time, a removed account: all steps of both roles run, and what is alive stays."""
+    ann = await account("ann@example.org", "secret")
+    settings = MaintenanceSettings()
+    for key, make in (("role/purge.stores", purge_stores.steps), ("role/purge.accounts", purge_accounts.steps)):
+        lease = await held(storage, key)
+        for name, step in make(storage, Fence(lease.key, lease.epoch), settings).items():
+            assert await step() >= 0, name
+    assert await storage.directory.find_account("ann@example.org") == ann
+    assert len(await storage.mail.mailboxes(ann.id)) == 6
