@@ -16,7 +16,7 @@ STORES = {
     "postgres": '[store."postgres"]\ntype = "postgresql"\n',
     "fs": '[store."fs"]\ntype = "fs"\npath = "/blobs"\n',
 }
-ENVIRON = {"DB_PASSWORD": "x", "KAFKA_PASSWORD": "x", "S3_ACCESS_KEY": "x", "S3_SECRET_KEY": "x"}
+ENVIRON = dict.fromkeys(re.findall(r"%\{env:(\w+)\}%", TEXT), "x")
 
 
 def documented() -> set[str]:

@@ -20,9 +20,10 @@ from posthorn_model.mail import Role
 from posthorn_node.certificate import self_signed
 from posthorn_node.metrics import Metrics
 from posthorn_node.settings import ListenerSettings
+from posthorn_node.stream.door import Door
+from posthorn_node.stream.reception import Reception
 from posthorn_smtp_in.figures import Figures
-from posthorn_smtp_in.limits import Door
-from posthorn_smtp_in.listening import ReceptionDesk
+from posthorn_smtp_in.listening import make_reception
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.settings import SessionLimits, SessionTimes, SmtpInSettings
 from posthorn_storage import AccountRecord, Storage
@@ -99,14 +100,16 @@ def client_tls() -> ssl.SSLContext:
 class Service:
     """The listeners by name, and what tests look at."""
 
-    def __init__(self, parts: Parts, desks: Mapping[str, ReceptionDesk], events: list[Event], log: io.StringIO) -> None:
+    def __init__(
+        self, parts: Parts, receptions: Mapping[str, Reception], events: list[Event], log: io.StringIO
+    ) -> None:
         self.parts = parts
-        self.desks = desks
+        self.receptions = receptions
         self.events = events
         self.log = log
 
     def port(self, name: str) -> int:
-        return self.desks[name].addresses()[0][1]
+        return self.receptions[name].addresses()[0][1]
 
     async def connect(self, name: str = "smtp", *, tls: bool = False) -> Talk:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port(name), ssl=client_tls() if tls else None)
@@ -130,7 +133,7 @@ Start = Callable[..., Awaitable[Service]]
 @pytest_asyncio.fixture
 async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
     """`await start(limits={...}, timeouts={...}, **settings)` starts all listeners on free ports."""
-    running: list[ReceptionDesk] = []
+    running: list[Reception] = []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(self_signed(tmp_path / "tls", HOSTNAME))
 
@@ -160,15 +163,15 @@ async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
             spool=spool,
             large=asyncio.Semaphore(own.limits.large_deliveries),
         )
-        desks = {}
+        receptions = {}
         for name, fields in LISTENERS.items():
-            desks[name] = ReceptionDesk(parts, ListenerSettings(name=name, bind=("127.0.0.1:0",), **fields))
-            desks[name].open()
-            running.append(desks[name])
-        return Service(parts, desks, events, log)
+            receptions[name] = make_reception(parts, ListenerSettings(name=name, bind=("127.0.0.1:0",), **fields))
+            receptions[name].open()
+            running.append(receptions[name])
+        return Service(parts, receptions, events, log)
 
     yield begin
-    await asyncio.gather(*(desk.stop() for desk in running))
+    await asyncio.gather(*(reception.stop() for reception in running))
 
 
 @pytest_asyncio.fixture

@@ -449,7 +449,7 @@ async def test_drain_says_421_between_transactions_and_finishes_the_open_one(ser
     await idle.play(HELLO)
     await busy.play(HELLO + ENVELOPE)
     port = service.port("smtp")
-    draining = asyncio.create_task(service.desks["smtp"].drain())
+    draining = asyncio.create_task(service.receptions["smtp"].drain())
     await idle.play("S: 421 4.3.2 *\nS:")
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)

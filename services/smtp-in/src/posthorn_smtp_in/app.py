@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import posthorn_assembly
 from posthorn_node.run import Node
+from posthorn_node.stream.door import Door
+from posthorn_node.stream.reception import Reception
 from posthorn_smtp_in.figures import Figures
-from posthorn_smtp_in.limits import Door
-from posthorn_smtp_in.listening import ReceptionDesk
+from posthorn_smtp_in.listening import make_reception
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.settings import SmtpInSettings
 
@@ -31,8 +32,8 @@ async def build(node: Node) -> "SmtpIn":
         spool=spool,
         large=asyncio.Semaphore(settings.limits.large_deliveries),
     )
-    desks = [ReceptionDesk(parts, listener) for listener in node.listeners("smtp", "submission", "lmtp")]
-    return SmtpIn(node, cluster, desks)
+    receptions = [make_reception(parts, each) for each in node.listeners("smtp", "submission", "lmtp")]
+    return SmtpIn(node, cluster, receptions)
 
 
 @dataclass(slots=True)
@@ -41,20 +42,20 @@ class SmtpIn:
 
     node: Node
     cluster: posthorn_assembly.Parts
-    desks: list[ReceptionDesk]
+    receptions: list[Reception]
 
     async def start(self) -> None:
         """Open the listeners; raises ListenError, TlsError."""
         if any(listener.tls != "none" for listener in self.node.listeners("smtp", "submission", "lmtp")):
             self.node.tls.server_context()  # a certificate that cannot be used must show now, not at the first STARTTLS
-        for desk in self.desks:
-            desk.open()
+        for reception in self.receptions:
+            reception.open()
 
     async def drain(self) -> None:
         """Stop accepting; sessions end with 421 between two transactions (flows.md G)."""
-        await asyncio.gather(*(desk.drain() for desk in self.desks))
+        await asyncio.gather(*(reception.drain() for reception in self.receptions))
 
     async def stop(self) -> None:
         """End what is left, close the rest."""
-        await asyncio.gather(*(desk.stop() for desk in self.desks))
+        await asyncio.gather(*(reception.stop() for reception in self.receptions))
         await self.cluster.close()

@@ -10,8 +10,8 @@ from structlog.typing import FilteringBoundLogger
 
 from posthorn_model.events import Event
 from posthorn_model.ports import Clock
+from posthorn_node.stream.door import Door
 from posthorn_smtp_in.figures import Figures
-from posthorn_smtp_in.limits import Door
 from posthorn_smtp_in.settings import SmtpInSettings
 from posthorn_storage import Storage
 

@@ -8,8 +8,8 @@ import uuid
 from uuid import UUID
 
 from posthorn_model.errors import PosthornError
+from posthorn_node.stream.connection import Connection, ConnectionLost, Interrupted
 from posthorn_smtp_in.authentication import Authentication, Step
-from posthorn_smtp_in.connection import Connection, ConnectionLost, Interrupted
 from posthorn_smtp_in.errors import reply_to, reply_to_bug, reply_to_fault
 from posthorn_smtp_in.greeting import Offer, banner, greet
 from posthorn_smtp_in.judge import Kind, SenderFacts, judge_sender
@@ -187,7 +187,7 @@ class Session:
             case Rcpt():
                 await self._add_recipient(event)
             case Auth(mechanism, initial):
-                tls, known = self._connection.tls is not None, self._client.account is not None
+                tls, known = self._connection.encrypted, self._client.account is not None
                 self._authenticated(await self._authentication.begin(mechanism, initial, tls=tls, known=known))
             case ChallengeAnswer(text):
                 self._authenticated(await self._authentication.step(text))
@@ -219,7 +219,7 @@ class Session:
     # TLS and authentication
 
     def _offer(self) -> Offer:
-        tls = self._connection.tls is not None
+        tls = self._connection.encrypted
         return Offer(
             hostname=self._parts.hostname,
             size=self._parts.settings.max_message_size,
@@ -228,25 +228,19 @@ class Session:
         )
 
     async def _upgrade(self) -> None:
-        if self._connection.tls is not None:
+        if self._connection.encrypted:
             self._answer(TLS_AGAIN)
             return
         if not self._listener.starttls:
             self._answer(NO_TLS)
             return
+        context, times = self._parts.tls_context(), self._parts.settings.timeouts
         self._answer(replies.START_TLS)
-        await self._flush()
         if dropped := self._dialogue.forget_input():
             self._log.warning("plain text ahead of TLS dropped", octets=dropped)
-        await self._connection.start_tls(self._parts.tls_context(), self._parts.settings.timeouts.tls)
+        last, self._out = self._out, bytearray()
+        await self._connection.accept_tls(context, last, send=times.write, tls=times.tls)
         self._client = Client()
-
-    def _tls_text(self) -> str:
-        tls = self._connection.tls
-        if tls is None:
-            return ""
-        cipher = tls.cipher()
-        return f"{tls.version()} {cipher[0]}" if cipher else str(tls.version())
 
     def _authenticated(self, step: Step) -> None:
         answer, account = step
@@ -329,7 +323,7 @@ class Session:
         assert transaction is not None
         self._spool(transaction)
         started = parts.clock.monotonic()
-        origin = Origin(self._listener.kind, self._address, self._client, self._tls_text())
+        origin = Origin(self._listener.kind, self._address, self._client, self._connection.cipher)
         every = len(transaction.recipients) if self._lmtp else 1
         reason = "error"
         try:

@@ -17,7 +17,6 @@ class Listener:
     name: str
     kind: Kind
     starttls: bool
-    implicit_tls: bool
     plaintext_auth: bool
 
 
