@@ -1,4 +1,4 @@
-"""cluster.json (see cluster-json.md): what a tool needs to talk to a local cluster. Mode 0600, replaced as a whole."""
+"""cluster.json (docs/cluster-json.md): what a tool needs to talk to a local cluster. Mode 0600, replaced as a whole."""
 
 import json
 from collections.abc import Mapping, Sequence

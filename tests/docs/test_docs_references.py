@@ -1,0 +1,130 @@
+"""What documents name exists: commands with their options, make targets, linked files and headings, files in tables."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+
+import pytest
+from tests.docs.documents import DOCUMENTS, ROOT, anchors, commands, links, named, spans, table_rows
+
+from posthorn_model.cluster import SERVICES
+
+PROTOCOLS = sorted((ROOT / "docs" / "protocols").glob("*.md"))
+ALL_DOCUMENTS = pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+GROUPS = {"account", "domain"}
+_FILE = re.compile(r"(services|libs|tests)/\S+|[a-z0-9_*][a-z0-9_*/-]*(\.py|/)")
+
+
+def typed(program: str) -> list[tuple[str, list[str]]]:
+    """(document, words after the program) of each command line that names `program`, pipes and the like cut off."""
+    found = []
+    for path in DOCUMENTS:
+        for line in commands(path):
+            try:
+                words = shlex.split(line)
+            except ValueError:  # an apostrophe in a code span is no quote
+                continue
+            for place, word in enumerate(words):
+                if word.rpartition("/")[2] == program and (place == 0 or line.startswith("docker compose exec")):
+                    rest = words[place + 1 :]
+                    end = next((n for n, each in enumerate(rest) if each in ("|", "&&", ";", "<", ">")), len(rest))
+                    found.append((named(path), rest[:end]))
+    return found
+
+
+@cache
+def help_of(program: str, *words: str) -> str:
+    """The help of a command. Fails when there is none."""
+    wide = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name(program)), *words, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=wide,
+    )
+    assert done.returncode == 0, f"{program} {' '.join(words)} --help: {done.stderr}"
+    return done.stdout
+
+
+def verbs_of(words: list[str]) -> tuple[str, ...]:
+    """The leading words of a posthorn command line that say which command it is."""
+    return tuple(words[: 2 if words and words[0] in GROUPS else 1])
+
+
+@pytest.mark.parametrize("words", sorted({tuple(words) for _, words in typed("posthorn") if words}), ids=" ".join)
+def test_a_command_that_is_named_exists_with_its_options(words: tuple[str, ...]) -> None:
+    verbs = verbs_of(list(words))
+    text = help_of("posthorn", *verbs)
+    if verbs[-1] not in GROUPS:
+        assert "Example: posthorn " + " ".join(verbs) in text
+    for word in words[len(verbs) :]:
+        if word.startswith("--"):
+            assert re.search(rf"{re.escape(word.partition('=')[0])}\b", text), f"{word} is no option"
+
+
+def test_commands_are_found_in_the_documents() -> None:
+    assert {verbs_of(words) for _, words in typed("posthorn")} >= {("up",), ("stop",), ("account", "add")}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_options_of_services_that_are_named_exist(service: str) -> None:
+    text = help_of(f"posthorn-{service}")
+    for document, words in typed(f"posthorn-{service}"):
+        for word in words:
+            assert not word.startswith("--") or word in text, f"{document}: posthorn-{service} has no {word}"
+
+
+@ALL_DOCUMENTS
+def test_make_targets_exist(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    wanted = {match[1] for line in commands(path) if (match := re.match(r"make ([a-z][a-z-]*)", line))}
+    assert wanted <= targets
+
+
+def test_the_readme_names_make_targets() -> None:
+    assert {match[1] for line in commands(DOCUMENTS[0]) if (match := re.match(r"make (\S+)", line))} >= {"up", "test"}
+
+
+@ALL_DOCUMENTS
+def test_links_resolve(path: Path) -> None:
+    broken = []
+    for link in links(path):
+        file, _, fragment = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        if not target.exists() or (fragment and fragment not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+@cache
+def places() -> tuple[str, ...]:
+    """All files and folders of the packages and of the tests; folders end with a slash."""
+    found = []
+    for top in ("services", "libs", "tests"):
+        for each in (ROOT / top).rglob("*"):
+            if "__pycache__" not in each.parts:
+                found.append(each.relative_to(ROOT).as_posix() + ("/" if each.is_dir() else ""))
+    return tuple(found)
+
+
+@pytest.mark.parametrize("path", PROTOCOLS, ids=named)
+def test_files_named_in_tables_exist(path: Path) -> None:
+    """A page names files below the services it speaks of, or of a library; anywhere below is good enough."""
+    services = {span.split("/")[1] for span in spans(path.read_text(encoding="utf-8")) if span.startswith("services/")}
+    tops = (*(f"services/{name}/" for name in services), "libs/", "tests/")
+    near = [place for place in places() if place.startswith(tops)]
+    wanted = [span for row in table_rows(path) for span in spans(row) if _FILE.fullmatch(span)]
+    assert wanted or path.name == "README.md"
+    missing = [
+        span
+        for span in wanted
+        if not any(fnmatch(place.rstrip("/"), pattern.rstrip("/")) for place in near for pattern in (span, f"*/{span}"))
+    ]
+    assert not missing
