@@ -10,14 +10,14 @@ from typing import Any
 import pytest_asyncio
 import structlog
 
-from posthorn_imap.app import FULL, POP3_FULL, assemble_parts
+from posthorn_imap.app import assemble_parts
 from posthorn_imap.parts import Parts
-from posthorn_imap.pop3.session import Pop3Session
-from posthorn_imap.reception import Door, Reception
-from posthorn_imap.session import Session
+from posthorn_imap.reception import make_reception
 from posthorn_imap.settings import ImapSettings, SessionLimits, SessionTimes
 from posthorn_node.metrics import Metrics
 from posthorn_node.settings import ListenerSettings, ServerSettings
+from posthorn_node.stream.door import Door
+from posthorn_node.stream.reception import Reception
 from posthorn_node.tls import TlsContexts
 from posthorn_storage import Storage
 from posthorn_testkit.conversation import Conversation, to
@@ -91,7 +91,7 @@ async def imap_server(storage: Storage, tmp_path: Path) -> AsyncIterator[ServerF
         door = Door(settings.limits.connections, settings.limits.connections_per_address)
         kinds = {"plain": ("none", True), "starttls": ("starttls", False), "implicit": ("implicit", False)}
         receptions = {
-            name: Reception(
+            name: make_reception(
                 parts,
                 ListenerSettings.model_validate(
                     {
@@ -104,19 +104,15 @@ async def imap_server(storage: Storage, tmp_path: Path) -> AsyncIterator[ServerF
                     }
                 ),
                 door,
-                Session,
-                refusal=FULL,
             )
             for name, (mode, plain) in kinds.items()
         }
-        receptions["pop3"] = Reception(
+        receptions["pop3"] = make_reception(
             parts,
             ListenerSettings.model_validate(
                 {"name": "pop3", "protocol": "pop3", "bind": "127.0.0.1:0", "allow-plaintext-auth": True}
             ),
             door,
-            Pop3Session,
-            refusal=POP3_FULL,
         )
         for reception in receptions.values():
             reception.open()

@@ -11,7 +11,6 @@ import pytest
 from posthorn_imap.feed import Feed
 from posthorn_imap.logins import Logins
 from posthorn_imap.memory import Budget
-from posthorn_imap.proxy import BadProxyHeader, binary_source, text_source
 from posthorn_mail_format import summarize
 from posthorn_model.errors import AuthenticationFailed, MailboxNotFound, Overloaded
 from posthorn_model.flags import SystemFlag
@@ -229,15 +228,3 @@ async def test_failed_logins_are_answered_later_each_time(
         await logins.log_in(b"ann@example.org", b"secret", "192.0.2.1")
     logins.log_out(ann.id)
     assert (await logins.log_in(b"ann@example.org", b"secret", "192.0.2.1")).id == ann.id
-
-
-def test_proxy_headers() -> None:
-    assert text_source(b"PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n") == "2001:db8::1"
-    assert text_source(b"PROXY UNKNOWN\r\n") is None
-    assert binary_source(1, 2, bytes(15) + b"\x01" + bytes(20)) == "::1"
-    assert binary_source(0, 1, b"") is None
-    for line in (b"\r\n", b"PROXY TCP4 x y 1 2\r\n", b"HELO\r\n"):
-        with pytest.raises(BadProxyHeader):
-            text_source(line)
-    with pytest.raises(BadProxyHeader):
-        binary_source(1, 1, b"abc")

@@ -13,19 +13,15 @@ from posthorn_imap.figures import Figures
 from posthorn_imap.logins import Logins
 from posthorn_imap.memory import Budget
 from posthorn_imap.parts import Parts
-from posthorn_imap.pop3.session import Pop3Session
-from posthorn_imap.protocol.responses import bye
-from posthorn_imap.reception import Door, Reception
-from posthorn_imap.session import Session
+from posthorn_imap.reception import make_reception
 from posthorn_imap.settings import ImapSettings
 from posthorn_model.clock import SystemClock
 from posthorn_model.events import Changed
 from posthorn_node import Node
 from posthorn_node.metrics import Metrics
+from posthorn_node.stream.door import Door
+from posthorn_node.stream.reception import Reception
 from posthorn_storage import Storage
-
-FULL = bye("Too many connections, try again later", b"UNAVAILABLE").line()
-POP3_FULL = b"-ERR [SYS/TEMP] Too many connections, try again later\r\n"
 
 
 async def build(node: Node) -> "Imap":
@@ -50,8 +46,7 @@ async def build(node: Node) -> "Imap":
 
     storage.on_change = changed
     door = Door(settings.limits.connections, settings.limits.connections_per_address)
-    receptions = [Reception(parts, listener, door, Session, refusal=FULL) for listener in node.listeners("imap")]
-    receptions += [Reception(parts, each, door, Pop3Session, refusal=POP3_FULL) for each in node.listeners("pop3")]
+    receptions = [make_reception(parts, listener, door) for listener in node.listeners("imap", "pop3")]
     return Imap(node, cluster, parts, receptions)
 
 

@@ -36,5 +36,4 @@ class Listening:
 
     name: str
     starttls: bool
-    implicit_tls: bool
     plaintext_auth: bool

@@ -8,7 +8,7 @@ import uuid
 
 from posthorn_imap.capabilities import capabilities
 from posthorn_imap.commands.table import perform
-from posthorn_imap.connection import Connection, ConnectionLost
+from posthorn_imap.connection import ClientConnection
 from posthorn_imap.errors import answer_to, answer_to_bug
 from posthorn_imap.parts import Listening, Parts
 from posthorn_imap.protocol.commands import Request
@@ -22,6 +22,7 @@ from posthorn_imap.protocol.search_keys import CHARSETS, UnknownCharset
 from posthorn_imap.protocol.state import State, allowed, may_tell_expunges, refusal
 from posthorn_imap.selection import Selection
 from posthorn_model.errors import PosthornError
+from posthorn_node.stream.connection import ConnectionLost
 from posthorn_storage import AccountRecord
 
 EARLY_LITERAL = 8192
@@ -32,7 +33,7 @@ _SKIP = 134_217_728
 class Session:
     """One connection's story. `run` it to its end; `drain` lets it end between commands."""
 
-    def __init__(self, parts: Parts, listening: Listening, connection: Connection, address: str) -> None:
+    def __init__(self, parts: Parts, listening: Listening, connection: ClientConnection, address: str) -> None:
         self.parts = parts
         self.listening = listening
         self.connection = connection
@@ -73,6 +74,10 @@ class Session:
         """Say BYE as soon as no command is being read or answered (flows.md G)."""
         self._draining = True
         self.connection.wake()
+
+    def stop(self) -> None:
+        """A command at hand is finished in any case; what takes too long is cancelled."""
+        self.drain()
 
     async def _converse(self) -> None:
         while self.state is not State.ENDED:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from posthorn_imap.connection import Connection, ConnectionLost
+from posthorn_imap.connection import ClientConnection
 from posthorn_imap.parts import Listening, Parts
 from posthorn_imap.pop3.maildrop import Letter, Maildrop, open_maildrop, read_letter, update
 from posthorn_imap.pop3.requests import (
@@ -21,6 +21,7 @@ from posthorn_imap.pop3.requests import (
 )
 from posthorn_mail_format.headers import header_end
 from posthorn_model.errors import AuthenticationFailed, BlobNotFound, PosthornError
+from posthorn_node.stream.connection import ConnectionLost
 from posthorn_storage import AccountRecord
 
 SLICE = 65536
@@ -39,7 +40,7 @@ class Reply:
 class Pop3Session:
     """One connection's story. `run` it to its end; `drain` ends it between commands, deleting nothing."""
 
-    def __init__(self, parts: Parts, listening: Listening, connection: Connection, address: str) -> None:
+    def __init__(self, parts: Parts, listening: Listening, connection: ClientConnection, address: str) -> None:
         self._parts = parts
         self._listening = listening
         self._connection = connection
@@ -63,6 +64,10 @@ class Pop3Session:
     def drain(self) -> None:
         self._draining = True
         self._connection.wake()
+
+    def stop(self) -> None:
+        """A command at hand is finished in any case; what takes too long is cancelled."""
+        self.drain()
 
     async def run(self) -> None:
         """Talk until either side ends it. Never raises for what the client does."""
