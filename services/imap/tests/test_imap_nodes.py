@@ -1,13 +1,8 @@
 """Changes made elsewhere reach waiting clients: by the self-check in any case, over Kafka at once."""
 
 import asyncio
-import contextlib
-import json
-import os
-import signal
-import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +10,7 @@ import pytest
 
 from posthorn_storage import FsSettings, Storage, StorageSettings
 from posthorn_testkit.conversation import Conversation, to
+from posthorn_testkit.process import ServiceProcess, running_service
 
 pytestmark = pytest.mark.postgres
 
@@ -57,44 +53,12 @@ async def test_what_no_event_told_of_is_found_by_looking(
         await other.close()
 
 
-class Process:
-    """One imap process of a node, with what it logs."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self.lines: list[dict[str, Any]] = []
-        self._changed = asyncio.Condition()
-        self._reader = asyncio.create_task(self._read())
-
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            async with self._changed:
-                with contextlib.suppress(ValueError):
-                    self.lines.append(json.loads(line))
-                self._changed.notify_all()
-
-    async def logged(self, test: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The first log line that passes; waits at most a minute for it."""
-        async with asyncio.timeout(60), self._changed:
-            await self._changed.wait_for(lambda: any(map(test, self.lines)) or self._reader.done())
-        return next(filter(test, self.lines))
-
-    async def talk(self, listener: str = "imap") -> Conversation:
-        await self.logged(lambda line: line["event"] == "ready")
-        listening = await self.logged(lambda line: line["event"] == "listening" and line["listener"] == listener)
-        return Conversation(to("127.0.0.1", listening["port"], tls=listener == "imaps"))
-
-    async def end(self) -> int:
-        if self._process.returncode is None:
-            self._process.send_signal(signal.SIGTERM)
-        code = await asyncio.wait_for(self._process.wait(), 60)
-        await self._reader
-        return code
+async def talk(process: ServiceProcess, listener: str = "imap") -> Conversation:
+    listening = await process.listening(listener)
+    return Conversation(to("127.0.0.1", listening["port"], tls=listener == "imaps"))
 
 
-@contextlib.asynccontextmanager
-async def node(number: int, cluster: str, dsn: str, kafka: str, folder: Path) -> AsyncIterator[Process]:
+def node(number: int, cluster: str, dsn: str, kafka: str, folder: Path) -> AbstractAsyncContextManager[ServiceProcess]:
     """A running imap process of its own node."""
     config = folder / f"node{number}.toml"
     config.write_text(
@@ -131,23 +95,7 @@ bind = "127.0.0.1:0"
 format = "json"
 """
     )
-    started = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "posthorn_imap",
-        "--config",
-        str(config),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "POSTHORN_NODE_TOKEN": uuid.uuid4().hex},
-    )
-    process = Process(started)
-    try:
-        yield process
-    finally:
-        if started.returncode is None:
-            started.kill()
-        await started.wait()
+    return running_service("posthorn_imap", config)
 
 
 @pytest.mark.kafka
@@ -161,7 +109,7 @@ async def test_a_message_on_one_node_reaches_an_idle_client_of_another_over_kafk
         node(1, cluster, postgres_dsn, kafka_servers, tmp_path) as first,
         node(2, cluster, postgres_dsn, kafka_servers, tmp_path) as second,
     ):
-        waiting, writing = await second.talk(), await first.talk()
+        waiting, writing = await talk(second), await talk(first)
         await waiting.play(IDLE.replace("C: l", "C: t STARTTLS\nS: t OK ...\nTLS:\nC: l"))
         await writing.play(APPEND)
         await waiting.play("S: * 1 EXISTS\nS: * 1 RECENT")
@@ -176,7 +124,7 @@ async def test_a_message_on_one_node_reaches_an_idle_client_of_another_over_kafk
         await waiting.play(r"S: * 1 FETCH (FLAGS (\Flagged \Deleted \Recent))")
         await writing.play("C: x EXPUNGE\nS: * 1 EXPUNGE\nS: x OK ...")
         await waiting.play("S: * 1 EXPUNGE")
-        implicit = await second.talk("imaps")
+        implicit = await talk(second, "imaps")
         await implicit.play(
             "S: * OK ...\nC: l LOGIN ann@example.org secret\nS: l OK ...\nC: o LOGOUT\nS*: o OK ...\nE:"
         )

@@ -1,19 +1,16 @@
 """smtp-in as a process of its own: settings from a file, killed between 250 and the next command, ended by SIGTERM."""
 
 import asyncio
-import os
-import signal
 import smtplib
-import socket
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from posthorn_storage import Storage
+from posthorn_testkit.process import ServiceProcess, running_service
 
 pytestmark = pytest.mark.postgres
 
@@ -25,7 +22,7 @@ lease-ttl = "4s"
 hostname = "in.example.org"
 data = "{folder}"
 [server.listener.smtp]
-bind = "127.0.0.1:{port}"
+bind = "127.0.0.1:0"
 protocol = "smtp"
 [store.postgres]
 type = "postgresql"
@@ -40,47 +37,14 @@ format = "json"
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@pytest_asyncio.fixture
-async def run(
+@pytest.fixture
+def run(
     postgres_dsn: str, storage: Storage, tmp_path: Path
-) -> AsyncIterator[Callable[[], Awaitable[tuple[asyncio.subprocess.Process, int]]]]:
-    """`await run()` starts a process and returns it with its port once it listens."""
-    started: list[asyncio.subprocess.Process] = []
-    port = free_port()
+) -> Callable[[], AbstractAsyncContextManager[ServiceProcess]]:
+    """`async with run() as process` runs one on the test's database."""
     path = tmp_path / "node.toml"
-    path.write_text(SETTINGS.format(folder=tmp_path, dsn=postgres_dsn, port=port))
-    log = (tmp_path / "log").open("ab")
-
-    async def begin() -> tuple[asyncio.subprocess.Process, int]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "posthorn_smtp_in", "--config", str(path),
-            stdout=log, stderr=log, env={**os.environ, "POSTHORN_PARENT": str(os.getpid())},
-        )  # fmt: skip
-        started.append(process)
-        async with asyncio.timeout(60):
-            while True:
-                assert process.returncode is None, (tmp_path / "log").read_text()
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except ConnectionRefusedError:
-                    await asyncio.sleep(0.05)
-                else:
-                    writer.close()
-                    return process, port
-
-    yield begin
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    log.close()
+    path.write_text(SETTINGS.format(folder=tmp_path, dsn=postgres_dsn))
+    return lambda: running_service("posthorn_smtp_in", path)
 
 
 def send(port: int, number: int) -> None:
@@ -93,30 +57,28 @@ async def total(storage: Storage, account: Any) -> int:
 
 
 async def test_nothing_acknowledged_is_lost_by_kill_and_a_process_leaves_on_sigterm(
-    storage: Storage, account: Any, run: Any, tmp_path: Path
+    storage: Storage, account: Any, run: Any
 ) -> None:
     ann = await account("ann@example.org")
-    process, port = await run()
     acknowledged = 0
 
-    async def keep_sending() -> None:
+    async def keep_sending(port: int) -> None:
         nonlocal acknowledged
         while True:
             await asyncio.to_thread(send, port, acknowledged)
             acknowledged += 1
 
-    sending = asyncio.create_task(keep_sending())
-    async with asyncio.timeout(60):
-        while acknowledged < 10:  # noqa: ASYNC110 (a bounded poll)
-            await asyncio.sleep(0.005)
-    process.kill()
-    await process.wait()
+    async with run() as process:
+        sending = asyncio.create_task(keep_sending((await process.listening("smtp"))["port"]))
+        async with asyncio.timeout(60):
+            while acknowledged < 10:  # noqa: ASYNC110 (a bounded poll)
+                await asyncio.sleep(0.005)
+        await process.kill()
     with pytest.raises((OSError, smtplib.SMTPException)):
         await sending
     assert acknowledged <= await total(storage, ann) <= acknowledged + 1
     before = await total(storage, ann)
-    process, port = await run()
-    await asyncio.to_thread(send, port, 1_000_000)
-    assert await total(storage, ann) == before + 1
-    process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 60) == 0, (tmp_path / "log").read_text()
+    async with run() as process:
+        await asyncio.to_thread(send, (await process.listening("smtp"))["port"], 1_000_000)
+        assert await total(storage, ann) == before + 1
+        assert await process.end() == 0, process.story()

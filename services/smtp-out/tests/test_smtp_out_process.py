@@ -1,10 +1,8 @@
 """smtp-out as a process of its own: settings from a file, mail to a real server, SIGTERM and kill -9."""
 
 import asyncio
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ import pytest_asyncio
 
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, RecipientState
 from posthorn_storage import Storage
+from posthorn_testkit.process import ServiceProcess, running_service
 from posthorn_testkit.sink import END, Sink
 
 pytestmark = pytest.mark.postgres
@@ -39,7 +38,7 @@ poll = "100ms"
 retry = ["200ms"]
 """
 
-Run = Callable[[], Awaitable[asyncio.subprocess.Process]]
+Run = Callable[[], AbstractAsyncContextManager[ServiceProcess]]
 
 
 @pytest_asyncio.fixture
@@ -48,28 +47,12 @@ async def sink() -> AsyncIterator[Sink]:
         yield started
 
 
-@pytest_asyncio.fixture
-async def run(postgres_dsn: str, storage: Storage, sink: Sink, tmp_path: Path) -> AsyncIterator[Run]:
-    """`await run()` starts a process and returns it at once."""
-    started: list[asyncio.subprocess.Process] = []
+@pytest.fixture
+def run(postgres_dsn: str, storage: Storage, sink: Sink, tmp_path: Path) -> Run:
+    """`async with run() as process` runs one on the test's database, with the sink as its relay."""
     path = tmp_path / "node.toml"
     path.write_text(SETTINGS.format(folder=tmp_path, dsn=postgres_dsn, relay=sink.address))
-    log = (tmp_path / "log").open("ab")
-
-    async def begin() -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "posthorn_smtp_out", "--config", str(path),
-            stdout=log, stderr=log, env={**os.environ, "POSTHORN_PARENT": str(os.getpid())},
-        )  # fmt: skip
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    log.close()
+    return lambda: running_service("posthorn_smtp_out", path)
 
 
 async def enqueue(storage: Storage, number: int) -> int:
@@ -87,14 +70,13 @@ async def until_done(storage: Storage) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_a_process_sends_and_leaves_on_sigterm(storage: Storage, sink: Sink, run: Run, tmp_path: Path) -> None:
+async def test_a_process_sends_and_leaves_on_sigterm(storage: Storage, sink: Sink, run: Run) -> None:
     for number in range(20):
         await enqueue(storage, number)
-    process = await run()
-    await sink.wait(20, timeout=60)
-    await until_done(storage)
-    process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 60) == 0, (tmp_path / "log").read_text()
+    async with run() as process:
+        await sink.wait(20, timeout=60)
+        await until_done(storage)
+        assert await process.end() == 0, process.story()
     held = await storage.leases.holders("queue/")
     assert not any(live for _, _, live in held.values())
     assert len(sink.mails) == 20
@@ -104,12 +86,11 @@ async def test_what_a_killed_process_left_goes_on_in_the_next(storage: Storage, 
     gate = sink.hold(END)
     for number in range(20):
         await enqueue(storage, number)
-    first = await run()
-    await asyncio.wait_for(gate.reached.wait(), 60)
-    first.kill()
-    await first.wait()
-    await run()
-    await until_done(storage)
+    async with run() as first:
+        await asyncio.wait_for(gate.reached.wait(), 60)
+        await first.kill()
+    async with run():
+        await until_done(storage)
     taken = [mail.recipients[0] for mail in sink.mails]
     assert set(taken) == {f"u{number}@example.net" for number in range(20)}
     assert (await storage.queue.depth())[RecipientState.DELIVERED] == 20
