@@ -37,7 +37,7 @@ Reader = Callable[[Cursor], Command]
 
 
 class CommandProblem(Exception):
-    """The command cannot be read. `tag` is None when not even that could be; `garbage`: there is no such command."""
+    """The command cannot be read. `tag` is None when not even that could be; `garbage`: it is none at all."""
 
     def __init__(self, tag: bytes | None, reason: str, *, garbage: bool = False) -> None:
         super().__init__(reason)
@@ -50,6 +50,10 @@ def tag_of(head: bytes) -> bytes | None:
     """The tag of a command that could not be read, if it has one."""
     found = TAG.match(head)
     return found[0] if found and head[found.end() : found.end() + 1] == b" " else None
+
+
+class UnknownCommand(SyntaxProblem):
+    """A well-formed command that is not one of this server's."""
 
 
 def verb_of(head: bytes) -> bytes:
@@ -69,7 +73,9 @@ def read_request(parts: Parts) -> Request:
     try:
         verb, reader = _verb(cursor)
     except SyntaxProblem as problem:
-        raise CommandProblem(tag, str(problem), garbage=True) from None
+        # A client may try the commands of extensions; what other protocols say has a colon where a tag would be.
+        tried = isinstance(problem, UnknownCommand) and b":" not in tag
+        raise CommandProblem(tag, str(problem), garbage=not tried) from None
     try:
         command = reader(cursor)
         cursor.end()
@@ -93,7 +99,7 @@ def _verb(cursor: Cursor) -> tuple[str, Reader]:
         verb, table = _word(cursor), _UID_COMMANDS
     reader = table.get(verb)
     if reader is None:
-        raise SyntaxProblem(f"unknown command {verb[:32]}")
+        raise UnknownCommand(f"unknown command {verb[:32]}")
     return verb if table is _COMMANDS else f"UID {verb}", reader
 
 
