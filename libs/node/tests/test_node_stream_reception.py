@@ -1,7 +1,6 @@
 """Receiving connections of a protocol made for these tests: it echoes, fails and holds on command."""
 
 import asyncio
-import contextlib
 import io
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -23,31 +22,38 @@ SECONDS = 20.0
 
 
 class Echo:
-    """Greets with the client's address and echoes; "fail" raises; a drain waits for "done", a stop does not."""
+    """Greets with the client's address and echoes; "fail" raises, "hold" makes it deaf to a stop.
+
+    A drain waits for "done"; a stop is told and ends it.
+    """
 
     def __init__(self, connection: Connection, address: str) -> None:
         self._connection = connection
         self._address = address
-        self._stopped = False
+        self._held = False
         self._drained = False
 
     def drain(self) -> None:
         self._drained = True
 
     def stop(self) -> None:
-        self._stopped = True
-        self._connection.interrupt()
+        if not self._held:
+            self._connection.interrupt()
 
     async def run(self) -> None:
         try:
-            with contextlib.suppress(ConnectionLost, Interrupted):
-                await self._connection.send(f"hello {self._address}\n".encode(), SECONDS)
-                while (data := await self._connection.receive(SECONDS)) and not self._stopped:
-                    if data == b"fail\n":
-                        raise ValueError("as it was told")
-                    await self._connection.send(data, SECONDS)
-                    if self._drained and data == b"done\n":
-                        break
+            await self._connection.send(f"hello {self._address}\n".encode(), SECONDS)
+            while data := await self._connection.receive(SECONDS):
+                if data == b"fail\n":
+                    raise ValueError("as it was told")
+                self._held = data == b"hold\n"
+                await self._connection.send(data, SECONDS)
+                if self._drained and data == b"done\n":
+                    break
+        except Interrupted:
+            await self._connection.send(b"stopped\n", SECONDS)
+        except ConnectionLost:
+            pass
         finally:
             await self._connection.close(SECONDS)
 
@@ -208,8 +214,9 @@ async def test_implicit_tls_comes_first_and_failures_end_only_their_connection(s
     assert await client.hear() == b"hello 127.0.0.1\n"
     second = await connect(reception, tls=True)
     await second.hear()
-    with pytest.raises(OSError):  # a refusal in plain text would be garbage to a client that shakes hands
-        await connect(reception, tls=True)
+    # A refusal in plain text would be garbage to a client that shakes hands.
+    assert await (await connect(reception)).hear() == b""
+    assert stage.figure("refused_total") == 1
 
 
 async def test_a_header_before_tls_leaves_the_handshake_whole(stage: Stage) -> None:
@@ -239,17 +246,24 @@ async def test_a_session_that_fails_is_a_bug_and_takes_nobody_along(stage: Stage
 
 
 async def test_a_drain_stops_accepting_and_waits_for_the_sessions(stage: Stage, connect: Any) -> None:
-    reception = stage.open()
+    reception, proxied = stage.open(), stage.open(proxy_networks=("127.0.0.0/8",))
     address = reception.addresses()[0]
-    client = await connect(reception)
+    client, arriving = await connect(reception), await connect(proxied)
     await client.hear()
+    await until(lambda: stage.figure("arrived_total") == 2)
     draining = asyncio.create_task(reception.drain())
+    draining_proxied = asyncio.create_task(proxied.drain())
     await until(lambda: not reception.addresses())
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(*address)
     client.say(b"more\n")
     assert await client.hear() == b"more\n"
     assert not draining.done()
+    arriving.say(b"PROXY UNKNOWN\r\n")
+    assert await arriving.hear() == b"hello 127.0.0.1\n"
+    arriving.say(b"done\n")
+    assert (await arriving.hear(), await arriving.hear()) == (b"done\n", b"")
+    await asyncio.wait_for(draining_proxied, SECONDS)
     client.say(b"done\n")
     assert (await client.hear(), await client.hear()) == (b"done\n", b"")
     await asyncio.wait_for(draining, SECONDS)
@@ -257,10 +271,14 @@ async def test_a_drain_stops_accepting_and_waits_for_the_sessions(stage: Stage, 
 
 async def test_a_stop_ends_what_is_left_and_whoever_still_arrives(stage: Stage, connect: Any) -> None:
     reception, proxied = stage.open(), stage.open(proxy_networks=("127.0.0.0/8",))
-    client, arriving = await connect(reception), await connect(proxied)
+    client, deaf, arriving = await connect(reception), await connect(reception), await connect(proxied)
     await client.hear()
-    await until(lambda: stage.figure("arrived_total") == 2)
+    await deaf.hear()
+    deaf.say(b"hold\n")
+    assert await deaf.hear() == b"hold\n"
+    await until(lambda: stage.figure("arrived_total") == 3)
     await asyncio.gather(reception.stop(), proxied.stop())
-    assert await client.hear() == b""
+    assert (stage.door.count, stage.figure("sessions")) == (0, 0)
+    assert (await client.hear(), await client.hear()) == (b"stopped\n", b"")
+    assert await deaf.hear() == b""
     assert await arriving.hear() == b""
-    assert stage.door.count == 0
