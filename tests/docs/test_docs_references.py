@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,7 @@ _FILE = re.compile(r"(services|libs|tests)/\S+|[a-z0-9_*][a-z0-9_*/-]*(\.py|/)")
 
 
 def typed(program: str) -> list[tuple[str, list[str]]]:
-    """(document, words after the program) of each command line that names `program`, pipes and the like cut off."""
+    """(document, words after the program) of each command line that runs `program`, here or in a container."""
     found = []
     for path in DOCUMENTS:
         for line in commands(path):
@@ -29,11 +30,11 @@ def typed(program: str) -> list[tuple[str, list[str]]]:
                 words = shlex.split(line)
             except ValueError:  # an apostrophe in a code span is no quote
                 continue
-            for place, word in enumerate(words):
-                if word.rpartition("/")[2] == program and (place == 0 or line.startswith("docker compose exec")):
-                    rest = words[place + 1 :]
-                    end = next((n for n, each in enumerate(rest) if each in ("|", "&&", ";", "<", ">")), len(rest))
-                    found.append((named(path), rest[:end]))
+            if words[:3] == ["docker", "compose", "exec"]:
+                words = [word for word in words[3:] if word != "-T"][1:]
+            if words and words[0].rpartition("/")[2] == program:
+                end = next((n for n, each in enumerate(words) if each in ("|", "&&", ";", "<", ">")), len(words))
+                found.append((named(path), words[1:end]))
     return found
 
 
@@ -53,6 +54,12 @@ def help_of(program: str, *words: str) -> str:
     return done.stdout
 
 
+def unknown_options(words: Sequence[str], text: str) -> list[str]:
+    """Options among the words that a help text does not have."""
+    options = [word.partition("=")[0] for word in words if word.startswith("--")]
+    return [option for option in options if not re.search(rf"{re.escape(option)}\b(?!-)", text)]
+
+
 def verbs_of(words: list[str]) -> tuple[str, ...]:
     """The leading words of a posthorn command line that say which command it is."""
     return tuple(words[: 2 if words and words[0] in GROUPS else 1])
@@ -63,10 +70,9 @@ def test_a_command_that_is_named_exists_with_its_options(words: tuple[str, ...])
     verbs = verbs_of(list(words))
     text = help_of("posthorn", *verbs)
     if verbs[-1] not in GROUPS:
-        assert "Example: posthorn " + " ".join(verbs) in text
-    for word in words[len(verbs) :]:
-        if word.startswith("--"):
-            assert re.search(rf"{re.escape(word.partition('=')[0])}\b", text), f"{word} is no option"
+        assert "Example: " in text
+        assert "posthorn " + " ".join(verbs) in text.partition("Example: ")[2]
+    assert not unknown_options(words[len(verbs) :], text)
 
 
 def test_commands_are_found_in_the_documents() -> None:
@@ -77,8 +83,7 @@ def test_commands_are_found_in_the_documents() -> None:
 def test_options_of_services_that_are_named_exist(service: str) -> None:
     text = help_of(f"posthorn-{service}")
     for document, words in typed(f"posthorn-{service}"):
-        for word in words:
-            assert not word.startswith("--") or word in text, f"{document}: posthorn-{service} has no {word}"
+        assert not unknown_options(words, text), document
 
 
 @ALL_DOCUMENTS
@@ -128,3 +133,17 @@ def test_files_named_in_tables_exist(path: Path) -> None:
         if not any(fnmatch(place.rstrip("/"), pattern.rstrip("/")) for place in near for pattern in (span, f"*/{span}"))
     ]
     assert not missing
+
+
+def test_metrics_that_are_named_exist() -> None:
+    """Names as Prometheus shows them: counters end with _total."""
+    shown = set()
+    for source in [*ROOT.glob("services/*/src/**/*.py"), *ROOT.glob("libs/*/src/**/*.py")]:
+        calls = re.findall(r'\.(counter|gauge|histogram)\(\s*f?"([a-z_{}]+)"', source.read_text(encoding="utf-8"))
+        for kind, name in calls:
+            shown.add("posthorn_" + name.removesuffix("_total") + ("_total" if kind == "counter" else ""))
+    wanted = {span for path in DOCUMENTS for row in table_rows(path) for span in spans(row)}
+    metrics = {span for span in wanted if re.fullmatch(r"posthorn_[a-z_]+", span)}
+    assert len(metrics) > 20
+    families = [re.escape(name).replace(r"\{name\}", "[a-z]+") for name in shown]
+    assert {each for each in metrics if not any(re.fullmatch(family, each) for family in families)} == set()
