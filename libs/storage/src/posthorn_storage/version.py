@@ -8,12 +8,28 @@ from posthorn_model.errors import Unavailable
 from posthorn_storage.database import Database
 
 FOLDER = Path(__file__).parent / "migrations"
+CONNECT_SECONDS = 10.0
 
 
 def known_revisions() -> list[str]:
     """Every revision of this version, the newest first: the numbers in the files' names, such as r0001_initial.py."""
     names = sorted((path.name for path in (FOLDER / "versions").glob("r[0-9]*_*.py")), reverse=True)
     return [name[1:].partition("_")[0] for name in names]
+
+
+async def is_migrated(dsn: str) -> bool:
+    """Whether the database at `dsn` has this version's schema, or a newer one. Raises Unavailable."""
+    try:
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+        try:
+            current = await connection.fetchval("SELECT version_num FROM alembic_version")
+        finally:
+            await connection.close()
+    except asyncpg.UndefinedTableError:
+        return False
+    except (OSError, asyncpg.PostgresError, TimeoutError) as error:
+        raise Unavailable("the database does not answer", reason=type(error).__name__) from error
+    return current is not None and current not in known_revisions()[1:]
 
 
 async def check_version(database: Database) -> None:

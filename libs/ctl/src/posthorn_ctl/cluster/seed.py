@@ -7,8 +7,8 @@ from posthorn_ctl.cluster.keepsakes import DOMAIN, Keepsakes
 from posthorn_ctl.cluster.options import S3Place
 from posthorn_model.errors import AlreadyExists, PosthornError
 from posthorn_storage import Storage
-from posthorn_storage.migrate import migrate
 from posthorn_storage.settings import FsSettings, S3Settings, StorageSettings
+from posthorn_storage.version import is_migrated
 
 
 def blob_settings(place: Path | S3Place, *, create: bool = False) -> FsSettings | S3Settings:
@@ -32,7 +32,10 @@ async def seed(dsn: str, blobs: Path | S3Place, shards: int, keepsakes: Keepsake
     account. Raises ClusterError.
     """
     try:
-        await migrate(dsn)
+        if not await is_migrated(dsn):
+            from posthorn_storage.migrate import migrate  # loads Alembic: a second that later starts need not wait for
+
+            await migrate(dsn)
         storage = await Storage.open(
             StorageSettings(dsn=dsn, blobs=blob_settings(blobs, create=True), pool_size=2, queue_shards=shards)
         )
