@@ -123,8 +123,9 @@ class LocalCluster:
         """The DSN of the database; the embedded server runs when this returns."""
         if self._options.postgres is not None:
             return self._options.postgres
-        fixed = plan.parts["postgres"] if self._options.ports is not None else None
-        server = await parts.prepare_postgres(self._folder, self._options.postgres_programs, fixed)
+        # The plan's port: one chosen apart from it could be one that the plan has promised to a service.
+        port = plan.parts["postgres"]
+        server = await parts.prepare_postgres(self._folder, self._options.postgres_programs, port)
         await parts.started(self._supervisor, parts.postgres_command(server), server)
         self._screen.step(f"PostgreSQL answers on {ports.LOOPBACK}:{server.port}")
         return server.dsn()
@@ -133,7 +134,7 @@ class LocalCluster:
         """The prepared broker; None when another bus is used, or Kafka cannot be had."""
         if self._options.bus != EMBEDDED_KAFKA:
             return None
-        fixed = (plan.parts["kafka"], plan.parts["kafka-controller"]) if self._options.ports is not None else None
+        fixed = (plan.parts["kafka"], plan.parts["kafka-controller"])
         try:
             return await parts.prepare_kafka(self._folder, self._options.cache, fixed, self._fetched())
         except PartError as error:
