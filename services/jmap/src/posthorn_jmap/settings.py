@@ -29,7 +29,7 @@ class JmapSettings(Section):
     """Of one submission."""
     max_event_sources: Count = 16
     """EventSource connections of one account on this process."""
-    self_check: Annotated[Duration, Field(ge=1, le=300)] = 30.0
+    self_check: Annotated[Duration, Field(ge=1, le=300)] = 25.0
     """How often waiting clients are compared with the database, whatever the bus says."""
 
     def limits(self) -> Limits:
