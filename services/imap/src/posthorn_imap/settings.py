@@ -49,8 +49,7 @@ class SessionTimes(Section):
     failed_login: Annotated[Duration, Field(ge=0, le=60)] = 1.0
     """Before a failed login is answered; doubles with each failure from the same address, up to 16 times as long."""
     self_check: Annotated[Duration, Field(gt=0)] = 25.0
-    """Below the 30 s within which a client hears of a change whatever happens to the bus (design law 1)."""
-    """Between looks for changes that no event told of."""
+    """Between looks for changes that no event told of; a client hears within 30 s whatever the bus does (law 1)."""
 
 
 class ImapSettings(Section):
