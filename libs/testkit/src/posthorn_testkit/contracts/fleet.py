@@ -70,6 +70,10 @@ class Ear:
             elif repr(event) not in self._over:
                 self.events.append(event)
 
+    def listen_to_all(self) -> None:
+        """Nothing is passed over any more."""
+        self._over = frozenset()
+
     def start_over(self, *over: Event) -> None:
         """Forget what was heard; `over` may still be under way, on a partition that lags behind, and counts no more."""
         self._over = frozenset(map(repr, over))
@@ -197,6 +201,8 @@ class Fleet(abc.ABC):
     async def settle(self, *ears: Ear) -> None:
         """Wait until every bus hears every other one on every topic."""
         probes = {station.identity.boot: probes_of(station.identity) for station in self.stations}
+        for ear in ears:
+            ear.listen_to_all()
 
         def publish_and_look() -> bool:
             for station in self.stations:
