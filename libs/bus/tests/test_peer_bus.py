@@ -18,7 +18,7 @@ from posthorn_model.ids import NodeId
 from posthorn_model.ports import Peer, PeerDirectory
 from posthorn_storage.database import Database
 from posthorn_testkit.contracts.bus import BusContract
-from posthorn_testkit.contracts.fleet import SHARDS, Ear, Fleet, until
+from posthorn_testkit.contracts.fleet import PATIENCE, SHARDS, Ear, Fleet, until
 
 pytestmark = pytest.mark.postgres
 
@@ -33,6 +33,24 @@ class NoTable:
 
     async def announce(self, address: Mapping[str, Any]) -> None:
         raise Unavailable
+
+
+class StuckTable:
+    """The real node table, until its database keeps a question for itself."""
+
+    def __init__(self, table: PeerDirectory) -> None:
+        self._table = table
+        self.stuck = False
+        self.asked = False
+
+    async def live_peers(self) -> Sequence[Peer]:
+        if self.stuck:
+            self.asked = True
+            await asyncio.Event().wait()
+        return await self._table.live_peers()
+
+    async def announce(self, address: Mapping[str, Any]) -> None:
+        await self._table.announce(address)
 
 
 class OtherVersion:
@@ -163,6 +181,36 @@ async def test_a_peer_without_encryption_is_refused(fleet: PeerFleet) -> None:
     socket.disable_monitor()
     socket.close()
     context.destroy(linger=0)
+
+
+async def test_a_bus_ends_while_somebody_is_being_admitted(fleet: PeerFleet) -> None:
+    """libzmq would wait for ever for a connection whose question was never answered."""
+    identity = BusIdentity(NodeId(1), "imap", "leaves early")
+    await fleet.beat(identity)
+    table = StuckTable(fleet.nodes.peer_directory(identity.boot))
+    bus = open_bus(fleet.settings(), identity, table)
+    await bus.start()
+    await until(lambda: bus.health().connected, "the bus listens")
+    contact = contact_of((await fleet.nodes.peer_directory("x").live_peers())[0], SECRET)
+    assert contact is not None
+    table.stuck = True
+    context = zmq.asyncio.Context()
+    socket = context.socket(zmq.SUB)
+    keys = KeyPair.make()
+    socket.curve_publickey, socket.curve_secretkey = keys.public, keys.private
+    socket.curve_serverkey = contact.public.encode()
+    ends = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_DISCONNECTED
+    monitor = socket.get_monitor_socket(ends | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+    socket.connect(contact.endpoint)
+    try:
+        await until(lambda: table.asked, "the newcomer's key is looked up")
+        async with asyncio.timeout(PATIENCE):
+            await bus.stop()
+        event = int.from_bytes((await monitor.recv_multipart())[0][:2], "little")
+        assert event & ends
+    finally:
+        socket.disable_monitor()
+        context.destroy(linger=0)
 
 
 async def test_missed_events_are_noticed(fleet: PeerFleet) -> None:

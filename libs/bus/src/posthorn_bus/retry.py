@@ -40,3 +40,10 @@ async def for_ever(part: Callable[[], Awaitable[None]], name: str, expected: tup
 
 async def _call(part: Callable[[], Awaitable[None]]) -> None:
     await part()
+
+
+async def cancelled(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

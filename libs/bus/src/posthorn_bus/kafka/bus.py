@@ -13,7 +13,7 @@ from posthorn_bus.kafka.pulse import Pulse
 from posthorn_bus.kafka.reader import Reader
 from posthorn_bus.kafka.sender import Sender
 from posthorn_bus.outbox import Outbox
-from posthorn_bus.retry import for_ever
+from posthorn_bus.retry import cancelled, for_ever
 from posthorn_bus.settings import BusIdentity, KafkaSettings
 from posthorn_model.events import Event, Topic
 from posthorn_model.ports import BusHealth, Clock
@@ -53,10 +53,8 @@ class KafkaBus:
         for member in self._members:
             member.leave()
         # The pulse last: the others look at it to see whether closing politely makes sense.
-        for tasks in (self._tasks[1:], self._tasks[:1]):
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelled(*self._tasks[1:])
+        await cancelled(*self._tasks[:1])
         for member in self._members:
             member.proposal.close()
         self._fanout.close()

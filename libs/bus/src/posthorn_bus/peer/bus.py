@@ -17,10 +17,11 @@ from posthorn_bus.fanout import Fanout, Intake, Subscription, Tally
 from posthorn_bus.outbox import Outbox
 from posthorn_bus.peer.admission import Admission
 from posthorn_bus.peer.contact import KeyPair
+from posthorn_bus.peer.ending import end_within
 from posthorn_bus.peer.link import HIGH_WATER, MAX_BATCH, Link, batch_frames, heartbeat_frames
 from posthorn_bus.peer.roster import Roster
 from posthorn_bus.proposals import Proposal
-from posthorn_bus.retry import for_ever
+from posthorn_bus.retry import cancelled, for_ever
 from posthorn_bus.routing import topic_of
 from posthorn_bus.settings import BusIdentity, PeerSettings
 from posthorn_bus.sharing import share
@@ -55,33 +56,36 @@ class PeerBus:
         self._context: zmq.asyncio.Context | None = None
         self._admission: Admission | None = None
         self._publisher: zmq.asyncio.Socket | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self._context = zmq.asyncio.Context()
         self._admission = Admission(self._context, self._roster.knows)
-        parts = (self._admission.serve, self._run)
-        self._tasks = [asyncio.create_task(for_ever(part, "bus: mesh"), name="bus: mesh") for part in parts]
+        self._running = asyncio.create_task(for_ever(self._run, "bus: mesh"), name="bus: mesh")
 
     async def stop(self) -> None:
         if self._context is None:
             return
         self._endpoint = ""
-        running = [*self._tasks, *(task for _, task in self._links.values())]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        if self._running is not None:
+            await cancelled(self._running)
+        # After the mesh, which opens them.
+        await cancelled(*(task for _, task in self._links.values()))
         await self._send(self._outbox.drain())
         await self._send_heartbeat()
         for link, _ in self._links.values():
             link.close()
         self._links.clear()
         if self._publisher is not None:
+            self._publisher.unbind(self._publisher.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0"))
+        if self._admission is not None:
+            await self._admission.refuse_all()
+        if self._publisher is not None:
             self._publisher.close(linger=int(FLUSH * 250))
         if self._admission is not None:
             self._admission.close()
-        # Waits for what lingers, so not in the event loop.
-        await asyncio.to_thread(self._context.term)
+        if not await end_within(self._context, FLUSH):
+            _log.warning("the bus's connections did not end within %.0f s and are left to the process's end", FLUSH)
         self._context = self._publisher = None
         for proposal in self._proposals.values():
             proposal.close()
