@@ -9,7 +9,7 @@ import hashlib
 import re
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -18,6 +18,8 @@ from posthorn_testkit.cluster import ClusterUnderTest
 DOMAIN = "ledger.test"
 """Right side of the Message-ID of every message in the ledger."""
 _TOKEN = re.compile(rb"(?im)^Message-ID: <([a-z0-9-]+)@ledger\.test>\r$")
+
+_TRACE = re.compile(rb"\AReturn-Path: <[^\r]*>\r\nReceived: [^\r]*(?:\r\n[ \t][^\r]*)*\r\n")
 
 
 def message(token: str, sender: str, recipient: str, size: int = 600) -> bytes:
@@ -55,6 +57,8 @@ class Entry:
     acknowledged: float | None = None
     node: int | None = None
     """Which node acknowledged it."""
+    content: bytes = field(default=b"", repr=False)
+    """What was offered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +95,11 @@ class Ledger:
             self._entries[token] = Entry(token, account)
             return token
 
-    def offer(self, token: str) -> None:
+    def offer(self, token: str, content: bytes = b"") -> None:
         """The content is about to be sent: from here on it may be stored."""
         with self._changed:
             self._entries[token].offers += 1
+            self._entries[token].content = content
 
     def acknowledge(self, token: str, node: int) -> None:
         """The server has answered that it has the message."""
@@ -142,6 +147,32 @@ class Ledger:
                 verdict.lost.append(entry.token)
         return verdict
 
+    def compare(self, mailboxes: dict[str, list[bytes]]) -> Verdict:
+        """Compare octet for octet, for messages that carry no token of ours.
+
+        Some of them are equal, so copies are counted: at least as many as were acknowledged, at most as many as were
+        offered in entries of their own.
+        """
+        verdict = Verdict()
+        offered: defaultdict[tuple[str, bytes], list[Entry]] = defaultdict(list)
+        for entry in self._entries.values():
+            if entry.offers:
+                offered[entry.account, entry.content].append(entry)
+        found: Counter[tuple[str, bytes]] = Counter()
+        for account, contents in mailboxes.items():
+            for content in contents:
+                known = next((each for each in (content, _without_trace(content)) if (account, each) in offered), None)
+                if known is None:
+                    verdict.unknown.append(repr(content[:200]))
+                else:
+                    found[account, known] += 1
+        for key, equal in offered.items():
+            tokens = [entry.token for entry in equal]
+            acknowledged = sum(entry.acknowledged is not None for entry in equal)
+            verdict.repeated.extend(tokens[: max(0, found[key] - len(equal))])
+            verdict.lost.extend(tokens[: max(0, acknowledged - found[key])])
+        return verdict
+
     def verify(self, cluster: ClusterUnderTest, passwords: dict[str, str], nodes: Iterable[int] = (1,)) -> None:
         """Read every mailbox over IMAP, on each of the nodes, and judge. Raises AssertionError with what is wrong."""
         with self._changed:
@@ -149,6 +180,11 @@ class Ledger:
         for node in nodes:
             verdict = self.judge({name: read_all(cluster, (name, passwords[name]), node) for name in accounts})
             assert verdict.is_clean, f"as node {node} shows it: {verdict}"
+
+
+def _without_trace(content: bytes) -> bytes:
+    """Without the Return-Path and the one Received field that final delivery writes (RFC 5321 4.4)."""
+    return _TRACE.sub(b"", content, count=1)
 
 
 def read_all(cluster: ClusterUnderTest, account: tuple[str, str], node: int) -> list[bytes]:

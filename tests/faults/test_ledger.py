@@ -60,3 +60,27 @@ def test_acknowledgements_are_counted_by_node(ledger: Ledger) -> None:
     ledger.wait(1)
     with pytest.raises(AssertionError, match="only 1 of 2"):
         ledger.wait(2, seconds=0)
+
+
+@pytest.mark.parametrize(
+    ("contents", "verdict"),
+    [
+        ([b"a", b"a", TRACE + b"b"], Verdict()),
+        ([b"a", b"a", b"b", b"c"], Verdict()),
+        ([b"a", b"b"], Verdict(lost=["run-00001"])),
+        ([b"a", b"a", b"a", b"b"], Verdict(repeated=["run-00001"])),
+        ([b"a", b"a", b"b", b"c", b"c"], Verdict(repeated=["run-00004"])),
+        ([b"a", b"a", b"b", b"d"], Verdict(unknown=["b'd'"])),
+        ([b"a", b"a", TRACE + TRACE + b"b"], Verdict(lost=["run-00003"], unknown=[repr(TRACE + TRACE + b"b")])),
+    ],
+)
+def test_messages_without_a_token_are_counted_by_content(contents: list[bytes], verdict: Verdict) -> None:
+    """Two equal ones and a third are acknowledged, a fourth is offered, a fifth never was."""
+    ledger = Ledger("run")
+    for content in (b"a", b"a", b"b", b"c", b"d"):
+        token = ledger.open(ANN)
+        if content != b"d":
+            ledger.offer(token, content)
+        if content in (b"a", b"b"):
+            ledger.acknowledge(token, 1)
+    assert ledger.compare({ANN: contents}) == verdict
