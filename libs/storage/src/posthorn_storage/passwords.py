@@ -11,13 +11,17 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-from argon2.low_level import Type
+from nacl.exceptions import CryptoError
+from nacl.pwhash import argon2id
 
 from posthorn_model.errors import AuthenticationFailed, Overloaded
 
 MAX_PASSWORD_BYTES = 1024
+# The cheapest in memory of the equivalent settings of the OWASP password storage cheat sheet: many log-ins at once are
+# the normal case of a mail server.
+PASSES = 5
+MEMORY = 7168 * 1024
+"""Bytes that one hash fills."""
 _WAITING = 512
 T = TypeVar("T")
 
@@ -26,10 +30,7 @@ class Passwords:
     """Hashes and verifies. `close` it to end its threads."""
 
     def __init__(self, *, threads: int = 2) -> None:
-        # The cheapest in memory of the equivalent settings of the OWASP password storage cheat sheet: many log-ins at
-        # once are the normal case of a mail server.
-        self._hasher = PasswordHasher(time_cost=5, memory_cost=7168, parallelism=1, type=Type.ID)
-        self._nobody = self._hasher.hash(secrets.token_hex(16))
+        self._nobody = _hashed(secrets.token_hex(16))
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._waiting = 0
 
@@ -40,7 +41,7 @@ class Passwords:
     async def hash(self, password: str) -> str:
         """Return the PHC string of a new password. Raises AuthenticationFailed for an empty or enormous one."""
         _check(password)
-        return await self._in_thread(lambda: self._hasher.hash(password))
+        return await self._in_thread(lambda: _hashed(password))
 
     async def hash_all(self, passwords: Sequence[str]) -> list[str]:
         """Hash many, as fast as the threads allow; however many there are, one call waits as one.
@@ -52,7 +53,7 @@ class Passwords:
         for password in different:
             _check(password)
         loop = asyncio.get_running_loop()
-        futures = [loop.run_in_executor(self._threads, self._hasher.hash, password) for password in different]
+        futures = [loop.run_in_executor(self._threads, _hashed, password) for password in different]
         hashed = dict(zip(different, await asyncio.gather(*futures), strict=True))
         return [hashed[password] for password in passwords]
 
@@ -62,13 +63,7 @@ class Passwords:
             _check(password)
         except AuthenticationFailed:
             return False
-        return await self._in_thread(lambda: self._matches(password, secret))
-
-    def _matches(self, password: str, secret: str | None) -> bool:
-        try:
-            return self._hasher.verify(secret or self._nobody, password) and secret is not None
-        except (VerificationError, InvalidHashError):
-            return False
+        return await self._in_thread(lambda: _matches(password, secret or self._nobody) and secret is not None)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._waiting >= _WAITING:
@@ -114,6 +109,22 @@ class Verified:
         return hashlib.blake2b(text, key=self._key, digest_size=32).digest()
 
 
+def _hashed(password: str) -> str:
+    return argon2id.str(_bytes(password), opslimit=PASSES, memlimit=MEMORY).decode("ascii")
+
+
+def _matches(password: str, secret: str) -> bool:
+    """Whether a PHC string (of any cost) is this password's; a secret of another form is nobody's."""
+    try:
+        return argon2id.verify(secret.encode(), _bytes(password))
+    except (CryptoError, ValueError):
+        return False
+
+
+def _bytes(password: str) -> bytes:
+    return password.encode(errors="surrogatepass")
+
+
 def _check(password: str) -> None:
-    if not password or len(password.encode(errors="surrogatepass")) > MAX_PASSWORD_BYTES:
+    if not password or len(_bytes(password)) > MAX_PASSWORD_BYTES:
         raise AuthenticationFailed("a password has 1 to 1024 bytes")
