@@ -232,10 +232,10 @@ async def test_remote_recipients_are_queued_with_the_delivery_or_not_at_all(
 
     good, full, poor = new_message(ann, text="1"), new_message(bob, text="2"), new_message(ann, text="3")
     outcomes = await asyncio.gather(
-        mail.deliver(good, outgoing(good, "x@example.com", "y@example.com")),
-        mail.deliver([good, full], outgoing(full, "lost@example.com")),
-        mail.deliver(poor, outgoing(poor)),  # the queue refuses a message to nobody
-        mail.deliver([], outgoing(full, "z@example.com")),
+        mail.deliver(good, [outgoing(good, "x@example.com", "y@example.com")]),
+        mail.deliver([good, full], [outgoing(full, "lost@example.com")]),
+        mail.deliver(poor, [outgoing(poor)]),  # the queue refuses a message to nobody
+        mail.deliver([], [outgoing(full, "z@example.com")]),
         return_exceptions=True,
     )
     assert [type(outcome) for outcome in outcomes] == [list, OverQuota, InvalidContent, list]
@@ -250,7 +250,7 @@ async def test_a_repeated_delivery_is_queued_once(
     ann = (await account()).id
     delivery = uuid4()
     message = new_message(ann, delivery_id=delivery)
-    again = [mail.deliver(message, outgoing(message, "x@example.com", delivery_id=delivery)) for _ in range(4)]
+    again = [mail.deliver(message, [outgoing(message, "x@example.com", delivery_id=delivery)]) for _ in range(4)]
     results = await asyncio.gather(*again)
     assert sum(not result[0].duplicate for result in results) == 1
     assert await storage._database.fetchval("SELECT count(*) FROM queue_recipient") == 1

@@ -277,7 +277,7 @@ async def test_delivery_and_queue_are_one_unit_of_work(
     outgoing = replace(await new_message(storage, "bob"), delivery_id=uuid4())
     local = NewMessage(ann.id, (), SUMMARY, outgoing.blob, delivery_id=outgoing.delivery_id, delivered=True)
     for _ in range(2):
-        await storage.mail.deliver([local], outgoing)
+        await storage.mail.deliver([local], [outgoing])
     inbox = next(box for box in await storage.mail.mailboxes(ann.id) if box.role == "inbox")
     assert inbox.total == 1
     assert len(await storage.queue.messages()) == 1

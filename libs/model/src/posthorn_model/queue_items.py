@@ -10,6 +10,20 @@ from posthorn_model.ids import AccountId, BlobKey, Epoch, QueueMessageId
 from posthorn_model.mail import PreparedBlob
 
 
+def site_of(address: str) -> str | None:
+    """The destination of an address: its domain in A-labels (RFC 5890), an address literal as it is.
+
+    None when the domain has no such form.
+    """
+    domain = address.rpartition("@")[2]
+    if domain.startswith("["):
+        return domain
+    try:
+        return domain.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        return None
+
+
 class RecipientState(IntEnum):
     """State of one recipient row."""
 

@@ -20,6 +20,7 @@ from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.commands import Mail
 from posthorn_smtp_in.protocol.replies import Reply, reply
 from posthorn_smtp_in.recipients import Recipient
+from posthorn_smtp_in.success_reports import success_report
 
 IN_THREAD = 262_144
 """Octets of content whose scan would hold up the other sessions for too long."""
@@ -49,12 +50,13 @@ async def deliver(parts: Parts, letter: Letter) -> Reply:
     outgoing = _outgoing(letter, blob)
     messages = _messages(letter, summary, blob, letter.recipients)
     if messages:
-        await parts.storage.mail.deliver(messages, enqueue=outgoing)
+        report = await _report(parts, letter, letter.recipients)
+        queued = [each for each in (outgoing, report) if each is not None]
+        await parts.storage.mail.deliver(messages, enqueue=queued)
+        _tell_queue(parts, queued)
     elif outgoing is not None:
         await parts.storage.queue.enqueue(outgoing)
-    if outgoing is not None:
-        for shard in {parts.storage.queue.shard_of(recipient.site) for recipient in outgoing.recipients}:
-            parts.publish(QueueDue(shard))
+        _tell_queue(parts, [outgoing])
     return _accepted(letter)
 
 
@@ -64,9 +66,12 @@ async def deliver_each(parts: Parts, letter: Letter) -> list[Reply]:
 
     async def one(recipient: Recipient) -> Reply:
         try:
-            await parts.storage.mail.deliver(_messages(letter, summary, blob, [recipient]))
+            report = await _report(parts, letter, [recipient])
+            queued = [] if report is None else [report]
+            await parts.storage.mail.deliver(_messages(letter, summary, blob, [recipient]), enqueue=queued)
         except PosthornError as error:
             return reply_to(error)
+        _tell_queue(parts, queued)
         return _accepted(letter)
 
     # Two addresses of one account are one delivery, and share its reply.
@@ -81,6 +86,15 @@ async def _prepare(parts: Parts, letter: Letter) -> tuple[MessageSummary, Prepar
     else:
         summary = summarize(letter.content)
     return summary, await parts.storage.blobs.prepare(letter.content)
+
+
+async def _report(parts: Parts, letter: Letter, recipients: Sequence[Recipient]) -> NewQueueMessage | None:
+    return await success_report(parts, letter.delivery, letter.mail, recipients, letter.content)
+
+
+def _tell_queue(parts: Parts, queued: Sequence[NewQueueMessage]) -> None:
+    for shard in {parts.storage.queue.shard_of(to.site) for message in queued for to in message.recipients}:
+        parts.publish(QueueDue(shard))
 
 
 def _accepted(letter: Letter) -> Reply:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from posthorn_model.ids import AccountId
+from posthorn_model.queue_items import site_of
 from posthorn_smtp_in.judge import Kind, RecipientFacts, Verdict, judge_recipient
 from posthorn_smtp_in.protocol.commands import Mail, Rcpt
 from posthorn_smtp_in.protocol.replies import reply
@@ -23,7 +24,7 @@ async def take_recipient(
 ) -> tuple[Verdict, Recipient | None]:
     """Look the recipient up and judge it; raises Unavailable."""
     address = await _full_address(storage, command.recipient)
-    site = destination(address)
+    site = site_of(address)
     if site is None:
         return Verdict("bad-domain", reply(553, "5.1.2", "The domain cannot be used in DNS")), None
     domain = address.rpartition("@")[2]
@@ -53,17 +54,6 @@ async def has_room(storage: Storage, account: AccountId, size: int) -> bool:
     """Whether `size` more octets (at least one) fit into the account's quota."""
     used, _, limit = await storage.mail.quota(account)
     return limit is None or used + max(size, 1) <= limit
-
-
-def destination(address: str) -> str | None:
-    """The site of an address: its domain in A-labels (RFC 5890), a literal as it is; None: there is no such form."""
-    domain = address.rpartition("@")[2]
-    if domain.startswith("["):
-        return domain
-    try:
-        return domain.encode("idna").decode("ascii").lower()
-    except UnicodeError:
-        return None
 
 
 async def _full_address(storage: Storage, address: str) -> str:

@@ -12,7 +12,7 @@ from posthorn_mail_format import summarize
 from posthorn_mail_format.reports import Action, DeliveryReport, ReportedRecipient, write_dsn
 from posthorn_model.errors import NotFound
 from posthorn_model.mail import NewMessage
-from posthorn_model.queue_items import DueRecipient, NewQueueMessage, NewRecipient, Outcome
+from posthorn_model.queue_items import DueRecipient, NewQueueMessage, NewRecipient, Outcome, site_of
 from posthorn_smtp_out.groups import Group
 from posthorn_smtp_out.ledger import Stored
 from posthorn_smtp_out.mailboxes import delivery_id
@@ -73,7 +73,7 @@ async def _addressed(parts: Parts, sender: str, content: bytes, identity: UUID) 
         summary, blob = summarize(content), await storage.blobs.prepare(content)
         accounts = (await storage.directory.resolve([sender]))[sender]
         return [NewMessage(account, (), summary, blob, delivery_id=identity, delivered=True) for account in accounts]
-    site = _site(domain)
+    site = site_of(sender)
     if site is None:
         return []
     blob = await storage.blobs.prepare(content)
@@ -82,12 +82,3 @@ async def _addressed(parts: Parts, sender: str, content: bytes, identity: UUID) 
     return [
         NewQueueMessage("", blob, [recipient], smtputf8=smtputf8, eight_bit=not content.isascii(), delivery_id=identity)
     ]
-
-
-def _site(domain: str) -> str | None:
-    if domain.startswith("["):
-        return domain
-    try:
-        return domain.encode("idna").decode("ascii").lower()
-    except UnicodeError:
-        return None

@@ -28,10 +28,10 @@ FORGET_AFTER = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One item: all of its messages and its queue message are stored, or nothing of it."""
+    """One item: all of its messages and its queue messages are stored, or nothing of it."""
 
     messages: Sequence[NewMessage]
-    enqueue: NewQueueMessage | None
+    enqueue: Sequence[NewQueueMessage]
 
 
 class Deliveries:
@@ -116,9 +116,10 @@ class Deliveries:
             except PosthornError as error:
                 admitted.append(error)
         queued = [
-            item.enqueue
+            message
             for item, outcome in zip(items, admitted, strict=True)
-            if item.enqueue is not None and not isinstance(outcome, PosthornError)
+            if not isinstance(outcome, PosthornError)
+            for message in item.enqueue
         ]
         await batch.write([message.blob for message in queued])
         if queued:

@@ -62,9 +62,9 @@ class MailStore:
         return await self._units.change([message.account for message in new], work) if new else []
 
     async def deliver(
-        self, new: Sequence[NewMessage] | NewMessage, enqueue: NewQueueMessage | None = None
+        self, new: Sequence[NewMessage] | NewMessage, enqueue: Sequence[NewQueueMessage] = ()
     ) -> list[Appended]:
-        """Store one delivery (all its messages and its queue message, or nothing) together with concurrent ones.
+        """Store one delivery (all its messages and its queue messages, or nothing) together with concurrent ones.
 
         Returns one result for each message, in order. Raises MailboxNotFound, OverQuota, AccountNotFound.
         """

@@ -17,7 +17,7 @@ from posthorn_model.errors import InvalidAddress
 from posthorn_model.events import QueueDue
 from posthorn_model.ids import AccountId, MessageId
 from posthorn_model.mail import NewMessage
-from posthorn_model.queue_items import NewQueueMessage, NewRecipient
+from posthorn_model.queue_items import NewQueueMessage, NewRecipient, site_of
 from posthorn_storage import Identity
 from posthorn_storage.mail import MessageFields, StoredMessage
 from posthorn_storage.submissions import NewSubmission, Submission
@@ -129,7 +129,7 @@ def _is_address(text: str) -> bool:
         parse_mailbox(text, smtputf8=True)
     except InvalidAddress:
         return False
-    return _site(text) is not None
+    return site_of(text) is not None
 
 
 async def _may_send_as(context: Context, address: str) -> bool:
@@ -147,7 +147,7 @@ async def _check_authors(context: Context, head: Head) -> None:
 async def _route(context: Context, recipients: Sequence[str]) -> Route:
     """Tell local from remote recipients. Raises SetError for local addresses that nobody has."""
     directory = context.storage.directory
-    sites = {address: _site(address) or "" for address in recipients}
+    sites = {address: site_of(address) or "" for address in recipients}
     own = [
         address
         for address, site in sites.items()
@@ -159,17 +159,6 @@ async def _route(context: Context, recipients: Sequence[str]) -> Route:
         raise SetError("invalidRecipients", "nobody has that address here", invalidRecipients=unknown)
     remote = [NewRecipient(address, site) for address, site in sites.items() if address not in accounts]
     return Route({address: accounts[address] for address in own}, remote)
-
-
-def _site(address: str) -> str | None:
-    """The destination: the domain in A-labels (RFC 5890), a literal as it is; None when there is no such form."""
-    domain = address.rpartition("@")[2]
-    if domain.startswith("["):
-        return domain
-    try:
-        return domain.encode("idna").decode("ascii").lower()
-    except UnicodeError:
-        return None
 
 
 async def _send(context: Context, new: NewSubmission, raw: bytes, route: Route) -> Submission:
