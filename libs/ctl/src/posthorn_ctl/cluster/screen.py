@@ -14,10 +14,14 @@ _COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
 
 
 class Screen:
-    """Lines on a stream; colours and moving progress on a terminal only."""
+    """Lines on a stream; colours and moving progress on a terminal only.
 
-    def __init__(self, out: TextIO) -> None:
+    `program` is how the reader can call the posthorn command.
+    """
+
+    def __init__(self, out: TextIO, program: str = "posthorn") -> None:
         self._out = out
+        self._program = program
         self._terminal = out.isatty()
         self._began = time.monotonic()
         self._last = -1
@@ -67,7 +71,7 @@ class Screen:
         found = {e.protocol: e for node in reversed(layout.nodes) for e in node.endpoints}
         self._line("")
         self._line("Try:")
-        for command in _suggestions(found, accounts, folder):
+        for command in _suggestions(self._program, found, accounts, folder):
             self._line(f"  {command}")
         self._line("")
 
@@ -95,9 +99,9 @@ def shown(endpoint: Endpoint) -> str:
     return endpoint.url + kind
 
 
-def _suggestions(found: Mapping[str, Endpoint], accounts: Mapping[str, str], folder: Path) -> list[str]:
+def _suggestions(program: str, found: Mapping[str, Endpoint], accounts: Mapping[str, str], folder: Path) -> list[str]:
     where = "" if folder == Path("data").absolute() else f" --data {folder}"
-    commands = [f"posthorn status{where}"]
+    commands = [f"{program} demo{where}"]
     logins = list(accounts.items())
     if "submission" in found and len(logins) > 1:
         (sender, secret), (receiver, _) = logins[:2]
@@ -109,7 +113,7 @@ def _suggestions(found: Mapping[str, Endpoint], accounts: Mapping[str, str], fol
         name, secret = logins[-1]
         commands.append(f"curl -sS --user '{name}:{secret}' '{_curl('imap', found['imap'])}/INBOX;MAILINDEX=1'")
     if len(commands) < 3:
-        commands.append(f"posthorn account list{where}")
+        commands.append(f"{program} account list{where}")
     return commands
 
 

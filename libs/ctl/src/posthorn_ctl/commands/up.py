@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -72,5 +73,14 @@ def up(
     def announce() -> None:
         print(json.dumps(read_json(folder.contract)), flush=True)
 
-    screen = Screen(sys.stderr if as_json else sys.stdout)
+    screen = Screen(sys.stderr if as_json else sys.stdout, called())
     asyncio.run(run_cluster(options, os.environ, screen, announce if as_json else None))
+
+
+def called() -> str:
+    """How whoever reads this can call the command: by name where the PATH has it, else by its place."""
+    program = Path(sys.executable).with_name("posthorn")
+    if shutil.which("posthorn") == str(program):
+        return "posthorn"
+    here = Path.cwd()
+    return str(program.relative_to(here) if program.is_relative_to(here) else program)
