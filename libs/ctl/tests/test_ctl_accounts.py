@@ -137,3 +137,9 @@ def test_every_command_explains_itself_with_an_example(command: str, tmp_path: P
     told = Program("", tmp_path)("account", command, "--help", dsn=False)
     assert "Example: " in told
     assert "--json" in told
+
+
+def test_a_migrated_database_is_left_as_it_is(posthorn: Program) -> None:
+    assert posthorn("migrate") == "the schema is up to date\n"
+    assert set(json.loads(posthorn("migrate", "--json"))) == {"schema"}
+    assert posthorn("domain", "list") == "example.org\n"

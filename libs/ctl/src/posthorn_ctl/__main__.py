@@ -4,6 +4,8 @@ Commands import what is slow to import when they run, so that `posthorn stop` an
 """
 
 import sys
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
@@ -36,8 +38,19 @@ app = typer.Typer(
 )
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        print(f"posthorn {metadata.version('posthorn-ctl')}")
+        raise typer.Exit
+
+
 @app.callback()
-def program() -> None:
+def program(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Posthorn, a clustered mail system: run a cluster on this machine, manage its accounts."""
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Annotated
 
 import typer
 
 from posthorn_ctl.cluster.errors import ClusterError
-from posthorn_ctl.commands.door import ConfigChoice, DataChoice, Door, DsnChoice, advised
+from posthorn_ctl.commands.door import ConfigChoice, DataChoice, Door, DsnChoice, JsonChoice, advised
 from posthorn_model.errors import PosthornError, Unavailable
 
 EPILOG = "Example: posthorn migrate --config node.toml --wait 60"
@@ -20,6 +21,7 @@ def migrate(
     dsn: DsnChoice = None,
     config: ConfigChoice = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the database and the blob store.")] = 60.0,
+    as_json: JsonChoice = False,
 ) -> None:
     """Migrate the database. Safe to run again, and from several places at once; older services go on meanwhile."""
     door = Door(data, dsn, config)
@@ -27,7 +29,9 @@ def migrate(
         asyncio.run(_patiently(door, wait))
     except PosthornError as error:
         raise ClusterError(advised(error)) from error
-    print("the schema is up to date")
+    from posthorn_storage.version import known_revisions
+
+    print(json.dumps({"schema": known_revisions()[0]}) if as_json else "the schema is up to date")
 
 
 async def _patiently(door: Door, wait: float) -> None:

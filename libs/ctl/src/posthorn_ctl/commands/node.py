@@ -17,6 +17,7 @@ def node(
     *,
     services: Annotated[str, typer.Option(help="Services to run, with commas between.")] = ",".join(SERVICES),
     config: Annotated[Path, typer.Option(envvar="POSTHORN_CONFIG", help="Settings file of the node.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Log as JSON, whatever log.format says.")] = False,
 ) -> None:
     """Run services of one node until SIGTERM: each its own process, restarted when it dies, one node id for all."""
     names = [name.strip() for name in services.split(",") if name.strip()]
@@ -26,4 +27,5 @@ def node(
         raise ClusterError(f"--services: no service is called {wrong}: there are {', '.join(SERVICES)}", code=2)
     from posthorn_ctl.cluster.node_run import run_node
 
-    raise typer.Exit(asyncio.run(run_node(names, config, os.environ)))
+    environ = {**os.environ, **({"POSTHORN__LOG__FORMAT": "json"} if as_json else {})}
+    raise typer.Exit(asyncio.run(run_node(names, config, environ)))
