@@ -107,3 +107,50 @@ async def test_a_caller_that_goes_away_takes_nobody_along(shop: Shop) -> None:
     with pytest.raises(asyncio.CancelledError):
         await gone
     assert shop.batches == [[1, 2]]
+
+
+def tens_and_ones(item: int) -> set[int]:
+    return {item // 10, item % 10}
+
+
+async def test_batches_with_a_common_key_run_one_after_the_other(shop: Shop) -> None:
+    shop.gate.clear()
+    combiner = Combiner[int, int](shop.store, window=0.0, keys=tens_and_ones)
+    calls = [asyncio.create_task(combiner.submit(12))]
+    await shop.began.wait()
+    shop.began.clear()
+    # 23 and then 14 need what 12 has, and 34 what 23 waits for; 56 is free.
+    for item in (23, 34, 14, 56):
+        calls.append(asyncio.create_task(combiner.submit(item)))
+    await shop.began.wait()
+    assert shop.batches == [[12], [56]]
+    shop.gate.set()
+    assert await asyncio.gather(*calls) == [24, 46, 68, 28, 112]
+    assert shop.batches == [[12], [56], [23, 34, 14]]
+
+
+async def test_who_waits_for_two_keys_is_not_overtaken_for_ever(shop: Shop) -> None:
+    """Two streams keep their keys busy in turn; the item that needs both is stored before either goes on twice."""
+    combiner = Combiner[int, int](shop.store, window=0.0, keys=tens_and_ones, batch=1)
+    streams = [asyncio.create_task(combiner.submit(item)) for item in (11, 22) * 3]
+    both = asyncio.create_task(combiner.submit(12))
+    later = [asyncio.create_task(combiner.submit(item)) for item in (11, 22) * 3]
+    await asyncio.gather(*streams, both, *later)
+    order = [item for (item,) in shop.batches]
+    assert order.index(12) == 6
+
+
+async def test_what_is_held_counts_as_waiting_and_is_stored_at_the_end(shop: Shop) -> None:
+    shop.gate.clear()
+    combiner = Combiner[int, int](shop.store, window=0.0, keys=tens_and_ones, waiting=2)
+    calls = [asyncio.create_task(combiner.submit(11))]
+    await shop.began.wait()
+    calls += [asyncio.create_task(combiner.submit(11)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await combiner.submit(11)
+    closing = asyncio.create_task(combiner.close())
+    shop.gate.set()
+    await closing
+    assert [call.result() for call in calls] == [22, 22, 22]
+    assert shop.batches == [[11], [11, 11]]

@@ -164,3 +164,21 @@ async def test_killed_connections_heal(storage: Storage) -> None:
             await database.fetchval("SELECT pg_terminate_backend($1)", pid)
             await connection.execute(ADD, "example.com")
     assert await names(database) == []
+
+
+async def test_a_connection_comes_back_clean(postgres_dsn: str) -> None:
+    """Between two uses nothing is sent, and yet nothing of one use is seen by the next."""
+    database = await Database.open(postgres_dsn, DatabaseLimits(pool_size=1))
+    try:
+        with pytest.raises(RuntimeError, match="in the middle"):
+            async with database.transaction() as connection:
+                await connection.execute("SET LOCAL statement_timeout = '1s'")
+                await connection.execute("SELECT pg_advisory_xact_lock(7)")
+                await connection.execute("CREATE TABLE half_done (n int)")
+                raise RuntimeError("in the middle")
+        assert await database.fetchval("SHOW statement_timeout") == "30s"
+        assert await database.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+        assert await database.fetchval("SELECT to_regclass('half_done')") is None
+        assert await database.fetchval("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'") == 0
+    finally:
+        await database.close()

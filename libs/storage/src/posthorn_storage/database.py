@@ -90,6 +90,7 @@ class Database:
                     max_size=limits.pool_size,
                     timeout=limits.connect,
                     command_timeout=limits.statement + 5,
+                    reset=_nothing_to_reset,
                     server_settings=_server_settings(limits),
                 )
         except _REFUSED as error:
@@ -191,6 +192,14 @@ class Database:
             raise Unavailable(step="acquire", cause=repr(error)) from error
         finally:
             self._waiting -= 1
+
+
+async def _nothing_to_reset(_connection: Connection) -> None:
+    """What asyncpg would send before a connection is used again, and would wait for: a round trip for nothing.
+
+    No statement here leaves anything in its session: settings and advisory locks are those of a transaction, and a
+    transaction that is still open asyncpg has rolled back by now.
+    """
 
 
 def affected(tag: str) -> int:

@@ -1,12 +1,14 @@
 """The delivery combiner: concurrent deliveries of this process share a transaction.
 
-A delivery waits at most one window for company; while as many batches run as are allowed, the next one fills up. An
-item that cannot be stored fails alone. What waits is bounded: beyond that Overloaded is raised (design law 9).
+A delivery waits at most one window for company; while as many batches run as are allowed, the next one fills up. Two
+batches that need the same key (the lock of an account) never run side by side: the second would only wait in the
+database, where nobody can join it. An item that cannot be stored fails alone. What waits is bounded: beyond that
+Overloaded is raised (design law 9).
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -19,41 +21,59 @@ ResultT = TypeVar("ResultT")
 @dataclass(slots=True, eq=False)
 class _Waiting(Generic[ItemT, ResultT]):
     item: ItemT
+    keys: frozenset[Hashable]
     future: "asyncio.Future[ResultT]"
 
 
+def _none(_item: object) -> Iterable[Hashable]:
+    return ()
+
+
 class Combiner(Generic[ItemT, ResultT]):
-    """Groups items and hands them to `store`, which returns a result or an error for each of them."""
+    """Groups items and hands them to `store`, which returns a result or an error for each of them.
+
+    `keys` tells what an item keeps to itself while it is stored.
+    """
 
     def __init__(
         self,
         store: Callable[[Sequence[ItemT]], Awaitable[Sequence[ResultT | PosthornError]]],
         *,
         window: float,
+        keys: Callable[[ItemT], Iterable[Hashable]] = _none,
         batch: int = 128,
         parallel: int = 4,
         waiting: int = 4096,
     ) -> None:
         self._store = store
         self._window = window
+        self._keys = keys
         self._batch = batch
         self._parallel = parallel
         self._limit = waiting
         self._waiting: deque[_Waiting[ItemT, ResultT]] = deque()
+        self._held: list[_Waiting[ItemT, ResultT]] = []
+        """Those that need a taken key; they come first when a batch ends."""
+        self._taken: set[Hashable] = set()
+        """Keys of what runs, and of what is held: nobody overtakes an item that waits for two keys."""
         self._timer: asyncio.TimerHandle | None = None
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], frozenset[Hashable]] = {}
 
     async def submit(self, item: ItemT) -> ResultT:
         """Store one item. Raises what `store` says of it, Overloaded when too many wait.
 
         A caller that is cancelled while its batch runs leaves the item to be stored all the same.
         """
-        if len(self._waiting) >= self._limit:
-            raise Overloaded(step="combine", waiting=len(self._waiting))
-        waiting = _Waiting[ItemT, ResultT](item, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        self._arm()
-        return await waiting.future
+        if len(self._waiting) + len(self._held) >= self._limit:
+            raise Overloaded(step="combine", waiting=len(self._waiting) + len(self._held))
+        future: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(item, frozenset(self._keys(item)), future)
+        if waiting.keys.isdisjoint(self._taken):
+            self._waiting.append(waiting)
+            self._arm()
+        else:
+            self._hold(waiting)
+        return await future
 
     async def close(self) -> None:
         """Store what waits and return when nothing runs any more."""
@@ -73,15 +93,32 @@ class Combiner(Generic[ItemT, ResultT]):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiting and len(self._running) < self._parallel:
-            count = min(self._batch, len(self._waiting))
-            batch = [self._waiting.popleft() for _ in range(count)]
+        while len(self._running) < self._parallel and (batch := self._next_batch()):
+            keys = frozenset[Hashable]().union(*(waiting.keys for waiting in batch))
+            self._taken |= keys
             task = asyncio.get_running_loop().create_task(self._run(batch), name="delivery batch")
-            self._running.add(task)
+            self._running[task] = keys
             task.add_done_callback(self._done)
 
+    def _next_batch(self) -> list[_Waiting[ItemT, ResultT]]:
+        batch: list[_Waiting[ItemT, ResultT]] = []
+        while self._waiting and len(batch) < self._batch:
+            waiting = self._waiting.popleft()
+            if waiting.keys.isdisjoint(self._taken):
+                batch.append(waiting)
+            else:
+                self._hold(waiting)
+        return batch
+
+    def _hold(self, waiting: _Waiting[ItemT, ResultT]) -> None:
+        self._held.append(waiting)
+        self._taken |= waiting.keys
+
     def _done(self, task: "asyncio.Task[None]") -> None:
-        self._running.discard(task)
+        del self._running[task]
+        self._taken = set[Hashable]().union(*self._running.values())
+        self._waiting.extendleft(reversed(self._held))
+        self._held.clear()
         if self._waiting:
             self._fire()
 

@@ -44,7 +44,9 @@ class Deliveries:
         self._ids = ids
         self._enqueue = enqueue
         self._window = duplicate_window
-        self._combiner: Combiner[Delivery, list[Appended]] = Combiner(self._store, window=combine_window)
+        self._combiner: Combiner[Delivery, list[Appended]] = Combiner(
+            self._store, window=combine_window, keys=lambda item: (message.account for message in item.messages)
+        )
         self._open: OrderedDict[UUID, list[tuple[seen.Key, MessageId]]] = OrderedDict()
         self._answered: dict[seen.Key, MessageId] = {}
         self._forgetting: asyncio.Task[None] | None = None
