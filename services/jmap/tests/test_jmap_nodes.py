@@ -3,15 +3,12 @@
 import asyncio
 import contextlib
 import json
-import os
-import signal
-import sys
-import uuid
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from posthorn_testkit.process import ServiceProcess, running_service
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(180)]
 
@@ -47,65 +44,19 @@ self-check = "5m"
 """
 
 
-class Process:
-    """One jmap process of a node, with what it logs."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self.lines: list[dict[str, Any]] = []
-        self._changed = asyncio.Condition()
-        self._reader = asyncio.create_task(self._read())
-
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            async with self._changed:
-                with contextlib.suppress(ValueError):
-                    self.lines.append(json.loads(line))
-                self._changed.notify_all()
-
-    async def logged(self, test: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """The first log line that passes; waits at most a minute for it."""
-        async with asyncio.timeout(60), self._changed:
-            await self._changed.wait_for(lambda: any(map(test, self.lines)) or self._reader.done())
-        return next(filter(test, self.lines))
-
-    async def base(self) -> str:
-        """Where it listens, once it is ready."""
-        await self.logged(lambda line: line["event"] == "ready")
-        listening = await self.logged(lambda line: line["event"] == "listening")
-        host, port = listening["bind"][0]
-        return f"http://{host}:{port}"
-
-    async def end(self) -> int:
-        self._process.send_signal(signal.SIGTERM)
-        code = await asyncio.wait_for(self._process.wait(), 60)
-        await self._reader
-        return code
-
-
-@contextlib.asynccontextmanager
-async def node(number: int, dsn: str, folder: Path, config_text: str = CONFIG) -> AsyncIterator[Process]:
+def node(
+    number: int, dsn: str, folder: Path, config_text: str = CONFIG
+) -> contextlib.AbstractAsyncContextManager[ServiceProcess]:
     """A running jmap process of its own node."""
     config = folder / f"node{number}.toml"
     config.write_text(config_text.format(number=number, dsn=dsn, folder=folder))
-    started = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "posthorn_jmap",
-        "--config",
-        str(config),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "POSTHORN_NODE_TOKEN": uuid.uuid4().hex},
-    )
-    process = Process(started)
-    try:
-        yield process
-    finally:
-        if started.returncode is None:
-            started.kill()
-        await started.wait()
+    return running_service("posthorn_jmap", config)
+
+
+async def base(process: ServiceProcess) -> str:
+    """Where it listens, once it is ready."""
+    host, port = (await process.listening())["bind"][0]
+    return f"http://{host}:{port}"
 
 
 async def test_event_sources_hear_of_other_nodes(
@@ -113,8 +64,8 @@ async def test_event_sources_hear_of_other_nodes(
 ) -> None:
     await account("ann@example.org", "correct horse")
     async with node(1, postgres_dsn, tmp_path) as first, node(2, postgres_dsn, tmp_path) as second:
-        writer = await make_client(await first.base())
-        reader = await make_client(await second.base())
+        writer = await make_client(await base(first))
+        reader = await make_client(await base(second))
         assert writer.session["apiUrl"] == "https://mail.example.org/jmap/api/"
         assert writer.session["state"] == reader.session["state"]
         assert reader.session["uploadUrl"].startswith("https://mail.example.org/jmap/")
@@ -140,7 +91,7 @@ async def test_a_node_drains_and_refuses_plain_passwords(
     await account("ann@example.org", "correct horse")
     text = CONFIG.replace("allow-plaintext-auth = true", "allow-plaintext-auth = false")
     async with node(1, postgres_dsn, tmp_path, text) as only:
-        client = await make_client(await only.base(), ready=False)
+        client = await make_client(await base(only), ready=False)
         reply = await client.request("GET", "/.well-known/jmap")
         assert reply.status == 403
         assert "TLS" in reply.json["detail"]

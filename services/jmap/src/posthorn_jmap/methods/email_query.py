@@ -1,12 +1,11 @@
-"""Email/query and Email/queryChanges (RFC 8621 4.4, 4.5)."""
+"""Email/query (RFC 8621 4.4)."""
 
 from posthorn_jmap.context import Context, Responses
-from posthorn_jmap.methods import email_filter
+from posthorn_jmap.methods import email_filter, standard
 from posthorn_jmap.methods.email_headers import confirmed
 from posthorn_jmap.protocol import ids
 from posthorn_jmap.protocol.arguments import MAX_INT, Arguments
-from posthorn_jmap.protocol.errors import MethodError
-from posthorn_jmap.protocol.query import MAX_IDS, window
+from posthorn_jmap.protocol.query import MAX_IDS, Window, window
 from posthorn_storage.mail.search import SearchQuery
 
 
@@ -28,24 +27,5 @@ async def email_query(context: Context, arguments: Arguments) -> Responses:
         numbers = await confirmed(context, where, numbers, collapse=collapse)
         total = len(numbers)
     wires = [ids.to_wire("e", number) for number in numbers]
-    if found.inexact or not paged:
-        shown = window(arguments, wires)
-        position, wires = shown.position, shown.ids
-    answer = {
-        "accountId": context.account_id,
-        "queryState": str(found.state),
-        "canCalculateChanges": False,
-        "position": position,
-        "ids": wires,
-    }
-    if asked is not None and asked > MAX_IDS:
-        answer["limit"] = MAX_IDS
-    if arguments.flag("calculateTotal"):
-        answer["total"] = total
-    return [("Email/query", answer)]
-
-
-async def email_query_changes(context: Context, arguments: Arguments) -> Responses:
-    """Email/queryChanges: not calculated; a client runs its query again (RFC 8620 5.6)."""
-    context.check_account(arguments)
-    raise MethodError("cannotCalculateChanges")
+    shown = window(arguments, wires) if found.inexact or not paged else Window(position, wires)
+    return standard.query_response(context, arguments, "Email", str(found.state), shown, total)

@@ -1,4 +1,4 @@
-"""Mailbox/query and Mailbox/queryChanges (RFC 8621 2.3, 2.4); accounts have few mailboxes: the whole list is read."""
+"""Mailbox/query (RFC 8621 2.3); accounts have few mailboxes: the whole list is read."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from posthorn_jmap.methods import standard
 from posthorn_jmap.protocol import ids
 from posthorn_jmap.protocol.arguments import Arguments
 from posthorn_jmap.protocol.errors import MethodError
-from posthorn_jmap.protocol.query import Condition, Window, ascending, filter_tree, window
+from posthorn_jmap.protocol.query import Condition, ascending, filter_tree, window
 from posthorn_model.ids import MailboxId
 from posthorn_model.mail import Mailbox
 
@@ -35,23 +35,7 @@ async def mailbox_query(context: Context, arguments: Arguments) -> Responses:
     if arguments.flag("sortAsTree"):
         ordered = _as_tree(ordered)
     found = [ids.to_wire("m", m.id) for m in ordered if m.id in kept]
-    shown: Window = window(arguments, found)
-    answer = {
-        "accountId": context.account_id,
-        "queryState": current,
-        "canCalculateChanges": False,
-        "position": shown.position,
-        "ids": shown.ids,
-    }
-    if arguments.flag("calculateTotal"):
-        answer["total"] = len(found)
-    return [("Mailbox/query", answer)]
-
-
-async def mailbox_query_changes(context: Context, arguments: Arguments) -> Responses:
-    """Mailbox/queryChanges: a query over so few objects is cheaper to run again."""
-    context.check_account(arguments)
-    raise MethodError("cannotCalculateChanges")
+    return standard.query_response(context, arguments, "Mailbox", current, window(arguments, found), len(found))
 
 
 def _condition(context: Context, condition: dict[str, Any]) -> Condition[Mailbox]:

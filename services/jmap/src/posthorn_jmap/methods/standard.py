@@ -9,6 +9,7 @@ from posthorn_jmap.context import Context, Responses
 from posthorn_jmap.protocol import ids
 from posthorn_jmap.protocol.arguments import Arguments
 from posthorn_jmap.protocol.errors import MethodError, SetError, invalid_arguments
+from posthorn_jmap.protocol.query import MAX_IDS, Window
 from posthorn_model.errors import PosthornError
 from posthorn_model.events import ChangeKind
 from posthorn_model.ids import Modseq
@@ -42,6 +43,31 @@ def get_response(
     missing = [value for value in asked or () if value not in present]
     answer = {"accountId": context.account_id, "state": state, "list": found, "notFound": missing}
     return [(f"{kind}/get", answer)]
+
+
+def query_response(
+    context: Context, arguments: Arguments, kind: str, state: str, shown: Window, total: int
+) -> Responses:
+    """The response of a /query (RFC 8620 5.5); a limit that is the server's own is told where it may have cut."""
+    answer = {
+        "accountId": context.account_id,
+        "queryState": state,
+        "canCalculateChanges": False,
+        "position": shown.position,
+        "ids": shown.ids,
+    }
+    asked = arguments.number("limit")
+    if (asked is not None and asked > MAX_IDS) or (asked is None and len(shown.ids) == MAX_IDS):
+        answer["limit"] = MAX_IDS
+    if arguments.flag("calculateTotal"):
+        answer["total"] = total
+    return [(f"{kind}/query", answer)]
+
+
+async def query_changes(context: Context, arguments: Arguments) -> Responses:
+    """The response of a /queryChanges: not calculated; a client runs its query again (RFC 8620 5.6)."""
+    context.check_account(arguments)
+    raise MethodError("cannotCalculateChanges")
 
 
 async def changes(context: Context, arguments: Arguments, kind: ChangeKind, letter: str) -> tuple[dict[str, Any], bool]:

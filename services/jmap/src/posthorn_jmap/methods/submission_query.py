@@ -1,4 +1,4 @@
-"""EmailSubmission/query and /queryChanges (RFC 8621 7.3, 7.4): the account's submissions, looked through in memory."""
+"""EmailSubmission/query (RFC 8621 7.3): the account's submissions, looked through in memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,22 +40,7 @@ async def submission_query(context: Context, arguments: Arguments) -> Responses:
             raise MethodError("unsupportedSort", f"EmailSubmission/query sorts by {', '.join(_SORTS)}")
         kept.sort(key=_SORTS[name], reverse=not ascending(comparator))
     shown = window(arguments, [ids.to_wire("s", submission.id) for submission in kept])
-    answer = {
-        "accountId": context.account_id,
-        "queryState": current,
-        "canCalculateChanges": False,
-        "position": shown.position,
-        "ids": shown.ids,
-    }
-    if arguments.flag("calculateTotal"):
-        answer["total"] = len(kept)
-    return [("EmailSubmission/query", answer)]
-
-
-async def submission_query_changes(context: Context, arguments: Arguments) -> Responses:
-    """EmailSubmission/queryChanges: not calculated; a client runs its query again (RFC 8620 5.6)."""
-    context.check_account(arguments)
-    raise MethodError("cannotCalculateChanges")
+    return standard.query_response(context, arguments, "EmailSubmission", current, shown, len(kept))
 
 
 def _condition(context: Context, leaf: dict[str, Any]) -> Condition[Submission]:
