@@ -123,6 +123,24 @@ async def test_plain_objects_are_read_in_ranges(storage: Storage) -> None:
     assert (await storage.blobs.prepare(LARGE)).encoding == PLAIN
 
 
+@pytest.mark.usefixtures("emptied")
+async def test_what_is_warm_needs_no_question(storage: Storage) -> None:
+    contents = [SMALL + bytes([number]) for number in range(5)] + [LARGE]
+    prepared = [await storage.blobs.prepare(content) for content in contents]
+    for number, blob in enumerate(prepared):
+        await adopt(storage, blob, number + 1)
+    reader = Blobs(storage._database, storage.blobs.objects, inline_limit=0, encoding=PLAIN, cache_bytes=1 << 20)
+    await reader.warm([*(blob.key for blob in prepared), BlobKey(b"k" * 32)])
+    # From here on the database no longer knows them.
+    await storage._database.execute("UPDATE blob SET state = 2")
+    for content, blob in zip(contents[:5], prepared, strict=False):
+        assert await reader.read(blob.key) == content
+        assert await reader.read_range(blob.key, 3, 10) == content[3:13]
+    with pytest.raises(BlobNotFound):
+        await reader.read(prepared[5].key)
+    await storage._database.execute("UPDATE blob SET state = 1")
+
+
 async def test_unknown_blobs(storage: Storage) -> None:
     for read in (storage.blobs.read(BlobKey(b"k" * 32)), storage.blobs.read_range(BlobKey(b"k" * 32), 0, 1)):
         with pytest.raises(BlobNotFound):

@@ -29,6 +29,11 @@ def stored_is_enough(section: Section) -> bool:
     )
 
 
+def needs_blob(sections: Sequence[Section]) -> bool:
+    """Whether any section is answered from the message's own octets."""
+    return not all(map(stored_is_enough, sections))
+
+
 def needed_fields(sections: Sequence[Section]) -> MessageFields:
     """What of the stored message the sections need beside its blob."""
     fields = MessageFields.NONE

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from posthorn_imap.body_sections import needed_fields, read_sections
+from posthorn_imap.body_sections import needed_fields, needs_blob, read_sections
 from posthorn_imap.commands.select import vanished_since
 from posthorn_imap.protocol.commands import Fetch
 from posthorn_imap.protocol.dates import write_date_time
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BATCH = 128
 """Messages read from the store at once."""
-GROUP_MESSAGES, GROUP_OCTETS = 16, 1 << 20
+GROUP_MESSAGES, GROUP_OCTETS = 64, 1 << 20
 """Contents held at once by one session: so many, or one that is larger."""
 SLICE = 65536
 
@@ -128,6 +128,8 @@ async def _send_batch(session: "Session", selection: Selection, wanted: Wanted, 
     found = 0
     for group in _groups(rows, wanted.sections):
         async with session.parts.body_memory.held(sum(row.message.size for row in group) if wanted.sections else 0):
+            if needs_blob(wanted.sections):
+                await storage.blobs.warm(row.message.blob for row in group)
             contents = await asyncio.gather(*(_contents(session, row, wanted.sections) for row in group))
             for row, content in zip(group, contents, strict=True):
                 if content is None:
