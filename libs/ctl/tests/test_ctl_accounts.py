@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from posthorn_storage import FsSettings, Storage, StorageSettings
+from posthorn_storage import Storage, StorageSettings
 
 pytestmark = pytest.mark.postgres
 
@@ -43,7 +43,7 @@ def posthorn(postgres_dsn: str, tmp_path: Path) -> Program:
 
 
 async def logs_in(dsn: str, address: str, password: str) -> bool:
-    storage = await Storage.open(StorageSettings(dsn=dsn, blobs=FsSettings(Path("/nonexistent")), pool_size=1))
+    storage = await Storage.open(StorageSettings(dsn=dsn, blobs=None, pool_size=1))
     try:
         await storage.directory.authenticate(address, password)
     except Exception:

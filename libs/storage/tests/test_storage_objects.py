@@ -16,6 +16,7 @@ from posthorn_model.ids import BlobKey
 from posthorn_model.ports import ObjectStore
 from posthorn_storage import S3Settings
 from posthorn_storage.blobs.file_store import FileStore
+from posthorn_storage.blobs.no_store import NoStore
 from posthorn_storage.blobs.s3_store import S3Store
 
 
@@ -170,3 +171,12 @@ async def test_the_bucket_must_be_there_or_made(s3: Any) -> None:
     await store.close()
     with pytest.raises(Unavailable):
         await S3Store.open(replace(settings, secret_key="wrong"))
+
+
+async def test_where_no_store_was_named_everything_but_closing_is_refused() -> None:
+    store: ObjectStore = NoStore()
+    key = fresh_key()
+    for use in (store.put(key, b""), store.get(key), store.get_range(key, 0, 1), store.delete(key), store.probe()):
+        with pytest.raises(Unavailable):
+            await use
+    await store.close()

@@ -15,9 +15,11 @@ MAX_HEADER_BYTES = 1_048_576
 
 # A name is printable ASCII without the colon (RFC 5322 3.6.8); 8-bit octets (RFC 6532 does not allow them) and white
 # space before the colon (RFC 5322 4.5) are tolerated. Possessive: no backtracking on hostile lines.
-_FIELD = rb"[!-9;-~\x80-\xff]++[ \t]*+:[^\n]*+(?:\n|\Z)(?:[ \t][^\n]*+(?:\n|\Z))*+"
-FIELD = re.compile(rb"([!-9;-~\x80-\xff]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)(?:\n|\Z)")
-HEADER = re.compile(rb"(?:>?From [^\n]*+(?:\n|\Z))?+(?:" + _FIELD + rb")*+")
+# A repeated group looks ahead first, so that it never fails half-way: Python before 3.11.5 then forgets to step back.
+_NAME = rb"[!-9;-~\x80-\xff]++"
+_FIELD = rb"(?=" + _NAME + rb"[ \t]*+:)[^\n]*+\n?+(?:[ \t][^\n]*+\n?+)*+"
+FIELD = re.compile(rb"(" + _NAME + rb")[ \t]*+:([^\n]*+(?:(?=\n[ \t])\n[^\n]*+)*+)(?:\n|\Z)")
+HEADER = re.compile(rb"(?:(?=>?From )[^\n]*+\n?+)?+(?:" + _FIELD + rb")*+")
 """A whole header block without the empty line; a leading mbox line is let through."""
 MBOX_LINE = re.compile(rb">?From [^\n]*+(?:\n|\Z)")
 EMPTY_LINE = re.compile(rb"\r?\n")

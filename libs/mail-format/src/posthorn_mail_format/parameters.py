@@ -16,7 +16,9 @@ _MAX_SEGMENTS = 100
 
 _VALUE = re.compile(r"([^;()\"]*)")
 # Possessive throughout: no input makes them slower than its length.
-_PARAMETER = re.compile(r"[;\s]*+([^=;\s\"]++)\s*+=\s*+(?:\"((?:[^\"\\]|\\.)*+)(?:\"|\Z)[^;]*|([^;]*))", re.DOTALL)
+_PARAMETER = re.compile(
+    r"[;\s]*+([^=;\s\"]++)\s*+=\s*+(?:\"((?:[^\"\\]|(?=\\.)\\.)*+)(?:\"|\Z)[^;]*|([^;]*))", re.DOTALL
+)
 _OTHER = re.compile(r"[;\s]*+[^;]*+")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _SEGMENT = re.compile(r"([^*]+)(?:\*(\d{1,4}))?(\*)?\Z")

@@ -6,8 +6,8 @@ MAX_CHARACTERS = 512
 
 _SPACES = re.compile(r"\s+")
 _TRAILER = re.compile(r"\(fwd\)\s*\Z", re.IGNORECASE)
-_BLOB = r"\[[^\[\]]*+\]\s*"
-_REFWD = re.compile(rf"(?:{_BLOB})*+(?:re|fwd?)\s*(?:{_BLOB})?+:", re.IGNORECASE)
+_BLOB = r"\[[^\[\]]*+\]\s*+"
+_REFWD = re.compile(rf"(?:{_BLOB})*(?:re|fwd?)\s*+(?:{_BLOB})?:", re.IGNORECASE)
 _LEADING_BLOB = re.compile(_BLOB)
 _FORWARD_START = "[fwd:"
 

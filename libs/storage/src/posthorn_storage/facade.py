@@ -8,6 +8,7 @@ from posthorn_model.events import Changed
 from posthorn_model.ports import Clock, ObjectStore
 from posthorn_storage.blobs.content import PLAIN, ZSTD
 from posthorn_storage.blobs.file_store import FileStore
+from posthorn_storage.blobs.no_store import NoStore
 from posthorn_storage.blobs.store import Blobs
 from posthorn_storage.database import Database, DatabaseLimits
 from posthorn_storage.directory import Directory
@@ -111,6 +112,8 @@ class Storage:
 
 
 async def _open_objects(settings: StorageSettings) -> ObjectStore:
+    if settings.blobs is None:
+        return NoStore()
     if isinstance(settings.blobs, S3Settings):
         from posthorn_storage.blobs.s3_store import S3Store  # minio: loaded only where it is used
 

@@ -39,7 +39,8 @@ class StorageSettings:
 
     dsn: str = field(repr=False)
     """postgresql:// URL."""
-    blobs: FsSettings | S3Settings
+    blobs: FsSettings | S3Settings | None
+    """None: for work on the database alone; whatever needs a blob that is not in it raises Unavailable."""
     inline_limit: int = 16384
     """Encoded blobs up to this size live in the database."""
     compression: Literal["zstd", "none"] = "zstd"

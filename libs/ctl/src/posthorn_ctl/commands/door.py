@@ -50,11 +50,11 @@ class Door:
 
     def settings(self) -> StorageSettings:
         """How to open it. Raises ClusterError."""
-        from posthorn_storage import FsSettings, StorageSettings
+        from posthorn_storage import StorageSettings
 
         if self.dsn is not None:
             # The directory's commands never touch a blob: deleted mail is collected by the cluster itself.
-            return StorageSettings(dsn=self.dsn, blobs=FsSettings(Path("/nonexistent")), pool_size=2)
+            return StorageSettings(dsn=self.dsn, blobs=None, pool_size=2)
         if self.folder is not None:
             return _of_folder(self.folder)
         assert self.config is not None
