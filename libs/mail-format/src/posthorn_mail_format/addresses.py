@@ -20,7 +20,7 @@ _MAX_TOKENS = 400
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
-    | (?P<quoted>"(?:[^"\\]|(?=\\.)\\.)*+(?:"|\\?\Z))
+    | (?P<quoted>"[^"\\]*+(?:\\.[^"\\]*+)*(?:"|\\?\Z))
     | (?P<comment>\()
     | (?P<literal>\[[^\[\]<>,;\s]*+\]?)
     | (?P<special>[<>,;:@])

@@ -14,13 +14,13 @@ MAX_FIELDS = 10_000
 MAX_HEADER_BYTES = 1_048_576
 
 # A name is printable ASCII without the colon (RFC 5322 3.6.8); 8-bit octets (RFC 6532 does not allow them) and white
-# space before the colon (RFC 5322 4.5) are tolerated. Possessive: no backtracking on hostile lines.
-# A repeated group looks ahead first, so that it never fails half-way: Python before 3.11.5 then forgets to step back.
+# space before the colon (RFC 5322 4.5) are tolerated. Possessive where single characters repeat: no backtracking on
+# hostile lines. Groups never are: Python before 3.11.5 does not step back from a possessive group that fails half-way.
 _NAME = rb"[!-9;-~\x80-\xff]++"
-_FIELD = rb"(?=" + _NAME + rb"[ \t]*+:)[^\n]*+\n?+(?:[ \t][^\n]*+\n?+)*+"
-FIELD = re.compile(rb"(" + _NAME + rb")[ \t]*+:([^\n]*+(?:(?=\n[ \t])\n[^\n]*+)*+)(?:\n|\Z)")
-HEADER = re.compile(rb"(?:(?=>?From )[^\n]*+\n?+)?+(?:" + _FIELD + rb")*+")
-"""A whole header block without the empty line; a leading mbox line is let through."""
+_FIELD_NAME = re.compile(rb"(" + _NAME + rb")[ \t]*+:")
+_FIELD_END = re.compile(rb"\n(?![ \t])|\Z")
+_LINES = re.compile(rb"(?:(?:" + _NAME + rb"[ \t]*+:|[ \t])[^\n]*+\n?+){1,1000}")
+"""Lines of fields: so many at once that a match takes little memory."""
 MBOX_LINE = re.compile(rb">?From [^\n]*+(?:\n|\Z)")
 EMPTY_LINE = re.compile(rb"\r?\n")
 _FOLD = re.compile(rb"\r*\n(?=[ \t])")
@@ -44,12 +44,22 @@ def iterate(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Fie
     mbox = MBOX_LINE.match(data, start, stop)
     position = mbox.end() if mbox else start
     for _ in range(MAX_FIELDS):
-        match = FIELD.match(data, position, stop)
-        if match is None:
+        field = field_at(data, position, stop)
+        if field is None:
             return
-        value = match[2]
-        yield Field(match[1], value[:-1] if value.endswith(b"\r") else value, match.start(), match.end())
-        position = match.end()
+        yield field
+        position = field.end
+
+
+def field_at(data: bytes, start: int, stop: int) -> Field | None:
+    """The field that begins at `start` and ends before `stop`; None when what begins there is none."""
+    name = _FIELD_NAME.match(data, start, stop)
+    if name is None:
+        return None
+    last = _FIELD_END.search(data, name.end(), stop)
+    assert last is not None
+    value = data[name.end() : last.start()]
+    return Field(name[1], value[:-1] if value.endswith(b"\r") else value, start, last.end())
 
 
 def header_end(data: bytes, start: int, end: int) -> int:
@@ -57,8 +67,12 @@ def header_end(data: bytes, start: int, end: int) -> int:
 
     A block without an empty line ends before the first line that is no field; one longer than 1 MiB ends there.
     """
-    match = HEADER.match(data, start, min(end, start + MAX_HEADER_BYTES))
-    position = match.end() if match else start
+    stop = min(end, start + MAX_HEADER_BYTES)
+    mbox = MBOX_LINE.match(data, start, stop)
+    position = mbox.end() if mbox else start
+    if not data.startswith((b" ", b"\t"), position):
+        while lines := _LINES.match(data, position, stop):
+            position = lines.end()
     empty = EMPTY_LINE.match(data, position, end)
     return empty.end() if empty else position
 

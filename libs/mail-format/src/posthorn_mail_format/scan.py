@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
-from posthorn_mail_format.headers import FIELD, MAX_HEADER_BYTES, header_end, text, unfold
+from posthorn_mail_format.headers import MAX_HEADER_BYTES, field_at, header_end, text, unfold
 from posthorn_mail_format.parameters import Raw, parse_value
 from posthorn_mail_format.part import Part
 
@@ -162,9 +162,9 @@ def _content_fields(data: bytes, start: int, body: int) -> dict[bytes, bytes]:
     for count, match in enumerate(_CONTENT.finditer(header)):
         if count >= _MAX_CONTENT_FIELDS:
             break
-        field = FIELD.match(header, match.start())
+        field = field_at(header, match.start(), len(header))
         if field is not None:
-            found.setdefault(field[1][8:].lower(), field[2])
+            found.setdefault(field.name[8:].lower(), field.value)
     return found
 
 
