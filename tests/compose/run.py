@@ -145,6 +145,18 @@ def established(container: str) -> int:
     return sum(row[1].endswith(f":{IMAP_LISTENER:04X}") and row[3] == "01" for row in rows)
 
 
+def see_clients(compose: Compose) -> None:
+    """What was said through HAProxy so far was said by its clients, not by HAProxy."""
+    front = inspect(compose.containers("haproxy")[0], "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
+    seen: dict[str, set[str]] = {}
+    for service in ("smtp-in", "imap"):
+        lines = compose("logs", "--no-log-prefix", service).splitlines()
+        entries = [json.loads(line) for line in lines if line.startswith("{")]
+        seen[service] = {entry["remote"] for entry in entries if "remote" in entry}
+    if not seen["smtp-in"] or front in set().union(*seen.values()):
+        raise Failed(f"clients are seen as {seen}; HAProxy is {front}")
+
+
 def scale_imap(compose: Compose) -> None:
     """Three imap containers; new connections through HAProxy reach all of them."""
     compose("up", "-d", "--no-recreate", "--wait", "--scale", "imap=3", "imap")
@@ -197,6 +209,7 @@ def main() -> int:
         ("everything is up and healthy", lambda: compose("up", "-d", "--wait", "--wait-timeout", "240")),
         ("domain and accounts added", lambda: make_accounts(compose)),
         ("demonstration passed", lambda: run_demo(compose)),
+        ("clients are seen with addresses of their own", lambda: see_clients(compose)),
         ("imap scaled to 3 behind HAProxy", lambda: scale_imap(compose)),
         ("a killed process was started again", lambda: kill_process(compose)),
         ("demonstration passed again", lambda: run_demo(compose)),
