@@ -382,6 +382,18 @@ def test_stores_that_nothing_uses_get_a_notice() -> None:
     assert notices(read(text)) == ['store "redis" of type redis is not used: the data store answers look-ups']
 
 
+def test_what_is_accepted_and_does_nothing_gets_a_notice() -> None:
+    text = SECRETS.replace('password = "s3cr3t-database"', 'dsn = "postgresql://u:p@db:6000/d"\nread-replicas = ["r"]')
+    text += '[server.listener.sieve]\nprotocol = "managesieve"\nbind = "*:4190"\n'
+    text += "[cluster.roles]\npurge.stores = [1]\nacme.renew = [1, 2]\nmetrics.push = [1]\n"
+    assert notices(read(text)) == [
+        'store "postgres": read-replicas are not used: all reads go to its host',
+        'listener "sieve" is not opened: managesieve is not served',
+        "cluster.roles.acme.renew is not used: no work is done under it",
+        "cluster.roles.metrics.push is not used: no work is done under it",
+    ]
+
+
 def test_one_file_serves_several_processes_with_their_own_metrics_bind() -> None:
     settings = read('[metrics]\nbind = "127.0.0.1:9090"\n[metrics.binds]\nsmtp-in = "127.0.0.1:9091"\n')
     assert settings.metrics.bind_for("smtp-in") == "127.0.0.1:9091"

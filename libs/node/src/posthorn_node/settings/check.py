@@ -57,6 +57,15 @@ def notices(settings: NodeSettings) -> list[str]:
             found.append(f'store "{name}" of type redis is not used: the data store answers look-ups')
         elif store.type == "kafka" and settings.cluster.coordinator != name:
             found.append(f'store "{name}" of type kafka is not used: cluster.coordinator does not name it')
+        elif store.type == "postgresql" and store.read_replicas:
+            found.append(f'store "{name}": read-replicas are not used: all reads go to its host')
+    for name, listener in settings.server.listener.items():
+        if listener.protocol == "managesieve":
+            found.append(f'listener "{name}" is not opened: managesieve is not served')
+    roles = settings.cluster.roles
+    for role, eligible in (("acme.renew", roles.acme.renew), ("metrics.push", roles.metrics.push)):
+        if eligible:
+            found.append(f"cluster.roles.{role} is not used: no work is done under it")
     return found
 
 
