@@ -19,6 +19,9 @@ RETRY = 'smtp-out.retry=["1s"]'
 def cluster() -> Iterator[ClusterUnderTest]:
     with folder_of_server("faults") as folder, running_cluster(folder / "data", "--nodes", "2", "--set", RETRY) as made:
         yield made
+        # Whatever was killed when: no count is off, no message without its blob, no change that was not told.
+        checked = posthorn("check", "--content", "--data", str(made.folder))
+        assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from posthorn_storage import Storage, StorageSettings
@@ -20,7 +21,8 @@ class Program:
         self.dsn = dsn
         self.cwd = cwd
 
-    def __call__(self, *words: str, given: str = "", code: int = 0, dsn: bool = True) -> str:
+    def __call__(self, *words: str, given: str = "", code: int = 0, dsn: bool = True, said: bool = False) -> str:
+        """What it prints: on stdout when it ends with 0, or when asked to (`said`), else on stderr."""
         done = subprocess.run(
             [sys.executable, "-m", "posthorn_ctl", *words, *(["--dsn", self.dsn] if dsn else [])],
             input=given,
@@ -32,7 +34,7 @@ class Program:
         )
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
-        return done.stdout if code == 0 else done.stderr
+        return done.stdout if said or code == 0 else done.stderr
 
 
 @pytest.fixture
@@ -137,6 +139,23 @@ def test_every_command_explains_itself_with_an_example(command: str, tmp_path: P
     told = Program("", tmp_path)("account", command, "--help", dsn=False)
     assert "Example: " in told
     assert "--json" in told
+
+
+async def test_a_check_tells_what_is_wrong_and_where(posthorn: Program) -> None:
+    posthorn("account", "add", "ann@example.org", "--password", "x")
+    assert "all is well: 1 accounts" in posthorn("check")
+    assert "all is well" in posthorn("check", "ann@example.org")
+    connection = await asyncpg.connect(posthorn.dsn)
+    await connection.execute("UPDATE mailbox SET total = 7 WHERE role = 'inbox'")
+    await connection.close()
+    told = posthorn("check", code=1, said=True)
+    assert "1 findings" in told
+    assert "mailbox-counts: account 1: the counts of a mailbox are not those of its messages" in told
+    found = json.loads(posthorn("check", "ann@example.org", "--json", code=1, said=True))
+    assert [(each["rule"], each["total"], each["total_found"]) for each in found["findings"]] == [
+        ("mailbox-counts", 7, 0)
+    ]
+    assert "no such account" in posthorn("check", "bob@example.org", code=1)
 
 
 def test_a_migrated_database_is_left_as_it_is(posthorn: Program) -> None:

@@ -17,6 +17,7 @@ from posthorn_ctl.commands import (
     account_passwd,
     account_reset,
     account_show,
+    check,
     demo,
     domain_add,
     domain_list,
@@ -61,6 +62,7 @@ app.command("stop", epilog=stop.EPILOG)(stop.stop)
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 app.command("node", epilog=node.EPILOG)(node.node)
 app.command("migrate", epilog=migrate.EPILOG)(migrate.migrate)
+app.command("check", epilog=check.EPILOG)(check.check)
 
 account = typer.Typer(no_args_is_help=True, help="Accounts: add, passwd, list, show, reset, delete.")
 account.command("add", epilog=account_add.EPILOG)(account_add.add)

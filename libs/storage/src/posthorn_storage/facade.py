@@ -10,6 +10,7 @@ from posthorn_storage.blobs.content import PLAIN, ZSTD
 from posthorn_storage.blobs.file_store import FileStore
 from posthorn_storage.blobs.no_store import NoStore
 from posthorn_storage.blobs.store import Blobs
+from posthorn_storage.check import Check
 from posthorn_storage.database import Database, DatabaseLimits
 from posthorn_storage.directory import Directory
 from posthorn_storage.groupware import GroupwareStore
@@ -71,6 +72,7 @@ class Storage:
         self.groupware = GroupwareStore(units)
         self.leases = LeaseStore(database)
         self.nodes = NodeStore(database)
+        self.check = Check(database, objects)
         self.purge = Purge(
             database, objects, self.nodes, removal, grace=settings.grace, duplicate_window=settings.duplicate_window
         )
