@@ -25,7 +25,7 @@ setup: .venv/.ready
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found: install Python 3.11 or later, or say PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "make: no venv module: apt-get install python3-venv"; exit 1; }
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==0.13.9"
-	$(BIN)/uv sync --quiet --locked --all-packages --all-extras --python $(BIN)/python
+	$(BIN)/uv sync --quiet --locked --all-packages --all-extras --compile-bytecode --python $(BIN)/python
 	@touch $@
 
 up: setup
