@@ -41,14 +41,19 @@ class Field:
 def iterate(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Field]:
     """Yield the fields of the header block in data[start:end] in their order, at most 10,000 in at most 1 MiB."""
     stop = min(len(data) if end is None else end, start + MAX_HEADER_BYTES)
-    mbox = MBOX_LINE.match(data, start, stop)
-    position = mbox.end() if mbox else start
+    position = _after_mbox_line(data, start, stop)
     for _ in range(MAX_FIELDS):
         field = field_at(data, position, stop)
         if field is None:
             return
         yield field
         position = field.end
+
+
+def _after_mbox_line(data: bytes, start: int, stop: int) -> int:
+    """Where the first field can begin: a leading mbox line is let through."""
+    mbox = MBOX_LINE.match(data, start, stop)
+    return mbox.end() if mbox else start
 
 
 def field_at(data: bytes, start: int, stop: int) -> Field | None:
@@ -68,8 +73,7 @@ def header_end(data: bytes, start: int, end: int) -> int:
     A block without an empty line ends before the first line that is no field; one longer than 1 MiB ends there.
     """
     stop = min(end, start + MAX_HEADER_BYTES)
-    mbox = MBOX_LINE.match(data, start, stop)
-    position = mbox.end() if mbox else start
+    position = _after_mbox_line(data, start, stop)
     if not data.startswith((b" ", b"\t"), position):
         while lines := _LINES.match(data, position, stop):
             position = lines.end()

@@ -97,7 +97,7 @@ class Blobs:
         if len(missing) < 2:
             return
         for row in await self._database.fetch(FIND_INLINE, missing):
-            self._cache.add(row["key"], decode(row["inline"], row["encoding"], row["size"], row["key"]))
+            await self._read(BlobKey(row["key"]), row)
 
     async def read_range(self, key: BlobKey, start: int, length: int) -> bytes:
         """Bytes `start` to `start + length` (fewer at the end). Raises BlobNotFound, Unavailable."""
