@@ -129,5 +129,11 @@ class Unavailable(PosthornError):
     default = "temporarily unavailable, try again later"
 
 
+class AccountMoving(Unavailable):
+    """The account is being moved to another shard, for less than a second, or lives there by now."""
+
+    default = "the account is being moved, try again"
+
+
 class Overloaded(Unavailable):
     default = "too busy, try again later"

@@ -241,7 +241,7 @@ class Directory:
             accounts = [row["id"] for row in ids]
             await connection.execute(sql.ADD_CREDENTIALS, [address for address, _ in able], secrets)
             await connection.execute(sql.ADD_IDENTITIES, accounts)
-            await create_in(connection, accounts)
+            await create_in(connection, accounts, quota)
             rows = {row["address"]: row for row in await connection.fetch(sql.BY_ID, accounts)}
             return [_record(rows[address]) for address in addresses]
 

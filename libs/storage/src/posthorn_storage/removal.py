@@ -15,19 +15,34 @@ from posthorn_storage.mail.provision import empty_in
 
 STEP_ROWS: Final = 5000
 _RESET_SECONDS = 600.0
-_KEPT = frozenset(
-    {"account", "alias", "credential", "identity", "removed_account", "account_counter", "queue_message", "blob_ref"}
+_DIRECTORY = frozenset(
+    {
+        "account",
+        "alias",
+        "credential",
+        "removed_account",
+        "account_counter",
+        "account_move",
+        "queue_message",
+        "blob_ref",
+    }
 )
+_KEPT_BY_RESET = frozenset({"identity"})
 
 
 @cache
-def emptied_tables() -> tuple[str, ...]:
-    """Every table keyed by account that a reset empties."""
+def account_tables() -> tuple[str, ...]:
+    """Every table keyed by account that goes with the account, but its counter and blob references."""
     from posthorn_storage.schema import metadata  # SQLAlchemy: half a second that a service's start need not wait for
 
     return tuple(
-        table.name for table in metadata.sorted_tables if "account_id" in table.columns and table.name not in _KEPT
+        table.name for table in metadata.sorted_tables if "account_id" in table.columns and table.name not in _DIRECTORY
     )
+
+
+def emptied_tables() -> tuple[str, ...]:
+    """Every table keyed by account that a reset empties."""
+    return tuple(table for table in account_tables() if table not in _KEPT_BY_RESET)
 
 
 RELEASE_SOME = """
@@ -104,7 +119,7 @@ class Removal:
     async def _step(self, account: AccountId, limit: int) -> int:
         async def work(connection: Connection) -> int:
             gone: int = await connection.fetchval(RELEASE_SOME, account, limit)
-            for table in emptied_tables():
+            for table in account_tables():
                 if gone >= limit:
                     return gone
                 gone += affected(await connection.execute(_delete(table), account, limit - gone))

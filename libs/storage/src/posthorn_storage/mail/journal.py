@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from posthorn_model.errors import AccountNotFound, MailboxNotFound, OverQuota
+from posthorn_model.errors import AccountMoving, AccountNotFound, MailboxNotFound, OverQuota
 from posthorn_model.events import Changed, ChangeKind
 from posthorn_model.ids import AccountId, Modseq
 from posthorn_storage.codes import COUNTED
@@ -19,11 +19,10 @@ T = TypeVar("T")
 Notify = Callable[[Changed], None]
 
 LOCK = """
-SELECT c.account_id, c.modseq, c.used_bytes, c.used_messages, c.uidvalidity, a.quota
-FROM account_counter c JOIN account a ON a.id = c.account_id
-WHERE c.account_id = ANY ($1::bigint[])
-ORDER BY c.account_id
-FOR NO KEY UPDATE OF c
+SELECT account_id, modseq, used_bytes, used_messages, uidvalidity, quota, state FROM account_counter
+WHERE account_id = ANY ($1::bigint[])
+ORDER BY account_id
+FOR NO KEY UPDATE
 """
 
 MAILBOXES = """
@@ -225,8 +224,15 @@ class Journal:
 
 
 async def begin(connection: Connection, accounts: Iterable[AccountId], *, tolerant: bool = False) -> Journal:
-    """Lock the counters of `accounts` in id order. Raises AccountNotFound; a `tolerant` caller looks for itself."""
+    """Lock the counters of `accounts` in id order. Raises AccountNotFound; a `tolerant` caller looks for itself.
+
+    Raises AccountMoving when one of them is on its way to another shard, or lives there by now (flows.md F).
+    """
     wanted = sorted(set(accounts))
+    rows = await connection.fetch(LOCK, wanted)
+    moving = [row["account_id"] for row in rows if row["state"]]
+    if moving:
+        raise AccountMoving(accounts=moving[:8])
     counters = {
         row["account_id"]: Counter(
             row["account_id"],
@@ -236,7 +242,7 @@ async def begin(connection: Connection, accounts: Iterable[AccountId], *, tolera
             row["uidvalidity"],
             row["quota"],
         )
-        for row in await connection.fetch(LOCK, wanted)
+        for row in rows
     }
     for account in wanted:
         if account not in counters and not tolerant:

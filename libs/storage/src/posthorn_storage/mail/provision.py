@@ -27,8 +27,8 @@ DEFAULT_MAILBOXES: Final = (
 DEFAULT_COLLECTIONS: Final = (("cal", "Calendar", ChangeKind.CALENDAR), ("card", "Contacts", ChangeKind.ADDRESS_BOOK))
 
 COUNTERS = """
-INSERT INTO account_counter (account_id, uidvalidity)
-SELECT id, extract(epoch FROM now())::bigint FROM unnest($1::bigint[]) AS new (id)
+INSERT INTO account_counter (account_id, uidvalidity, quota)
+SELECT id, extract(epoch FROM now())::bigint, $2 FROM unnest($1::bigint[]) AS new (id)
 """
 
 MAILBOXES = """
@@ -77,9 +77,9 @@ WHERE account_id = $1
 REFERENCES = "SELECT ref_id FROM blob_ref WHERE account_id = $1 AND kind = $2"
 
 
-async def create_in(connection: Connection, accounts: Sequence[AccountId]) -> None:
-    """Give new accounts their counter and defaults, in four statements however many they are."""
-    await connection.execute(COUNTERS, accounts)
+async def create_in(connection: Connection, accounts: Sequence[AccountId], quota: int | None = None) -> None:
+    """Give new accounts their counter (`quota` in bytes) and defaults, in four statements however many they are."""
+    await connection.execute(COUNTERS, accounts, quota)
     await _defaults(connection, accounts)
 
 

@@ -31,10 +31,7 @@ WHERE account_id = $1 AND container_id = $2 AND modseq > $3 AND kind = $4
 ORDER BY uid
 """
 
-QUOTA = """
-SELECT c.used_bytes, c.used_messages, a.quota FROM account_counter c JOIN account a ON a.id = c.account_id
-WHERE c.account_id = $1
-"""
+QUOTA = "SELECT used_bytes, used_messages, quota FROM account_counter WHERE account_id = $1"
 MODSEQS = "SELECT account_id, modseq FROM account_counter WHERE account_id = ANY ($1::bigint[])"
 MAILBOX_MODSEQS = "SELECT id, modseq FROM mailbox WHERE account_id = $1"
 

@@ -1,6 +1,6 @@
-"""Tables of the cluster itself: leases, processes of nodes, settings fixed for all nodes."""
+"""Tables of the cluster itself: leases, processes of nodes, shards, settings fixed for all nodes."""
 
-from sqlalchemy import BigInteger, Column, DateTime, Float, Index, Integer, Table, Text, func
+from sqlalchemy import BigInteger, Column, DateTime, Float, Index, Integer, SmallInteger, Table, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 
 from posthorn_storage.schema.naming import metadata
@@ -38,4 +38,23 @@ cluster_setting = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("value", JSONB, nullable=False),
+)
+
+shard = Table(
+    "shard",
+    metadata,
+    Column("number", SmallInteger, primary_key=True, autoincrement=False, comment="0 is the directory's"),
+    Column("name", Text, nullable=False, unique=True, comment="of the store in the settings"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+account_move = Table(
+    "account_move",
+    metadata,
+    Column("account_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("source", SmallInteger, nullable=False),
+    Column("target", SmallInteger, nullable=False),
+    Column("step", Text, nullable=False, comment="copying, switched; rows go when it is over"),
+    Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("switched_at", DateTime(timezone=True)),
 )

@@ -1,6 +1,18 @@
 """Tables of domains, accounts, aliases, credentials and identities. Small rows, read far more than written."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, ForeignKey, Identity, Index, Table, Text, func
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    SmallInteger,
+    Table,
+    Text,
+    func,
+)
 
 from posthorn_storage.schema.naming import metadata
 
@@ -21,6 +33,8 @@ account = Table(
     Column("kind", Text, nullable=False, server_default="user"),
     Column("display_name", Text, nullable=False, server_default=""),
     Column("quota", BigInteger, comment="bytes; NULL is without limit"),
+    Column("shard", SmallInteger, nullable=False, server_default="0", comment="where it lives"),
+    Column("epoch", BigInteger, nullable=False, server_default="1", comment="counts its moves"),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     CheckConstraint("kind IN ('user', 'group')", name="kind"),
     Index(None, "domain_id"),
@@ -45,7 +59,7 @@ credential = Table(
 identity = Table(
     "identity",
     metadata,
-    Column("account_id", BigInteger, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
+    Column("account_id", BigInteger, primary_key=True),
     Column("id", BigInteger, Identity(), primary_key=True),
     Column("name", Text, nullable=False, server_default=""),
     Column("email", Text, nullable=False),
@@ -60,5 +74,6 @@ removed_account = Table(
     metadata,
     Column("account_id", BigInteger, primary_key=True, autoincrement=False),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("shard", SmallInteger, nullable=False, server_default="0"),
 )
 """Accounts nobody finds any more whose rows are still being removed in steps."""

@@ -47,6 +47,8 @@ account_counter = Table(
     Column("uidvalidity", BigInteger, nullable=False, comment="the last one given to a mailbox of the account"),
     Column("used_bytes", BigInteger, nullable=False, server_default="0", comment="messages and groupware items"),
     Column("used_messages", BigInteger, nullable=False, server_default="0"),
+    Column("quota", BigInteger, comment="bytes; NULL is without limit"),
+    Column("state", SmallInteger, nullable=False, server_default="0", comment="0 live, 1 frozen, 2 lives elsewhere"),
     postgresql_with={"fillfactor": 50, "autovacuum_vacuum_scale_factor": 0.05},
 )
 
