@@ -1,4 +1,4 @@
-"""The connection pool and the unit of work: one unit of work is one transaction, with time limits everywhere.
+"""The unit of work: one unit of work is one transaction, on a connection of its class, with time limits everywhere.
 
 It translates every failure of driver and network into `Unavailable` or `Overloaded`; constraint violations pass as
 asyncpg raises them, for the store that knows what they mean. It does no retries of its own but in `run`, which repeats
@@ -7,14 +7,17 @@ work that PostgreSQL rolled back as a whole (deadlock, serialization failure), n
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import asyncpg
 
 from posthorn_model.errors import Overloaded, Unavailable
+from posthorn_storage.database.admission import Admission, Load
+from posthorn_storage.database.connect import Hosts, Kept, server_settings
+from posthorn_storage.database.failures import DEMOTED, REFUSED, ROLLED_BACK, translated
+from posthorn_storage.database.limits import DatabaseLimits, Share
 
 Connection: TypeAlias = Any
 """An asyncpg connection (or its pool proxy) inside a unit of work."""
@@ -23,79 +26,60 @@ Row: TypeAlias = Any
 Isolation: TypeAlias = Literal["read_committed", "repeatable_read", "serializable"]
 T = TypeVar("T")
 
-ROLLED_BACK = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.InvalidCachedStatementError)
-"""Errors after which PostgreSQL has certainly undone the whole transaction, and the same work may pass next time."""
-_BUSY = (asyncpg.InsufficientResourcesError, asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)
-_DOWN = (
-    OSError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-)
-_REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
-
-@dataclass(frozen=True, slots=True)
-class DatabaseLimits:
-    """Sizes and time limits (seconds) of the pool and of what runs in it."""
-
-    pool_size: int = 20
-    acquire: float = 5.0
-    """How long a unit of work may wait for a connection before it is refused with Overloaded."""
-    waiting: int = 2000
-    """How many units of work may wait for a connection at once; the next is refused with Overloaded."""
-    connect: float = 5.0
-    statement: float = 30.0
-    lock: float = 10.0
-    idle: float = 30.0
-    """How long a transaction may stay open without a statement; the server then ends the session."""
-    attempts: int = 5
-    """How often `run` tries work that deadlocks or fails to serialize."""
-
-
-@contextmanager
-def translated(step: str) -> Generator[None]:
-    """Turn failures of the driver, the network and the server's capacity into Overloaded or Unavailable.
-
-    `step` names the work for the log. Constraint violations and wrong statements are not touched.
-    """
-    try:
-        yield
-    except (*_BUSY, *ROLLED_BACK) as error:
-        raise Overloaded(step=step, cause=repr(error)) from error
-    except _DOWN as error:
-        raise Unavailable(step=step, cause=repr(error)) from error
-
-
-class Database:
-    """A pool of connections to one PostgreSQL. Open it with `Database.open`; hand it to the stores."""
+class Connections:
+    """Connections to one server, opened when they are needed and kept for a while."""
 
     def __init__(self, pool: Any, limits: DatabaseLimits) -> None:
         self._pool = pool
-        self._limits = limits
-        self._waiting = 0
+        self.limits = limits
 
     @classmethod
-    async def open(cls, dsn: str, limits: DatabaseLimits | None = None) -> "Database":
-        """Connect; raises Unavailable when the server does not answer or does not let us in."""
-        limits = limits or DatabaseLimits()
+    async def open(
+        cls, dsn: str, limits: DatabaseLimits, *, first: int = 1, target: str = "read-write"
+    ) -> "Connections":
+        """Open `first` of at most `limits.pool_size` connections.
+
+        Raises Unavailable when no server answers, lets us in and is the `target` (target_session_attrs of libpq).
+        """
         try:
             with translated("connect"):
                 pool = await asyncpg.create_pool(
                     dsn,
-                    min_size=1,
+                    connect=Hosts(dsn, limits, target=target).connect,
+                    connection_class=Kept,
+                    init_size=first,
+                    min_size=0,
                     max_size=limits.pool_size,
-                    timeout=limits.connect,
                     command_timeout=limits.statement + 5,
                     reset=_nothing_to_reset,
-                    server_settings=_server_settings(limits),
+                    server_settings=server_settings(limits),
                 )
-        except _REFUSED as error:
+        except REFUSED as error:
             raise Unavailable(step="connect", cause=repr(error)) from error
         return cls(pool, limits)
+
+    @property
+    def opened(self) -> int:
+        """How many are open now."""
+        return int(self._pool.get_size())
+
+    async def take(self) -> Connection:
+        """One that is free, or a new one. Raises Overloaded, Unavailable."""
+        try:
+            with translated("acquire"):
+                return await self._pool.acquire()
+        except REFUSED as error:
+            raise Unavailable(step="acquire", cause=repr(error)) from error
+
+    async def give_back(self, connection: Connection) -> None:
+        """End what is still open on it. When that fails the connection is gone, and what was committed still is."""
+        with suppress(Unavailable), translated("release"):
+            await self._pool.release(connection)
+
+    async def renew(self) -> None:
+        """Throw all connections away: those in use when they come back, the others before they are used again."""
+        await self._pool.expire_connections()
 
     async def close(self) -> None:
         """Wait for what runs (at most five seconds), then close every connection."""
@@ -104,16 +88,51 @@ class Database:
         except TimeoutError:
             self._pool.terminate()
 
+
+class Database:
+    """One PostgreSQL as one class of work sees it. The stores get it from Pools; tests from `Database.open`."""
+
+    def __init__(self, connections: Connections, admission: Admission, work: str) -> None:
+        self._connections = connections
+        self._admission = admission
+        self._work = work
+
+    @classmethod
+    async def open(cls, dsn: str, limits: DatabaseLimits | None = None) -> "Database":
+        """Connect, all connections for one class of work.
+
+        Raises Unavailable when the server does not answer, does not let us in, or takes no writes.
+        """
+        limits = limits or DatabaseLimits()
+        whole = {"all": Share(0, limits.pool_size)}
+        connections = await Connections.open(dsn, limits)
+        return cls(connections, Admission(limits.pool_size, whole, waiting=limits.waiting), "all")
+
+    async def close(self) -> None:
+        """Wait for what runs (at most five seconds), then close every connection, those of other classes too."""
+        await self._connections.close()
+
+    def load(self) -> Load:
+        """Connections in use, units of work that wait for one, and those refused so far."""
+        return self._admission.load(self._work)
+
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
         """A connection for single statements, each its own transaction. Raises Overloaded, Unavailable."""
-        connection = await self._acquire()
+        await self._admission.enter(self._work, self._connections.limits.acquire)
         try:
-            with translated("statement"):
-                yield connection
+            connection = await self._connections.take()
+            try:
+                with translated("statement"):
+                    yield connection
+            except Unavailable as error:
+                if isinstance(error.__cause__, DEMOTED):
+                    await self._connections.renew()
+                raise
+            finally:
+                await self._connections.give_back(connection)
         finally:
-            with translated("release"):
-                await self._pool.release(connection)
+            self._admission.leave(self._work)
 
     @asynccontextmanager
     async def transaction(
@@ -132,7 +151,7 @@ class Database:
         `work` must have no effect outside the database. Raises Overloaded (also when every attempt was rolled back),
         Unavailable, and whatever `work` raises.
         """
-        for attempt in range(1, self._limits.attempts):
+        for attempt in range(1, self._connections.limits.attempts):
             try:
                 async with self.transaction(isolation=isolation) as connection:
                     return await work(connection)
@@ -176,23 +195,6 @@ class Database:
             raise Unavailable("the database is read-only", step="probe")
         return f"PostgreSQL {row['version']}"
 
-    async def _acquire(self) -> Connection:
-        if self._waiting >= self._limits.waiting:
-            raise Overloaded(step="acquire", waiting=self._waiting)
-        self._waiting += 1
-        try:
-            with translated("acquire"):
-                return await self._pool.acquire(timeout=self._limits.acquire)
-        except Unavailable as error:
-            exhausted = self._pool.get_size() >= self._limits.pool_size and self._pool.get_idle_size() == 0
-            if exhausted and isinstance(error.__cause__, TimeoutError):
-                raise Overloaded(step="acquire", waiting=self._waiting) from error
-            raise
-        except _REFUSED as error:
-            raise Unavailable(step="acquire", cause=repr(error)) from error
-        finally:
-            self._waiting -= 1
-
 
 async def _nothing_to_reset(_connection: Connection) -> None:
     """What asyncpg would send before a connection is used again, and would wait for: a round trip for nothing.
@@ -206,15 +208,3 @@ def affected(tag: str) -> int:
     """Return the row count of a command tag such as "UPDATE 3"."""
     last = tag.rsplit(" ", 1)[-1]
     return int(last) if last.isdigit() else 0
-
-
-def _server_settings(limits: DatabaseLimits) -> dict[str, str]:
-    return {
-        "application_name": "posthorn",
-        "synchronous_commit": "on",  # design law 2
-        "statement_timeout": f"{int(limits.statement * 1000)}",
-        "lock_timeout": f"{int(limits.lock * 1000)}",
-        "idle_in_transaction_session_timeout": f"{int(limits.idle * 1000)}",
-        "timezone": "UTC",
-        "jit": "off",
-    }

@@ -1,0 +1,24 @@
+"""Connections to PostgreSQL: pools for each class of work, and the unit of work that runs in them."""
+
+from posthorn_storage.database.admission import Load
+from posthorn_storage.database.database import Connection, Connections, Database, Isolation, Row, affected
+from posthorn_storage.database.failures import ROLLED_BACK, translated
+from posthorn_storage.database.limits import WORK, DatabaseLimits, PoolSizes, Work
+from posthorn_storage.database.pools import Pools
+
+__all__ = [
+    "ROLLED_BACK",
+    "WORK",
+    "Connection",
+    "Connections",
+    "Database",
+    "DatabaseLimits",
+    "Isolation",
+    "Load",
+    "PoolSizes",
+    "Pools",
+    "Row",
+    "Work",
+    "affected",
+    "translated",
+]

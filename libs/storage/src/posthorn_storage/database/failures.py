@@ -1,0 +1,39 @@
+"""Which failures of driver, network and server mean what: undone for certain, busy, down, not let in."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import asyncpg
+
+from posthorn_model.errors import Overloaded, Unavailable
+
+ROLLED_BACK = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.InvalidCachedStatementError)
+"""Errors after which PostgreSQL has certainly undone the whole transaction, and the same work may pass next time."""
+DEMOTED = (asyncpg.ReadOnlySQLTransactionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError)
+"""What a server says that is no primary any more, or is about to end: none of the connections to it is of use."""
+REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+"""What a server says to a login that will not do better next time."""
+_BUSY = (asyncpg.InsufficientResourcesError, asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)
+_DOWN = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+
+
+@contextmanager
+def translated(step: str) -> Generator[None]:
+    """Turn failures of the driver, the network and the server's capacity into Overloaded or Unavailable.
+
+    `step` names the work for the log. Constraint violations and wrong statements are not touched.
+    """
+    try:
+        yield
+    except (*_BUSY, *ROLLED_BACK) as error:
+        raise Overloaded(step=step, cause=repr(error)) from error
+    except _DOWN as error:
+        raise Unavailable(step=step, cause=repr(error)) from error
