@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from posthorn_mail_format import imap_view, jmap_view, listing
+from posthorn_mail_format.attachments import is_searched
 from posthorn_mail_format.dates import parse_date
 from posthorn_mail_format.headers import Field, find, iterate, with_crlf
 from posthorn_mail_format.part import Part
@@ -71,19 +72,19 @@ def kept_headers(data: bytes, fields: Sequence[Field]) -> bytes:
     return kept if len(kept) <= MAX_KEPT_HEADERS else b""
 
 
-def search_text(data: bytes, root: Part) -> str:
-    """Return the readable text of all text parts, those of messages inside included, at most 131,072 characters."""
+def search_text(data: bytes, root: Part, limit: int = MAX_SEARCH_TEXT) -> str:
+    """Return the readable text of all text parts, those of messages inside included, at most `limit` characters."""
     pieces: list[str] = []
-    left = MAX_SEARCH_TEXT
+    left = limit
     for part in root.walk():
         if left <= 0:
             break
-        if part.type == "text" and not part.children:
+        if is_searched(part):
             # Markup is several times the text in it.
             piece = plain_text(data, part, 4 * left)[:left]
             pieces.append(piece)
             left -= len(piece) + 1
-    return "\n".join(pieces)[:MAX_SEARCH_TEXT]
+    return "\n".join(pieces)[:limit]
 
 
 def _is_kept(field: Field) -> bool:
