@@ -4,6 +4,16 @@ from posthorn_storage.directory import AccountRecord
 from posthorn_storage.facade import Storage
 from posthorn_storage.identities import Identity
 from posthorn_storage.leases import Fence
-from posthorn_storage.settings import FsSettings, S3Settings, StorageSettings
+from posthorn_storage.settings import FsSettings, MemorySettings, RedisSettings, S3Settings, StorageSettings
 
-__all__ = ["AccountRecord", "Fence", "FsSettings", "Identity", "S3Settings", "Storage", "StorageSettings"]
+__all__ = [
+    "AccountRecord",
+    "Fence",
+    "FsSettings",
+    "Identity",
+    "MemorySettings",
+    "RedisSettings",
+    "S3Settings",
+    "Storage",
+    "StorageSettings",
+]

@@ -15,6 +15,7 @@ from posthorn_storage.database import Database, DatabaseLimits
 from posthorn_storage.directory import Directory
 from posthorn_storage.groupware import GroupwareStore
 from posthorn_storage.leases import LeaseStore
+from posthorn_storage.lookup import Lookup, open_backend
 from posthorn_storage.mail import MailStore
 from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.journal import Units
@@ -72,6 +73,7 @@ class Storage:
         self.groupware = GroupwareStore(units)
         self.leases = LeaseStore(database)
         self.nodes = NodeStore(database)
+        self.lookup = Lookup(open_backend(settings.lookup, database), clock)
         self.check = Check(database, objects)
         self.purge = Purge(
             database, objects, self.nodes, removal, grace=settings.grace, duplicate_window=settings.duplicate_window
@@ -96,6 +98,7 @@ class Storage:
         """Finish what runs, within seconds, and let everything go."""
         await self.mail.close()
         self._passwords.close()
+        await self.lookup.close()
         await self._objects.close()
         await self._database.close()
 

@@ -13,6 +13,7 @@ from posthorn_storage.blobs.collect import collect
 from posthorn_storage.codes import REF_UPLOAD
 from posthorn_storage.database import Connection, Database, affected
 from posthorn_storage.leases import Fence
+from posthorn_storage.lookup.expiry import purge_expired
 from posthorn_storage.nodes import NodeStore
 from posthorn_storage.queue import sql as queue_sql
 from posthorn_storage.removal import Removal
@@ -108,6 +109,10 @@ class Purge:
     async def purge_dedupe(self, limit: int) -> int:
         """Forget digests of deliveries after an hour and delivery ids after a week."""
         return await self._database.execute(DEDUPE, self._digests, DELIVERY_SECONDS, limit)
+
+    async def purge_lookups(self, limit: int) -> int:
+        """Remove counters, limits and other short-lived state that has ended."""
+        return await purge_expired(self._database, limit)
 
     async def purge_queue_done(self, limit: int, *, keep: timedelta = timedelta(seconds=DONE_SECONDS)) -> int:
         """Remove messages whose last recipient was done `keep` ago, with their time lines."""

@@ -34,6 +34,39 @@ class S3Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class RedisSettings:
+    """The lookup store in Redis: one server, several sentinels and the name of their master, or nodes of a cluster.
+
+    A URL is redis://[user:password@]host[:port][/database], or rediss:// for TLS to every server.
+    """
+
+    urls: tuple[str, ...] = field(repr=False)
+    """Of sentinels they are, with their logins, and `user` and `password` are the master's."""
+    sentinel_master: str = ""
+    cluster: bool = False
+    user: str = ""
+    password: str = field(default="", repr=False)
+    prefix: str = "posthorn:"
+    """Before every key, so that several clusters can share a server."""
+    connections: int = 20
+    """At once; of a cluster to each of its nodes."""
+    timeout: float = 1.0
+    """Seconds to connect, and for each reply."""
+    tls_ca: str | None = None
+    """PEM file of the authorities to trust; None: the system's."""
+    tls_cert: str | None = None
+    tls_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySettings:
+    """The lookup store in the memory of one process, which no other process sees."""
+
+    entries: int = 100_000
+    """At most so many; those written longest ago are forgotten first."""
+
+
+@dataclass(frozen=True, slots=True)
 class StorageSettings:
     """Everything `Storage.open` needs. Times are in seconds, sizes in bytes."""
 
@@ -56,3 +89,5 @@ class StorageSettings:
     queue_shards: int = 16
     """Only the first Storage that opens a new database decides; later ones read what is there."""
     acquire_timeout: float = 5.0
+    lookup: RedisSettings | MemorySettings | None = None
+    """None: the lookup store is in the database."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from posthorn_storage import Storage
     from posthorn_storage.directory import AccountRecord
     from posthorn_testkit.databases import Databases
+    from posthorn_testkit.redis_servers import RedisServer
     from posthorn_testkit.servers import S3, KafkaBroker
 
 _Part = TypeVar("_Part")
@@ -117,3 +118,12 @@ def s3() -> Iterator[S3]:
 
     with ExitStack() as stack:
         yield _started(stack, s3_server())
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis of this session's own; keys of other tests may be there, so use a prefix of your own."""
+    from posthorn_testkit.redis_servers import redis_server
+
+    with ExitStack() as stack:
+        yield _started(stack, redis_server())

@@ -23,7 +23,7 @@ RETURNING sum
 
 COUNTS = "SELECT key, sum FROM lookup_counter WHERE key = ANY ($1::text[]) AND until > clock_timestamp()"
 
-# A row is written also when nothing is allowed: only so can the statement tell what it decided after waiting for others.
+# A row is written also when nothing is allowed: only so can the statement tell what it decided after a wait for others.
 TAKE = """
 WITH wanted AS (
     SELECT key, step * interval '1 microsecond' AS step, period * interval '1 microsecond' AS period

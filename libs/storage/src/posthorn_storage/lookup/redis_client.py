@@ -31,7 +31,7 @@ class Place:
     port: int
     tls: bool
     database: int
-    login: Mapping[str, str] = field(repr=False)
+    login: Mapping[str, Any] = field(repr=False)
 
 
 def place(url: str, default_port: int = DEFAULT_PORT) -> Place:
@@ -69,14 +69,16 @@ def client(settings: RedisSettings) -> Connected:
     places = [place(url, port) for url in settings.urls]
     if not places:
         raise ValueError("no Redis URL is given")
-    own = {name: value for name, value in (("username", settings.user), ("password", settings.password)) if value}
+    own: dict[str, Any] = {
+        name: value for name, value in (("username", settings.user), ("password", settings.password)) if value
+    }
     options = _options(settings, tls=places[0].tls)
     if settings.cluster:
         nodes = [ClusterNode(found.host, found.port) for found in places]
         login = {**places[0].login, **own}
         return Connected(RedisCluster(startup_nodes=nodes, max_connections=settings.connections, **login, **options))
     if settings.sentinel_master:
-        sentinel = Sentinel([])
+        sentinel = Sentinel([])  # type: ignore[no-untyped-call]
         sentinel.sentinels = [
             Redis(host=found.host, port=found.port, **found.login, **options, max_connections=4) for found in places
         ]

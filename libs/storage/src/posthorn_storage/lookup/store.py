@@ -30,7 +30,7 @@ Told: TypeAlias = Callable[[str, float, str], None]
 CALL_SECONDS = 2.0
 """One call takes no longer, whatever the back end does."""
 REST_SECONDS = 0.5
-"""After a call that found no store the next ones are refused at once for so long: waiting callers would only pile up."""
+"""After a call that found no store the next ones are refused at once for so long: those who wait would only pile up."""
 MAX_RATE = 10_000
 """Units a second that a limit may have: buckets count in microseconds."""
 
@@ -161,7 +161,7 @@ class Lookup:
                 self.told(operation, self._clock.monotonic() - begun, outcome)
 
 
-def _check(holds: bool, rule: str) -> None:  # noqa: FBT001
+def _check(holds: bool, rule: str) -> None:
     if not holds:
         raise ValueError(rule)
 

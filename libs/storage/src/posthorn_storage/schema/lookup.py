@@ -28,7 +28,9 @@ lookup_limit = Table(
     Column("key", Text, primary_key=True),
     Column("full_at", DateTime(timezone=True), nullable=False, comment="when the bucket is full again"),
     Column("allowed", Boolean, nullable=False, comment="the answer to the last who wanted to take"),
-    Column("until", DateTime(timezone=True), nullable=False, comment="after full_at; moved seldom, to keep updates HOT"),
+    Column(
+        "until", DateTime(timezone=True), nullable=False, comment="after full_at; moved seldom, to keep updates HOT"
+    ),
     Index(None, "until"),
     prefixes=["UNLOGGED"],
     postgresql_with=STORED,
@@ -52,7 +54,9 @@ lookup_set = Table(
     Column("members", ARRAY(Text), nullable=False),
     Column("ends", ARRAY(DateTime(timezone=True)), nullable=False, comment="of each member, in the same order"),
     Column("joined", Boolean, nullable=False, comment="the answer to the last who wanted to join"),
-    Column("until", DateTime(timezone=True), nullable=False, comment="after all ends; moved seldom, to keep updates HOT"),
+    Column(
+        "until", DateTime(timezone=True), nullable=False, comment="after all ends; moved seldom, to keep updates HOT"
+    ),
     Index(None, "until"),
     prefixes=["UNLOGGED"],
     postgresql_with=STORED,

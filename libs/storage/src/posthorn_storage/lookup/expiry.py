@@ -1,0 +1,20 @@
+"""Removes what has ended from the tables of the lookup store. Redis forgets by itself."""
+
+from posthorn_storage.database import Database
+
+TABLES = ("lookup_counter", "lookup_limit", "lookup_value", "lookup_set")
+
+# Rows that somebody writes to at the moment are in use again, or go the next time.
+EXPIRED = """
+DELETE FROM {table} WHERE key = ANY (ARRAY(
+    SELECT key FROM {table} WHERE until < clock_timestamp() ORDER BY until LIMIT $1 FOR UPDATE SKIP LOCKED))
+"""
+
+
+async def purge_expired(database: Database, limit: int) -> int:
+    """Remove at most `limit` rows that ended; returns how many went. Raises Unavailable, Overloaded."""
+    gone = 0
+    for table in TABLES:
+        if gone < limit:
+            gone += await database.execute(EXPIRED.format(table=table), limit - gone)
+    return gone
