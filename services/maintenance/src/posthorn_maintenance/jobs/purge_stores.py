@@ -17,6 +17,7 @@ def steps(storage: Storage, fence: Fence, settings: MaintenanceSettings) -> Mapp
     return {
         "uploads": partial(purge.purge_uploads, batch),
         "delivery-repeats": partial(purge.purge_dedupe, batch),
+        "lookups": partial(purge.purge_lookups, batch),
         "finished-queue": partial(purge.purge_queue_done, batch, keep=history),
         "dead-processes": partial(purge.purge_processes, batch, older_than=dead),
         "blobs": partial(purge.purge_blobs, fence.epoch, batch, key=fence.key),
