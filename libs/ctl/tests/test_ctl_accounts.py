@@ -162,3 +162,18 @@ def test_a_migrated_database_is_left_as_it_is(posthorn: Program) -> None:
     assert posthorn("migrate") == "the schema is up to date\n"
     assert set(json.loads(posthorn("migrate", "--json"))) == {"schema"}
     assert posthorn("domain", "list") == "example.org\n"
+
+
+async def test_what_a_migration_would_do_is_told_and_not_done(posthorn: Program) -> None:
+    assert "this release can run on it" in posthorn("migrate", "--status")
+    connection = await asyncpg.connect(posthorn.dsn)
+    await connection.execute("UPDATE alembic_version SET version_num = '0002'")
+    told = posthorn("migrate", "--status", code=1, said=True)
+    assert "done     0002" in told
+    assert "pending  0003" in told
+    assert "migrate it first" in told
+    found = json.loads(posthorn("migrate", "--status", "--json", code=1, said=True))
+    assert (found["schema"], found["can_run"]) == ("0002", False)
+    assert [step["pending"] for step in found["revisions"]][:3] == [False, False, True]
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0002"
+    await connection.close()

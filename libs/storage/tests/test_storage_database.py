@@ -10,7 +10,8 @@ from posthorn_model.errors import Overloaded, Unavailable
 from posthorn_storage import FsSettings, Storage, StorageSettings
 from posthorn_storage.__main__ import main
 from posthorn_storage.database import Connection, Database, DatabaseLimits
-from posthorn_storage.migrate import differences, migrate
+from posthorn_storage.migrate import migrate
+from posthorn_storage.migrations.compare import differences
 
 pytestmark = pytest.mark.postgres
 SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"

@@ -12,7 +12,8 @@ from alembic import command
 from sqlalchemy import Connection
 
 from posthorn_model.errors import PosthornError
-from posthorn_storage.migrate import alembic_config, migrate, run_in
+from posthorn_storage.migrate import migrate
+from posthorn_storage.migrations.compare import alembic_config, run_in
 from posthorn_storage.version import known_revisions
 
 

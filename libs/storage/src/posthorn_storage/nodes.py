@@ -14,6 +14,7 @@ from posthorn_model.ids import NodeId
 from posthorn_model.ports import Peer
 from posthorn_storage.database import Connection, Database, Row
 from posthorn_storage.leases import ACQUIRE
+from posthorn_storage.version import known_revisions
 
 MAX_NODE = 1_000_000
 _AUTO_LOCK = 0x706F7374
@@ -39,8 +40,8 @@ BEAT = """
 WITH node AS (
     UPDATE lease SET until = now() + make_interval(secs => $3) WHERE key = $1 AND owner = $2 RETURNING key
 ), seen AS (
-    INSERT INTO process AS old (boot, node_id, service, hostname, region, state, address, load)
-    SELECT $4, $5, $6, $7, $8, $9, $10::jsonb, $11 FROM node
+    INSERT INTO process AS old (boot, node_id, service, hostname, region, state, address, load, schema)
+    SELECT $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12 FROM node
     ON CONFLICT (boot) DO UPDATE SET
         state = EXCLUDED.state, load = EXCLUDED.load, seen_at = now(), address = old.address || EXCLUDED.address
     RETURNING boot
@@ -77,6 +78,7 @@ class NodeStore:
     def __init__(self, database: Database, *, failure_after: float = 6.0) -> None:
         self._database = database
         self._failure_after = failure_after
+        self._schema = known_revisions()[0]
         self._announced: dict[str, dict[str, Any]] = {}
 
     async def claim_node(self, node: NodeId | None, token: str, ttl: float) -> NodeId:
@@ -111,6 +113,7 @@ class NodeStore:
             process.state,
             json.dumps({**process.address, **self._announced.get(process.boot, {})}),
             float(process.load),
+            self._schema,
         )
         return bool(count)
 

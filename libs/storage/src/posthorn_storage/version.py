@@ -1,6 +1,12 @@
-"""Whether a database has the schema that this version needs. Reads the names of the migrations, not the migrations."""
+"""Whether a database has the schema that this release needs. Reads the names of the migrations, not the migrations.
 
+A process refuses a schema that is older than it needs, and one from which something was taken away that it still uses
+(the floor, raised by a contract: see posthorn_storage.migrations.revisions). Anything else that is newer is accepted.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 import asyncpg
 
@@ -9,6 +15,33 @@ from posthorn_storage.database import Database
 
 FOLDER = Path(__file__).parent / "migrations"
 CONNECT_SECONDS = 10.0
+FLOOR: Final = "schema_floor"
+"""The cluster setting that names the oldest revision whose code may run."""
+
+STANDING = """
+SELECT version_num AS current, (SELECT value #>> '{}' FROM cluster_setting WHERE name = $1) AS floor
+FROM alembic_version
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A database's schema: the newest revision it has (None: no schema), and the oldest whose code may run on it."""
+
+    current: str | None
+    floor: str | None
+
+    @property
+    def refusal(self) -> str | None:
+        """Why this release cannot run on it; None when it can."""
+        known = known_revisions()
+        if self.current is None:
+            return "the database has no schema yet: migrate it first"
+        if self.current < known[0]:
+            return "the database's schema is older than this version: migrate it first"
+        if self.floor is not None and known[0] < self.floor:
+            return "the database's schema has left this version behind: run a newer one"
+        return None
 
 
 def known_revisions() -> list[str]:
@@ -17,32 +50,30 @@ def known_revisions() -> list[str]:
     return [name[1:].partition("_")[0] for name in names]
 
 
+async def read_standing(connection: Any) -> Standing:
+    """How the database of an asyncpg connection, or a Database, stands."""
+    try:
+        row = await connection.fetchrow(STANDING, FLOOR)
+    except asyncpg.UndefinedTableError:
+        row = None
+    return Standing(None, None) if row is None else Standing(row["current"], row["floor"])
+
+
 async def is_migrated(dsn: str) -> bool:
     """Whether the database at `dsn` has this version's schema, or a newer one. Raises Unavailable."""
     try:
         connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
         try:
-            current = await connection.fetchval("SELECT version_num FROM alembic_version")
+            standing = await read_standing(connection)
         finally:
             await connection.close()
-    except asyncpg.UndefinedTableError:
-        return False
     except (OSError, asyncpg.PostgresError, TimeoutError) as error:
         raise Unavailable("the database does not answer", reason=type(error).__name__) from error
-    return current is not None and current not in known_revisions()[1:]
+    return standing.current is not None and standing.current >= known_revisions()[0]
 
 
 async def check_version(database: Database) -> None:
-    """Raise Unavailable when the database was never migrated or is behind this version.
-
-    A schema newer than this version is accepted: migrations expand first (design law 11).
-    """
-    known = known_revisions()
-    try:
-        current = await database.fetchval("SELECT version_num FROM alembic_version")
-    except asyncpg.UndefinedTableError:
-        current = None
-    if current is None:
-        raise Unavailable("the database has no schema yet: migrate it first", expected=known[0])
-    if current in known[1:]:
-        raise Unavailable("the database's schema is older than this version: migrate it first", found=current)
+    """Raise Unavailable when this version cannot run on the database's schema."""
+    standing = await read_standing(database)
+    if standing.refusal is not None:
+        raise Unavailable(standing.refusal, found=standing.current, needed=known_revisions()[0], floor=standing.floor)

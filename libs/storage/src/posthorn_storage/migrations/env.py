@@ -1,4 +1,4 @@
-"""Run by Alembic for every command. It opens nothing: posthorn_storage.migrate hands it a connection."""
+"""Run by Alembic for every command. It opens nothing: posthorn_storage.migrations.compare hands it a connection."""
 
 from alembic import context
 

@@ -29,6 +29,7 @@ process = Table(
     Column("load", Float, nullable=False, server_default="0"),
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("schema", Text, nullable=False, server_default="", comment="newest revision its code knows"),
     Index(None, "node_id"),
     postgresql_with={"fillfactor": 50},
 )

@@ -13,6 +13,7 @@ revision: str = "0002"
 down_revision: str | None = "0001"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
+excused = {"fills-in": "one narrow row for each account, which units of work wait for no longer than for each other"}
 
 FILL_QUOTA = """
 CREATE FUNCTION fill_account_quota() RETURNS trigger LANGUAGE plpgsql AS $$
