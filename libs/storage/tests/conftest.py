@@ -14,7 +14,7 @@ from posthorn_model.flags import Flags, SystemFlag
 from posthorn_model.ids import AccountId, BlobKey, MailboxId
 from posthorn_model.mail import MessageSummary, NewMessage, PreparedBlob
 from posthorn_storage import Storage
-from posthorn_storage.mail import MailStore
+from posthorn_storage.mail_store import MailStore
 
 MakeMessage = Callable[..., NewMessage]
 

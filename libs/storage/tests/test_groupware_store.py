@@ -23,7 +23,7 @@ from posthorn_model.groupware import Collection, CollectionKind, Item
 from posthorn_model.ids import AccountId, CollectionId, Modseq
 from posthorn_storage import AccountRecord, Storage
 from posthorn_storage.groupware import MAX_CONTENT, GroupwareStore, NewItem
-from posthorn_storage.mail import MailStore
+from posthorn_storage.mail_store import MailStore
 
 pytestmark = pytest.mark.postgres
 MakeAccount = Callable[..., Awaitable[AccountRecord]]

@@ -19,7 +19,8 @@ from posthorn_model.flags import Flags, SystemFlag
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq
 from posthorn_model.mail import Entry, NewMessage
 from posthorn_storage import AccountRecord
-from posthorn_storage.mail import MailStore, MessageFields, MessageUpdate
+from posthorn_storage.mail import MessageFields, MessageUpdate
+from posthorn_storage.mail_store import MailStore
 
 pytestmark = pytest.mark.postgres
 MakeAccount = Callable[..., Awaitable[AccountRecord]]

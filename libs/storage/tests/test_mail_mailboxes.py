@@ -19,8 +19,8 @@ from posthorn_model.flags import SystemFlag
 from posthorn_model.ids import AccountId, MailboxId, Modseq
 from posthorn_model.mail import NewMessage, Role
 from posthorn_storage import AccountRecord
-from posthorn_storage.mail import MailStore
 from posthorn_storage.mail.names import MAX_DEPTH
+from posthorn_storage.mail_store import MailStore
 
 pytestmark = pytest.mark.postgres
 MakeAccount = Callable[..., Awaitable[AccountRecord]]

@@ -17,7 +17,8 @@ from posthorn_model.flags import MAX_KEYWORDS, NO_FLAGS, Flags, SystemFlag
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq
 from posthorn_model.mail import Appended, NewMessage, Role
 from posthorn_storage import AccountRecord, Storage
-from posthorn_storage.mail import MailStore, MessageFields, MessageUpdate
+from posthorn_storage.mail import MessageFields, MessageUpdate
+from posthorn_storage.mail_store import MailStore
 
 pytestmark = pytest.mark.postgres
 MakeAccount = Callable[..., Awaitable[AccountRecord]]

@@ -10,7 +10,6 @@ from posthorn_model.flags import Flags, SystemFlag
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq
 from posthorn_model.mail import Mailbox, NewMessage, Role
 from posthorn_storage import AccountRecord
-from posthorn_storage.mail import MailStore
 from posthorn_storage.mail.search import (
     And,
     Condition,
@@ -36,6 +35,7 @@ from posthorn_storage.mail.search import (
     ThreadHasFlags,
     Uids,
 )
+from posthorn_storage.mail_store import MailStore
 
 pytestmark = pytest.mark.postgres
 MakeAccount = Callable[..., Awaitable[AccountRecord]]

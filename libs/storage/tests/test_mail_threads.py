@@ -8,8 +8,9 @@ from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId, ThreadId
 from posthorn_model.mail import Appended, NewMessage, Role
 from posthorn_storage import AccountRecord
-from posthorn_storage.mail import MailStore, MessageFields
+from posthorn_storage.mail import MessageFields
 from posthorn_storage.mail.threads import MAX_REFERENCES, thread_keys
+from posthorn_storage.mail_store import MailStore
 
 pytestmark = pytest.mark.postgres
 MakeAccount = Callable[..., Awaitable[AccountRecord]]

@@ -86,12 +86,12 @@ def test_damaged_content_is_not_handed_out() -> None:
 @pytest.mark.usefixtures("emptied")
 @pytest.mark.parametrize("data", [b"", SMALL, LARGE, bytes(1_000_000)])
 async def test_what_is_stored_is_read(storage: Storage, data: bytes) -> None:
-    blob = await storage.blobs.prepare(data)
+    blob = await storage.shards.home.blobs.prepare(data)
     assert blob.size == len(data)
     assert len(blob.key) == 32
     await adopt(storage, blob)
-    fresh = Blobs(storage._database, storage.blobs.objects, inline_limit=0, encoding=PLAIN, cache_bytes=0)
-    for reader in (storage.blobs, fresh):
+    fresh = Blobs(storage._database, storage._objects, inline_limit=0, encoding=PLAIN, cache_bytes=0)
+    for reader in (storage.shards.home.blobs, fresh):
         assert await reader.read(blob.key) == data
         assert await reader.read_range(blob.key, 3, 10) == data[3:13]
         assert await reader.read_range(blob.key, len(data), 10) == b""
@@ -100,7 +100,7 @@ async def test_what_is_stored_is_read(storage: Storage, data: bytes) -> None:
 
 @pytest.mark.usefixtures("emptied")
 async def test_small_blobs_live_in_the_row_and_large_ones_in_the_store(storage: Storage, tmp_path: Path) -> None:
-    small, large = await storage.blobs.prepare(SMALL), await storage.blobs.prepare(LARGE)
+    small, large = await storage.shards.home.blobs.prepare(SMALL), await storage.shards.home.blobs.prepare(LARGE)
     assert small.inline is not None
     assert len(small.inline) < len(SMALL)
     assert large.inline is None
@@ -108,28 +108,28 @@ async def test_small_blobs_live_in_the_row_and_large_ones_in_the_store(storage: 
     assert await storage._database.fetchval("SELECT count(*) FROM blob") == 1
     await adopt(storage, small)
     await adopt(storage, large, 2)
-    assert (await storage.blobs.prepare(LARGE)).key == large.key
+    assert (await storage.shards.home.blobs.prepare(LARGE)).key == large.key
     assert len(stored_objects(tmp_path)) == 1
 
 
 @pytest.mark.usefixtures("emptied")
 async def test_plain_objects_are_read_in_ranges(storage: Storage) -> None:
-    plain = Blobs(storage._database, storage.blobs.objects, inline_limit=0, encoding=PLAIN, cache_bytes=0)
+    plain = Blobs(storage._database, storage._objects, inline_limit=0, encoding=PLAIN, cache_bytes=0)
     key = (await plain.prepare(LARGE)).key
     assert await plain.read_range(key, 100, 1000) == LARGE[100:1100]
     assert await plain.read_range(key, len(LARGE) - 1, 1000) == LARGE[-1:]
     assert await plain.read_range(key, len(LARGE) + 5, 1000) == b""
     # A writer with another encoding follows what the row says.
-    assert (await storage.blobs.prepare(LARGE)).encoding == PLAIN
+    assert (await storage.shards.home.blobs.prepare(LARGE)).encoding == PLAIN
 
 
 @pytest.mark.usefixtures("emptied")
 async def test_what_is_warm_needs_no_question(storage: Storage) -> None:
     contents = [SMALL + bytes([number]) for number in range(5)] + [LARGE]
-    prepared = [await storage.blobs.prepare(content) for content in contents]
+    prepared = [await storage.shards.home.blobs.prepare(content) for content in contents]
     for number, blob in enumerate(prepared):
         await adopt(storage, blob, number + 1)
-    reader = Blobs(storage._database, storage.blobs.objects, inline_limit=0, encoding=PLAIN, cache_bytes=1 << 20)
+    reader = Blobs(storage._database, storage._objects, inline_limit=0, encoding=PLAIN, cache_bytes=1 << 20)
     await reader.warm([*(blob.key for blob in prepared), BlobKey(b"k" * 32)])
     # From here on the database no longer knows them.
     await storage._database.execute("UPDATE blob SET state = 2")
@@ -142,7 +142,10 @@ async def test_what_is_warm_needs_no_question(storage: Storage) -> None:
 
 
 async def test_unknown_blobs(storage: Storage) -> None:
-    for read in (storage.blobs.read(BlobKey(b"k" * 32)), storage.blobs.read_range(BlobKey(b"k" * 32), 0, 1)):
+    for read in (
+        storage.shards.home.blobs.read(BlobKey(b"k" * 32)),
+        storage.shards.home.blobs.read_range(BlobKey(b"k" * 32), 0, 1),
+    ):
         with pytest.raises(BlobNotFound):
             await read
     with pytest.raises(Unavailable) as caught:
@@ -153,7 +156,7 @@ async def test_unknown_blobs(storage: Storage) -> None:
 @pytest.mark.usefixtures("emptied")
 async def test_many_writers_of_equal_content_share_one_row(storage: Storage) -> None:
     async def write(number: int) -> BlobKey:
-        blob = await storage.blobs.prepare(SMALL if number % 2 else LARGE)
+        blob = await storage.shards.home.blobs.prepare(SMALL if number % 2 else LARGE)
         await adopt(storage, blob, number)
         return blob.key
 
@@ -166,16 +169,16 @@ async def test_many_writers_of_equal_content_share_one_row(storage: Storage) -> 
 @pytest.mark.usefixtures("emptied")
 async def test_uploads_belong_to_their_account_until_they_expire(storage: Storage, epoch: Epoch) -> None:
     ann, bob = AccountId(1), AccountId(2)
-    key = await storage.blobs.upload(ann, SMALL, "text/plain")
-    assert await storage.blobs.upload(ann, SMALL, "text/plain") == key
-    assert await storage.blobs.find(ann, key) == len(SMALL)
-    assert await storage.blobs.may_read(ann, key)
-    assert not await storage.blobs.may_read(bob, key)
+    key = await storage.shards.home.blobs.upload(ann, SMALL, "text/plain")
+    assert await storage.shards.home.blobs.upload(ann, SMALL, "text/plain") == key
+    assert await storage.shards.home.blobs.find(ann, key) == len(SMALL)
+    assert await storage.shards.home.blobs.may_read(ann, key)
+    assert not await storage.shards.home.blobs.may_read(bob, key)
     assert await storage.purge.purge_uploads(10) == 0
-    kept = await storage.blobs.prepare(LARGE, account=bob, ttl=60)
-    assert await storage.blobs.may_read(bob, kept.key)
+    kept = await storage.shards.home.blobs.prepare(LARGE, account=bob, ttl=60)
+    assert await storage.shards.home.blobs.may_read(bob, kept.key)
     await storage._database.execute("UPDATE blob_ref SET expires_at = now() - interval '1 second'")
-    assert not await storage.blobs.may_read(ann, key)
+    assert not await storage.shards.home.blobs.may_read(ann, key)
     assert await storage.purge.purge_uploads(10) == 2
     assert await storage.purge.purge_blobs(epoch, 10) == 0
     await storage._database.execute(Touched)
@@ -185,7 +188,7 @@ async def test_uploads_belong_to_their_account_until_they_expire(storage: Storag
 @pytest.mark.usefixtures("emptied")
 @pytest.mark.parametrize("data", [SMALL, LARGE])
 async def test_only_what_nothing_refers_to_is_collected(storage: Storage, epoch: Epoch, data: bytes) -> None:
-    blob = await storage.blobs.prepare(data)
+    blob = await storage.shards.home.blobs.prepare(data)
     await adopt(storage, blob, 1)
     await adopt(storage, blob, 2)
     await drop(storage, 1)
@@ -197,44 +200,44 @@ async def test_only_what_nothing_refers_to_is_collected(storage: Storage, epoch:
     await storage._database.execute(Touched)
     assert await storage.purge.purge_blobs(Epoch(epoch + 1), 10) == 0, "under another epoch"
     assert await storage.purge.purge_blobs(epoch, 10) == 1
-    storage.blobs._cache._held.clear()
+    storage.shards.home.blobs._cache._held.clear()
     with pytest.raises(BlobNotFound):
-        await storage.blobs.read(blob.key)
+        await storage.shards.home.blobs.read(blob.key)
 
 
 @pytest.mark.usefixtures("emptied")
 async def test_the_collector_passes_by_what_a_writer_holds(storage: Storage, epoch: Epoch) -> None:
-    blob = await storage.blobs.prepare(LARGE)
+    blob = await storage.shards.home.blobs.prepare(LARGE)
     await storage._database.execute(Touched)
     async with storage._database.transaction() as connection:
         await attach(connection, [blob])
         assert await storage.purge.purge_blobs(epoch, 10) == 0
         await refer(connection, REF_ITEM, [blob.key], [1], [1])
     assert await storage.purge.purge_blobs(epoch, 10) == 0
-    assert await storage.blobs.read(blob.key) == LARGE
+    assert await storage.shards.home.blobs.read(blob.key) == LARGE
 
 
 @pytest.mark.usefixtures("emptied")
 async def test_a_writer_never_revives_what_is_being_removed(storage: Storage, epoch: Epoch, tmp_path: Path) -> None:
-    first = await storage.blobs.prepare(LARGE)
+    first = await storage.shards.home.blobs.prepare(LARGE)
     await storage._database.execute(Touched)
     fence = Fence(KEY, epoch)
     marked, _ = await mark(storage._database, fence, grace=3600, limit=10)
     with pytest.raises(Unavailable):
         await adopt(storage, first)
-    second = await storage.blobs.prepare(LARGE)
+    second = await storage.shards.home.blobs.prepare(LARGE)
     assert second.key == first.key + b"\x01"
     await adopt(storage, second)
     assert len(stored_objects(tmp_path)) == 2
     for row in marked:
-        await storage.blobs.objects.delete(object_key(first.key, row["object"]))
+        await storage._objects.delete(object_key(first.key, row["object"]))
     assert await remove(storage._database, fence, marked) == 1
-    assert await storage.blobs.read(second.key) == LARGE
+    assert await storage.shards.home.blobs.read(second.key) == LARGE
 
 
 @pytest.mark.usefixtures("emptied")
 async def test_a_collector_that_wakes_up_late_harms_nobody(storage: Storage, epoch: Epoch) -> None:
-    blob = await storage.blobs.prepare(LARGE)
+    blob = await storage.shards.home.blobs.prepare(LARGE)
     await storage._database.execute(Touched)
     late = Fence(KEY, epoch)
     marked, _ = await mark(storage._database, late, grace=3600, limit=10)
@@ -242,16 +245,16 @@ async def test_a_collector_that_wakes_up_late_harms_nobody(storage: Storage, epo
     await storage._database.execute("UPDATE lease SET until = now()")
     now = (await storage.leases.acquire([KEY], "other", 3600))[KEY]
     assert await storage.purge.purge_blobs(now, 10) == 1
-    again = await storage.blobs.prepare(LARGE)
+    again = await storage.shards.home.blobs.prepare(LARGE)
     assert again.key == blob.key
     await adopt(storage, again)
     # It wakes up.
     for row in marked:
-        await storage.blobs.objects.delete(object_key(blob.key, row["object"]))
+        await storage._objects.delete(object_key(blob.key, row["object"]))
     assert await remove(storage._database, late, marked) == 0
     assert await mark(storage._database, late, grace=0, limit=10) == ([], 0)
-    storage.blobs._cache._held.clear()
-    assert await storage.blobs.read(again.key) == LARGE
+    storage.shards.home.blobs._cache._held.clear()
+    assert await storage.shards.home.blobs.read(again.key) == LARGE
 
 
 class PausedStore(FileStore):
@@ -281,7 +284,7 @@ async def test_a_writer_paused_beyond_the_grace_time_stores_again(
     paused.go_on.set()
     blob = await task
     await adopt(storage, blob)
-    assert await storage.blobs.read(blob.key) == LARGE
+    assert await storage.shards.home.blobs.read(blob.key) == LARGE
     assert len(stored_objects(tmp_path)) == 1
     await paused.close()
 
@@ -297,10 +300,10 @@ async def test_bytes_at_hand_complete_a_blob_whose_writer_died(storage: Storage,
         await task
     await paused.close()
     with pytest.raises(BlobNotFound):
-        await storage.blobs.read((await storage.blobs.prepare(SMALL)).key)
-    await adopt(storage, await storage.blobs.prepare(SMALL))
+        await storage.shards.home.blobs.read((await storage.shards.home.blobs.prepare(SMALL)).key)
+    await adopt(storage, await storage.shards.home.blobs.prepare(SMALL))
     assert await storage._database.fetchval("SELECT state FROM blob") == 1
-    assert await storage.blobs.read((await storage.blobs.prepare(SMALL)).key) == SMALL
+    assert await storage.shards.home.blobs.read((await storage.shards.home.blobs.prepare(SMALL)).key) == SMALL
 
 
 @pytest.mark.usefixtures("emptied")
@@ -315,22 +318,22 @@ async def test_writers_and_collector_race(postgres_dsn: str, storage: Storage, e
         data = contents[number % len(contents)]
         for turn in range(15):
             while True:
-                blob = await rival.blobs.prepare(data)
+                blob = await rival.shards.home.blobs.prepare(data)
                 try:
                     await adopt(rival, blob, turn, number)
                 except Unavailable as error:
                     assert error.fields["step"] == "attach"  # noqa: PT017  collected in between: prepared again
                     continue
                 break
-            assert await rival.blobs.read(blob.key) == data
+            assert await rival.shards.home.blobs.read(blob.key) == data
             await asyncio.sleep(seed.random() / 500)
-            assert await rival.blobs.read(blob.key) == data
+            assert await rival.shards.home.blobs.read(blob.key) == data
             await drop(rival, turn, number)
 
     async def gather_up() -> int:
         gone = 0
         while not busy.is_set():
-            gone += await collect(storage._database, storage.blobs.objects, Fence(KEY, epoch), grace=0, limit=5)
+            gone += await collect(storage._database, storage._objects, Fence(KEY, epoch), grace=0, limit=5)
         return gone
 
     collectors = [asyncio.create_task(gather_up()) for _ in range(2)]
@@ -345,11 +348,11 @@ async def test_a_storage_over_s3(postgres_dsn: str, s3: Any) -> None:
     bucket = S3Settings(s3.endpoint, s3.new_bucket(), s3.access_key, s3.secret_key)
     storage = await Storage.open(StorageSettings(dsn=postgres_dsn, blobs=bucket, cache_bytes=0, grace=0))
     assert await storage.probe_blobs() == "S3Store"
-    key = (await storage.blobs.prepare(LARGE)).key
-    assert await storage.blobs.read(key) == LARGE
-    assert await storage.blobs.read_range(key, 5, 5) == LARGE[5:10]
+    key = (await storage.shards.home.blobs.prepare(LARGE)).key
+    assert await storage.shards.home.blobs.read(key) == LARGE
+    assert await storage.shards.home.blobs.read_range(key, 5, 5) == LARGE[5:10]
     owner = await storage.leases.acquire([KEY], "me", 60)
     assert await storage.purge.purge_blobs(owner[KEY], 10) == 1
     with pytest.raises(BlobNotFound):
-        await storage.blobs.read(key)
+        await storage.shards.home.blobs.read(key)
     await storage.close()

@@ -66,7 +66,7 @@ async def test_removing_an_account_goes_on_where_it_was_cut_short(
         raise ConnectionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Removal, "_step", cut_short)
+        patch.setattr(Removal, "step", cut_short)
         with pytest.raises(ConnectionError):
             await storage.directory.delete_account("ann@example.org")
     assert await storage.directory.resolve(["ann@example.org"]) == {"ann@example.org": ()}

@@ -124,7 +124,7 @@ class Service:
             each.id: each
             for each in await mail.messages(account.id, [entry.message for entry in entries], MessageFields.NONE)
         }
-        return [await self.parts.storage.blobs.read(stored[entry.message].blob) for entry in entries]
+        return [await self.parts.storage.blobs.read(account.id, stored[entry.message].blob) for entry in entries]
 
 
 Start = Callable[..., Awaitable[Service]]

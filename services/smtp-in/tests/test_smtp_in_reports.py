@@ -20,7 +20,7 @@ async def reports(service: Any) -> list[tuple[str, str, bytes]]:
         assert queued.sender == ""
         (recipient,) = queued.recipients
         blob = await storage._database.fetchval("SELECT blob_key FROM queue_message WHERE id = $1", queued.id)
-        found.append((recipient.address, recipient.site, await storage.blobs.read(blob)))
+        found.append((recipient.address, recipient.site, await storage.blobs.read(None, blob)))
     return found
 
 

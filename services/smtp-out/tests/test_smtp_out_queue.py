@@ -141,7 +141,8 @@ async def inbox(storage: Storage, account: AccountRecord) -> list[bytes]:
     box = next(box for box in await storage.mail.mailboxes(account.id) if box.role is Role.INBOX)
     ids = [entry.message for entry in await storage.mail.entries(account.id, box.id)]
     return [
-        await storage.blobs.read(each.blob) for each in await storage.mail.messages(account.id, ids, MessageFields.NONE)
+        await storage.blobs.read(account.id, each.blob)
+        for each in await storage.mail.messages(account.id, ids, MessageFields.NONE)
     ]
 
 

@@ -8,3 +8,6 @@ REF_MESSAGE, REF_QUEUE, REF_UPLOAD, REF_SCRIPT, REF_ITEM = 1, 2, 3, 4, 5
 
 CREATED, UPDATED, DESTROYED, COUNTED = 1, 2, 3, 4
 """Values of change_log.op; COUNTED: nothing but the counters of a mailbox changed."""
+
+LOCAL_SITE = "local"
+"""The site of recipients that wait in the queue for a mailbox of the cluster."""

@@ -18,17 +18,18 @@ from posthorn_model.errors import (
     InvalidAddress,
     InvalidName,
     NotFound,
+    PosthornError,
 )
 from posthorn_model.ids import AccountId, DomainId
 from posthorn_model.ports import Clock
 from posthorn_storage import directory_sql as sql
 from posthorn_storage.addresses import address_key, alias_key, domain_key, lookup_keys
-from posthorn_storage.database import Connection, Database, Row
+from posthorn_storage.database import Connection, Row
 from posthorn_storage.identities import Identities, Identity
-from posthorn_storage.mail.journal import Units
 from posthorn_storage.mail.provision import create_in
 from posthorn_storage.passwords import Passwords, Verified
-from posthorn_storage.removal import Removal
+from posthorn_storage.shards import PlacementRules, Shard, Shards
+from posthorn_storage.shards.removals import Removals
 
 MAX_DISPLAY_NAME = 200
 _DOMAIN_SECONDS = 30.0
@@ -50,12 +51,16 @@ class AccountRecord:
 class Directory:
     """See the module. All methods raise Unavailable and Overloaded besides what they say."""
 
-    def __init__(self, database: Database, units: Units, passwords: Passwords, removal: Removal, clock: Clock) -> None:
-        self._database = database
+    def __init__(
+        self, shards: Shards, rules: PlacementRules, passwords: Passwords, removal: Removals, clock: Clock
+    ) -> None:
+        self._database = shards.home.database
+        self._shards = shards
+        self._rules = rules
         self._passwords = passwords
         self._removal = removal
         self._clock = clock
-        self._identities = Identities(database, units)
+        self._identities = Identities(shards)
         self._verified = Verified(clock.monotonic)
         self._local: frozenset[str] = frozenset()
         self._local_until = float("-inf")
@@ -63,6 +68,7 @@ class Directory:
     def forget(self) -> None:
         """Drop all caches (Control "invalidate-directory")."""
         self._verified.forget()
+        self._shards.placements.forget()
         self._local_until = float("-inf")
 
     # Domains
@@ -124,6 +130,7 @@ class Directory:
         record = await self.find_account(address)
         self._verified.forget()
         await self._removal.remove(record.id)
+        self._shards.placements.forget([record.id])
 
     async def reset_account(self, address: str) -> None:
         """Empty an account in one transaction: default mailboxes again, no messages. Raises AccountNotFound."""
@@ -230,25 +237,61 @@ class Directory:
         ]
         secrets = await self._passwords.hash_all([password for _, password in able])
         domains = [address.rpartition("@")[2] for address in addresses]
+        shards = [self._shards.named(self._rules.shard_for(address)) for address in addresses]
+        accounts = [AccountId(row["id"]) for row in await self._database.fetch(sql.TAKE_IDS, len(addresses))]
+        apart = await self._provide(addresses, accounts, shards, display_name, quota)
 
         async def work(connection: Connection) -> list[AccountRecord]:
             unknown = await connection.fetchval(sql.UNKNOWN_DOMAIN, domains)
             if unknown is not None:
                 raise NotFound("that domain is not one of this cluster", domain=unknown)
-            ids = await connection.fetch(sql.ADD_ACCOUNTS, addresses, domains, display_name, quota)
+            numbers = [shard.number for shard in shards]
+            ids = await connection.fetch(sql.ADD_ACCOUNTS, addresses, domains, display_name, quota, accounts, numbers)
             if len(ids) != len(addresses):
                 raise AlreadyExists("that address exists already", count=len(addresses) - len(ids))
-            accounts = [row["id"] for row in ids]
             await connection.execute(sql.ADD_CREDENTIALS, [address for address, _ in able], secrets)
-            await connection.execute(sql.ADD_IDENTITIES, accounts)
-            await create_in(connection, accounts, quota)
+            here = [
+                (account, address)
+                for account, address, shard in zip(accounts, addresses, shards, strict=True)
+                if shard.is_home
+            ]
+            await create_in(connection, here, display_name, quota)
             rows = {row["address"]: row for row in await connection.fetch(sql.BY_ID, accounts)}
             return [_record(rows[address]) for address in addresses]
 
         try:
             return await self._database.run(work)
         except asyncpg.UniqueViolationError as error:
+            await self._removal.clear(apart)
             raise AlreadyExists("that address exists already") from error
+        except PosthornError as error:
+            if not error.temporary:
+                await self._removal.clear(apart)
+            raise
+
+    async def _provide(
+        self,
+        addresses: Sequence[str],
+        accounts: Sequence[AccountId],
+        shards: Sequence[Shard],
+        display_name: str,
+        quota: int | None,
+    ) -> dict[Shard, list[AccountId]]:
+        """Give those that will live on other shards what they need there; the directory's row then makes them exist.
+
+        What is made for an account that never comes to exist is found by the checker.
+        """
+        apart: dict[Shard, list[tuple[AccountId, str]]] = {}
+        for account, address, shard in zip(accounts, addresses, shards, strict=True):
+            if not shard.is_home:
+                apart.setdefault(shard, []).append((account, address))
+        for shard, owners in apart.items():
+
+            async def work(connection: Connection, owners: Sequence[tuple[AccountId, str]] = owners) -> None:
+                await create_in(connection, owners, display_name, quota)
+
+            await shard.database.run(work)
+        return {shard: [account for account, _ in owners] for shard, owners in apart.items()}
 
 
 def _record(row: Row) -> AccountRecord:

@@ -11,11 +11,15 @@ SELECT name FROM unnest($1::text[]) AS wanted (name)
 WHERE NOT EXISTS (SELECT 1 FROM domain WHERE domain.name = wanted.name) LIMIT 1
 """
 
+TAKE_IDS = "SELECT nextval(pg_get_serial_sequence('account', 'id')) AS id FROM generate_series(1, $1::int)"
+
 # An address is either an account's or an alias, never both.
 ADD_ACCOUNTS = """
-INSERT INTO account (domain_id, address, display_name, quota)
-SELECT domain.id, new.address, $3, $4
-FROM unnest($1::text[], $2::text[]) AS new (address, domain) JOIN domain ON domain.name = new.domain
+INSERT INTO account (id, domain_id, address, display_name, quota, shard)
+OVERRIDING SYSTEM VALUE
+SELECT new.id, domain.id, new.address, $3, $4, new.shard
+FROM unnest($1::text[], $2::text[], $5::bigint[], $6::smallint[]) AS new (address, domain, id, shard)
+JOIN domain ON domain.name = new.domain
 WHERE NOT EXISTS (SELECT 1 FROM alias WHERE alias.address = new.address)
 ORDER BY new.address
 ON CONFLICT (address) DO NOTHING
@@ -26,11 +30,6 @@ ADD_CREDENTIALS = """
 INSERT INTO credential (account_id, secret)
 SELECT account.id, new.secret FROM unnest($1::text[], $2::text[]) AS new (address, secret)
 JOIN account ON account.address = new.address
-"""
-
-ADD_IDENTITIES = """
-INSERT INTO identity (account_id, name, email)
-SELECT id, display_name, address FROM account WHERE id = ANY ($1::bigint[])
 """
 
 SET_CREDENTIAL = """

@@ -1,31 +1,35 @@
 """The facade: one Storage for a process, which opens the parts, hands them to each other and closes them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from posthorn_model.clock import SystemClock
 from posthorn_model.events import Changed
+from posthorn_model.ids import AccountId
 from posthorn_model.ports import Clock, ObjectStore
-from posthorn_storage.blobs.content import PLAIN, ZSTD
+from posthorn_model.queue_items import NewQueueMessage
+from posthorn_storage.blob_store import BlobStore
 from posthorn_storage.blobs.file_store import FileStore
 from posthorn_storage.blobs.no_store import NoStore
-from posthorn_storage.blobs.store import Blobs
 from posthorn_storage.check import Check
-from posthorn_storage.database import Database, DatabaseLimits
+from posthorn_storage.database import Connection, DatabaseLimits, Pools, PoolSizes
 from posthorn_storage.directory import Directory
 from posthorn_storage.groupware import GroupwareStore
 from posthorn_storage.leases import LeaseStore
 from posthorn_storage.lookup import Lookup, open_backend
-from posthorn_storage.mail import MailStore
 from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.journal import Units
+from posthorn_storage.mail_store import MailStore
 from posthorn_storage.nodes import NodeStore
 from posthorn_storage.passwords import Passwords
 from posthorn_storage.purge import Purge
 from posthorn_storage.queue import QueueStore
 from posthorn_storage.queue.bounces import Bounces
-from posthorn_storage.removal import Removal
 from posthorn_storage.settings import S3Settings, StorageSettings
+from posthorn_storage.shards import Placements, Shard, Shards
+from posthorn_storage.shards.registry import open_shards
+from posthorn_storage.shards.removals import Removals
+from posthorn_storage.shards.shard import HOME, assemble_blobs, assemble_shard, refuse_queue
 from posthorn_storage.submissions import Submissions
 from posthorn_storage.version import check_version
 
@@ -45,53 +49,63 @@ class Storage:
     """Set by the service: called right after each commit that moved a modseq, once for each account. May not block."""
 
     def __init__(
-        self, database: Database, objects: ObjectStore, settings: StorageSettings, clock: Clock, shards: int
+        self,
+        pools: Pools,
+        others: Mapping[int, tuple[str, Pools]],
+        objects: ObjectStore,
+        settings: StorageSettings,
+        clock: Clock,
+        queue_shards: int,
     ) -> None:
         self.on_change = None
-        self._database = database
+        self._database = pools.interactive
         self._objects = objects
         self._passwords = Passwords()
-        units = Units(database, self._changed)
-        removal = Removal(database, self._changed)
-        self.blobs = Blobs(
-            database,
-            objects,
-            inline_limit=settings.inline_limit,
-            encoding=ZSTD if settings.compression == "zstd" else PLAIN,
-            cache_bytes=settings.cache_bytes,
-        )
-        self.directory = Directory(database, units, self._passwords, removal, clock)
-        bounces = Bounces(MessageIds(), settings.duplicate_window)
-        self.queue = QueueStore(database, self.blobs, shards=shards, deliver=bounces, notify=self._changed)
-        self.mail = MailStore(
-            units,
-            self.queue.enqueue_in,
-            duplicate_window=settings.duplicate_window,
-            combine_window=settings.combine_window,
-        )
-        self.submissions = Submissions(units, self.queue.enqueue_in, settings.duplicate_window)
-        self.groupware = GroupwareStore(units)
-        self.leases = LeaseStore(database)
-        self.nodes = NodeStore(database)
-        self.lookup = Lookup(open_backend(settings.lookup, database), clock)
-        self.check = Check(database, objects)
+        blobs = assemble_blobs(pools.interactive, objects, settings)
+        bounces = Bounces(Units(pools.queue, MessageIds(), self._changed), self._enqueue, settings.duplicate_window)
+        self.queue = QueueStore(pools.queue, blobs, shards=queue_shards, deliver=bounces, notify=self._changed)
+        home = assemble_shard(HOME, settings.name, pools, blobs, self.queue.enqueue_in, settings, self._changed)
+        shards = [home, *(self._shard(number, *other, settings) for number, other in others.items())]
+        self.shards = Shards(shards, Placements(pools.interactive, clock.monotonic))
+        removals = Removals(self.shards, self._changed)
+        self.blobs = BlobStore(self.shards)
+        self.directory = Directory(self.shards, settings.placement, self._passwords, removals, clock)
+        self.mail = MailStore(self.shards, duplicate_window=settings.duplicate_window)
+        self.submissions = Submissions(self.shards, self.mail, self.queue.enqueue_in, settings.duplicate_window)
+        self.groupware = GroupwareStore(self.shards)
+        self.leases = LeaseStore(pools.queue)
+        self.nodes = NodeStore(pools.queue)
+        self.lookup = Lookup(open_backend(settings.lookup, pools.interactive), clock)
+        self.check = Check(pools.maintenance, objects)
         self.purge = Purge(
-            database, objects, self.nodes, removal, grace=settings.grace, duplicate_window=settings.duplicate_window
+            pools.maintenance,
+            objects,
+            self.nodes,
+            removals,
+            grace=settings.grace,
+            duplicate_window=settings.duplicate_window,
         )
 
     @classmethod
     async def open(cls, settings: StorageSettings, clock: Clock | None = None) -> "Storage":
-        """Connect to database and blob store and check the schema's version. Raises Unavailable."""
-        limits = DatabaseLimits(pool_size=settings.pool_size, acquire=settings.acquire_timeout)
-        database = await Database.open(settings.dsn, limits)
+        """Connect to databases and blob store and check the schema's version. Raises Unavailable."""
+        limits = DatabaseLimits(acquire=settings.acquire_timeout)
+
+        async def connect(dsn: str) -> Pools:
+            return await Pools.open(dsn, PoolSizes(settings.pool_size), limits)
+
+        home = await connect(settings.dsn)
+        others: dict[int, tuple[str, Pools]] = {}
         try:
-            await check_version(database)
-            await database.execute(FIX_SHARDS, max(1, min(settings.queue_shards, MAX_SHARDS)))
-            shards = json.loads(await database.fetchval(SHARDS))
+            await check_version(home.interactive)
+            await home.interactive.execute(FIX_SHARDS, max(1, min(settings.queue_shards, MAX_SHARDS)))
+            queue_shards = json.loads(await home.interactive.fetchval(SHARDS))
+            others = await open_shards(home.interactive, settings.shards, connect)
             objects = await _open_objects(settings)
-            return cls(database, objects, settings, clock or SystemClock(), shards)
+            return cls(home, others, objects, settings, clock or SystemClock(), queue_shards)
         except BaseException:
-            await database.close()
+            for pools in (home, *(other for _, other in others.values())):
+                await pools.close()
             raise
 
     async def close(self) -> None:
@@ -100,16 +114,29 @@ class Storage:
         self._passwords.close()
         await self.lookup.close()
         await self._objects.close()
-        await self._database.close()
+        for shard in self.shards:
+            await shard.close()
 
     async def probe_database(self) -> str:
-        """Prove that the database answers and takes writes; returns a text for people. Raises Unavailable."""
-        return await self._database.probe()
+        """Prove that every database answers and takes writes; returns a text for people. Raises Unavailable."""
+        texts = [await shard.database.probe() for shard in self.shards]
+        return texts[0] if len(texts) == 1 else f"{texts[0]}, {len(texts)} shards"
 
     async def probe_blobs(self) -> str:
         """Prove that the blob store answers; returns a text for people. Raises Unavailable."""
         await self._objects.probe()
         return type(self._objects).__name__
+
+    def forget_placement(self, account: AccountId) -> None:
+        """An account lives on another shard now (Control "account-moved")."""
+        self.shards.placements.forget([account])
+
+    def _shard(self, number: int, name: str, pools: Pools, settings: StorageSettings) -> Shard:
+        blobs = assemble_blobs(pools.interactive, self._objects, settings)
+        return assemble_shard(number, name, pools, blobs, refuse_queue, settings, self._changed)
+
+    async def _enqueue(self, connection: Connection, messages: Sequence[NewQueueMessage]) -> None:
+        await self.queue.enqueue_in(connection, messages)
 
     def _changed(self, event: Changed) -> None:
         if self.on_change is not None:

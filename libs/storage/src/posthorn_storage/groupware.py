@@ -28,10 +28,11 @@ from posthorn_storage import groupware_sql as sql
 from posthorn_storage.codes import CREATED, DESTROYED, UPDATED
 from posthorn_storage.database import Connection, Row
 from posthorn_storage.groupware_rows import collection_of, etag_of, item_of, properties_text, segment_of
-from posthorn_storage.mail.journal import Journal, Units
+from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import FILE, FOLDER, KIND
 from posthorn_storage.mail.search_text import clean
 from posthorn_storage.mail.view import state
+from posthorn_storage.shards import Shards
 
 MAX_CONTENT = 32 * 1024 * 1024
 """Longest content of an item in bytes; services set lower limits of their own."""
@@ -61,18 +62,19 @@ class NewItem:
 class GroupwareStore:
     """Collections and items of all accounts. All methods raise Unavailable, Overloaded; changes AccountNotFound."""
 
-    def __init__(self, units: Units) -> None:
-        self._units = units
-        self._database = units.database
+    def __init__(self, shards: Shards) -> None:
+        self._change = shards.change
+        self._reading = shards.reading
 
     async def collections(self, account: AccountId, kind: CollectionKind | None = None) -> list[Collection]:
         """The collections of one kind, or all, by name."""
-        rows = await self._database.fetch(sql.COLLECTIONS, account, None if kind is None else kind.value)
+        database = await self._reading(account)
+        rows = await database.fetch(sql.COLLECTIONS, account, None if kind is None else kind.value)
         return [collection_of(row) for row in rows]
 
     async def collection(self, account: AccountId, kind: CollectionKind, name: str) -> Collection:
         """One collection by its path. Raises CollectionNotFound."""
-        row = await self._database.fetchrow(sql.BY_NAME, account, kind.value, clean(name))
+        row = await (await self._reading(account)).fetchrow(sql.BY_NAME, account, kind.value, clean(name))
         if row is None:
             raise CollectionNotFound(account=account)
         return collection_of(row)
@@ -99,7 +101,7 @@ class GroupwareStore:
             journal.log(account, KINDS[kind][0], CREATED, row["id"], modseq)
             return collection_of(row)
 
-        return await self._units.change([account], work)
+        return await self._change(account, work)
 
     async def update_collection(
         self,
@@ -132,7 +134,7 @@ class GroupwareStore:
             journal.log(account, KINDS[before.kind][0], UPDATED, collection, modseq)
             return collection_of(row)
 
-        return await self._units.change([account], work)
+        return await self._change(account, work)
 
     async def delete_collection(self, account: AccountId, collection: CollectionId) -> None:
         """Remove a collection with all its items. Raises CollectionNotFound."""
@@ -145,7 +147,7 @@ class GroupwareStore:
             await journal.connection.execute(sql.DELETE, account, collection)
             journal.log(account, KINDS[before.kind][0], DESTROYED, collection, journal.counters[account].take())
 
-        await self._units.change([account], work)
+        await self._change(account, work)
 
     async def items(
         self,
@@ -164,7 +166,7 @@ class GroupwareStore:
         `time_range` keeps what may have an instance in it, by the bounds over all recurrences.
         """
         start, end = time_range or (None, None)
-        rows = await self._database.fetch(
+        rows = await (await self._reading(account)).fetch(
             sql.items(with_content=with_content),
             account,
             collection,
@@ -224,7 +226,7 @@ class GroupwareStore:
             await journal.connection.execute(sql.TOUCH, account, [collection], modseq)
             return item_of(row)
 
-        return await self._units.change([account], work)
+        return await self._change(account, work)
 
     async def delete_item(
         self, account: AccountId, collection: CollectionId, name: str, if_match: str | None = None
@@ -239,7 +241,7 @@ class GroupwareStore:
             _check(before, if_match, if_none_match=False)
             await _remove(journal, account, owner, before)
 
-        await self._units.change([account], work)
+        await self._change(account, work)
 
     async def move_item(
         self,
@@ -268,7 +270,7 @@ class GroupwareStore:
             await journal.connection.execute(sql.TOUCH, account, [collection, target], modseq)
             return item_of(row)
 
-        return await self._units.change([account], work)
+        return await self._change(account, work)
 
     async def copy_item(
         self,
@@ -293,14 +295,15 @@ class GroupwareStore:
             await journal.connection.execute(sql.TOUCH, account, [target], modseq)
             return item_of(row)
 
-        return await self._units.change([account], work)
+        return await self._change(account, work)
 
     async def removed(self, account: AccountId, collection: CollectionId, since: Modseq) -> list[str]:
         """Names that were there and are no more since `since` (RFC 6578).
 
         Raises CollectionNotFound, CannotCalculateChanges.
         """
-        async with self._database.transaction(isolation="repeatable_read", read_only=True) as connection:
+        database = await self._reading(account)
+        async with database.transaction(isolation="repeatable_read", read_only=True) as connection:
             row = await connection.fetchrow(sql.BY_ID, account, collection)
             if row is None:
                 raise CollectionNotFound(account=account, collection=collection)

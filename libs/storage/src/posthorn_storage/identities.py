@@ -9,9 +9,9 @@ from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId
 from posthorn_storage.addresses import address_key
 from posthorn_storage.codes import CREATED, DESTROYED, UPDATED
-from posthorn_storage.database import Database
-from posthorn_storage.mail.journal import Journal, Units
+from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import KIND
+from posthorn_storage.shards import Shards
 
 MAX_IDENTITIES = 100
 MAX_SIGNATURE = 64 * 1024
@@ -48,9 +48,9 @@ class Identity:
 class Identities:
     """The identities of all accounts; reached through the Directory."""
 
-    def __init__(self, database: Database, units: Units) -> None:
-        self._database = database
-        self._units = units
+    def __init__(self, shards: Shards) -> None:
+        self._change = shards.change
+        self._reading = shards.reading
 
     async def all(self, account: AccountId) -> list[Identity]:
         """All of an account's, the oldest first."""
@@ -64,7 +64,7 @@ class Identities:
                 text_signature=row["text_signature"],
                 html_signature=row["html_signature"],
             )
-            for row in await self._database.fetch(ALL, account)
+            for row in await (await self._reading(account)).fetch(ALL, account)
         ]
 
     async def put(self, account: AccountId, identity: Identity) -> Identity:
@@ -92,7 +92,7 @@ class Identities:
             _log(journal, account, UPDATED if identity.id else CREATED, found)
             return replace(identity, id=found)
 
-        return await self._units.change([account], work)
+        return await self._change(account, work)
 
     async def delete(self, account: AccountId, identity: int) -> None:
         """Raises NotFound, AccountNotFound."""
@@ -100,7 +100,7 @@ class Identities:
         async def work(journal: Journal) -> None:
             _log(journal, account, DESTROYED, await journal.connection.fetchval(DELETE, account, identity))
 
-        await self._units.change([account], work)
+        await self._change(account, work)
 
 
 def _log(journal: Journal, account: AccountId, op: int, identity: int | None) -> None:

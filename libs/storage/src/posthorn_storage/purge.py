@@ -16,7 +16,7 @@ from posthorn_storage.leases import Fence
 from posthorn_storage.lookup.expiry import purge_expired
 from posthorn_storage.nodes import NodeStore
 from posthorn_storage.queue import sql as queue_sql
-from posthorn_storage.removal import Removal
+from posthorn_storage.shards.removals import Removals
 
 PURGE_LEASE: Final = "roles/purge"
 """The lease of the role, unless the caller names a shard of it."""
@@ -75,7 +75,7 @@ class Purge:
         database: Database,
         objects: ObjectStore,
         nodes: NodeStore,
-        removal: Removal,
+        removal: Removals,
         *,
         grace: float,
         duplicate_window: float,

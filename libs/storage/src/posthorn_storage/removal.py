@@ -5,15 +5,13 @@ It knows no table by name but those of the directory: whatever is keyed by accou
 
 from collections.abc import Callable
 from functools import cache
-from typing import Final
 
 from posthorn_model.events import Changed, ChangeKind
 from posthorn_model.ids import AccountId, Modseq
-from posthorn_storage.database import Connection, Database, affected
-from posthorn_storage.mail.journal import begin
+from posthorn_storage.database import Connection, affected
+from posthorn_storage.mail.journal import Units
 from posthorn_storage.mail.provision import empty_in
 
-STEP_ROWS: Final = 5000
 _RESET_SECONDS = 600.0
 _DIRECTORY = frozenset(
     {
@@ -57,23 +55,15 @@ WITH gone AS (
 SELECT count(*) FROM gone
 """
 
-CLOSE = """
-WITH closed AS (DELETE FROM account WHERE id = $1 RETURNING id), counter AS (
-    DELETE FROM account_counter WHERE account_id = $1
-)
-INSERT INTO removed_account (account_id) SELECT id FROM closed ON CONFLICT DO NOTHING
-"""
-
-NEXT = "SELECT account_id FROM removed_account ORDER BY at LIMIT 1"
-
-DONE = "DELETE FROM removed_account WHERE account_id = $1"
+CLOSE = "DELETE FROM account_counter WHERE account_id = $1"
 
 
 class Removal:
-    """Empties accounts. `notify` hears of a reset after its commit."""
+    """Empties accounts on one database. `units` are that database's; `notify` hears of a reset after its commit."""
 
-    def __init__(self, database: Database, notify: Callable[[Changed], None]) -> None:
-        self._database = database
+    def __init__(self, units: Units, notify: Callable[[Changed], None]) -> None:
+        self._units = units
+        self._database = units.database
         self._notify = notify
 
     async def reset(self, account: AccountId) -> None:
@@ -85,7 +75,7 @@ class Removal:
 
         async def work(connection: Connection) -> int:
             await connection.execute(f"SET LOCAL statement_timeout = '{int(_RESET_SECONDS)}s'")
-            await begin(connection, [account])
+            await self._units.begin(connection, [account])
             while await connection.fetchval(RELEASE_SOME, account, 100_000, timeout=_RESET_SECONDS):
                 pass
             for table in emptied_tables():
@@ -97,34 +87,19 @@ class Removal:
         modseq = await self._database.run(work)
         self._notify(Changed(account, Modseq(modseq), frozenset(ChangeKind)))
 
-    async def remove(self, account: AccountId) -> None:
-        """Close the account (nothing finds it or writes to it from then on), then remove all it held.
+    async def close(self, account: AccountId) -> None:
+        """Nothing writes to the account from then on: its counter goes once the writer that holds it has ended."""
+        await self._database.execute(CLOSE, account)
 
-        A process killed in between leaves the rest to `step`. Raises AccountNotFound.
-        """
+    async def step(self, account: AccountId, limit: int) -> int:
+        """Remove at most `limit` rows of a closed account; returns how many went, 0 when none are left."""
 
-        async def close(connection: Connection) -> None:
-            await begin(connection, [account])
-            await connection.execute(CLOSE, account)
-
-        await self._database.run(close)
-        while await self._step(account, STEP_ROWS):
-            pass
-
-    async def step(self, limit: int) -> int:
-        """Remove at most `limit` rows of an account that was closed; returns how many went, 0 when none are left."""
-        account = await self._database.fetchval(NEXT)
-        return 0 if account is None else await self._step(account, limit)
-
-    async def _step(self, account: AccountId, limit: int) -> int:
         async def work(connection: Connection) -> int:
             gone: int = await connection.fetchval(RELEASE_SOME, account, limit)
             for table in account_tables():
                 if gone >= limit:
                     return gone
                 gone += affected(await connection.execute(_delete(table), account, limit - gone))
-            if not gone:
-                gone = affected(await connection.execute(DONE, account))
             return gone
 
         return await self._database.run(work)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from posthorn_storage.placement import PlacementRules
+
 
 @dataclass(frozen=True, slots=True)
 class FsSettings:
@@ -67,11 +69,20 @@ class MemorySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardSettings:
+    """Another database that accounts live on; `name` is the one it is known by in the cluster, for ever."""
+
+    name: str
+    dsn: str = field(repr=False)
+    """postgresql:// URL."""
+
+
+@dataclass(frozen=True, slots=True)
 class StorageSettings:
     """Everything `Storage.open` needs. Times are in seconds, sizes in bytes."""
 
     dsn: str = field(repr=False)
-    """postgresql:// URL."""
+    """postgresql:// URL of the home: directory, queue, leases, and all accounts that live nowhere else."""
     blobs: FsSettings | S3Settings | None
     """None: for work on the database alone; whatever needs a blob that is not in it raises Unavailable."""
     inline_limit: int = 16384
@@ -91,3 +102,8 @@ class StorageSettings:
     acquire_timeout: float = 5.0
     lookup: RedisSettings | MemorySettings | None = None
     """None: the lookup store is in the database."""
+    name: str = "postgres"
+    """Of the home's store, as placement rules name it."""
+    shards: tuple[ShardSettings, ...] = ()
+    placement: PlacementRules = field(default_factory=PlacementRules)
+    """Where new accounts go."""

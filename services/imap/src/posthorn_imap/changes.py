@@ -16,7 +16,7 @@ from posthorn_model.errors import MailboxNotFound, PosthornError
 from posthorn_model.events import Changed, Gap, Topic
 from posthorn_model.ids import AccountId, MailboxId, Modseq
 from posthorn_model.ports import Bus
-from posthorn_storage.mail import MailStore
+from posthorn_storage.mail_store import MailStore
 
 MAX_RESTING = 64
 """Mailboxes that nobody has selected, kept for who comes back soon."""

@@ -10,7 +10,8 @@ from typing import Protocol
 from posthorn_model.errors import AccountNotFound, CannotCalculateChanges, MailboxNotFound
 from posthorn_model.ids import AccountId, MailboxId, Modseq, Uid
 from posthorn_model.mail import Entry, Mailbox
-from posthorn_storage.mail import FlagsResult, MailboxView, MailStore
+from posthorn_storage.mail import FlagsResult, MailboxView
+from posthorn_storage.mail_store import MailStore
 
 
 class Listener(Protocol):

@@ -35,6 +35,7 @@ from posthorn_mail_format.part import Part
 from posthorn_model.errors import BlobNotFound
 from posthorn_model.flags import Flags
 from posthorn_model.ids import MessageId, Modseq, ThreadId
+from posthorn_storage.blobs.store import Blobs
 from posthorn_storage.mail import MessageFields, PlacedMessage, search
 from posthorn_storage.mail.search_sql import KEPT_FIELDS
 
@@ -196,21 +197,22 @@ async def _look_into_headers(
     """Which of the candidates have the header fields asked for, read from the messages in bounded batches."""
     found: dict[HeaderContains, list[MessageId]] = {key: [] for key in keys if isinstance(key, HeaderContains)}
     mail, feed = session.parts.storage.mail, selection.feed
+    blobs = await session.parts.storage.blobs.of(feed.account)
     for start in range(0, len(uids), HEADER_BATCH):
         batch = uids[start : start + HEADER_BATCH]
         for row in await mail.messages_by_uid(feed.account, feed.id, batch, MessageFields.STRUCTURE):
-            header = await _header(session, row)
+            header = await _header(blobs, row)
             for key, messages in found.items():
                 if _holds(header, key):
                     messages.append(row.message.id)
     return {key: tuple(messages) for key, messages in found.items()}
 
 
-async def _header(session: "Session", row: PlacedMessage) -> bytes:
+async def _header(blobs: Blobs, row: PlacedMessage) -> bytes:
     part = Part.load(row.message.structure or b"")
     length = part.body_start - part.header_start
     try:
-        return await session.parts.storage.blobs.read_range(row.message.blob, part.header_start, length)
+        return await blobs.read_range(row.message.blob, part.header_start, length)
     except BlobNotFound:
         return b""
 

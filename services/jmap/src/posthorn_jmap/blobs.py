@@ -42,8 +42,8 @@ async def read(storage: Storage, account: AccountId, wire: object) -> bytes:
     if found is None or not await storage.blobs.may_read(account, found.key):
         raise BlobNotFound
     if found.length is None:
-        return await storage.blobs.read(found.key)
-    return decode(await storage.blobs.read_range(found.key, found.start, found.length), found.encoding)
+        return await storage.blobs.read(account, found.key)
+    return decode(await storage.blobs.read_range(account, found.key, found.start, found.length), found.encoding)
 
 
 def decode(data: bytes, encoding: str) -> bytes:

@@ -85,7 +85,9 @@ async def _prepare(parts: Parts, letter: Letter) -> tuple[MessageSummary, Prepar
         summary = await asyncio.to_thread(summarize, letter.content)
     else:
         summary = summarize(letter.content)
-    return summary, await parts.storage.blobs.prepare(letter.content)
+    accounts = [account for recipient in letter.recipients for account in recipient.accounts]
+    queued = any(recipient.site for recipient in letter.recipients)
+    return summary, await parts.storage.blobs.prepare(letter.content, accounts=accounts, queued=queued)
 
 
 async def _report(parts: Parts, letter: Letter, recipients: Sequence[Recipient]) -> NewQueueMessage | None:

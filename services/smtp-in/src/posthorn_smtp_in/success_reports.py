@@ -43,7 +43,7 @@ async def success_report(
     written = write_dsn(report, head, return_full=False)
     return NewQueueMessage(
         sender="",
-        blob=await parts.storage.blobs.prepare(written),
+        blob=await parts.storage.blobs.prepare(written, queued=True),
         recipients=[NewRecipient(mail.sender, site, notify="NEVER")],
         smtputf8=not mail.sender.isascii(),
         eight_bit=not written.isascii(),

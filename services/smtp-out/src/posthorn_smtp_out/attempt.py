@@ -69,7 +69,7 @@ async def _deliver(parts: Parts, group: Group, before_end: BeforeEnd) -> Mapping
         parts.figures.attempts.labels("local").inc()
         return await deliver_locally(parts.storage, group)
     parts.figures.attempts.labels("relay" if destination.relay else "direct").inc()
-    content = without_return_path(await parts.storage.blobs.read(group.first.blob))
+    content = without_return_path(await parts.storage.blobs.read(None, group.first.blob))
     return await _send(parts, group, destination, content, before_end)
 
 

@@ -31,11 +31,12 @@ async def deliver_locally(storage: Storage, group: Group) -> Mapping[int, Answer
     """Deliver to every recipient's accounts; an answer for each recipient's id. Raises Unavailable."""
     found = await storage.directory.resolve([recipient.address for recipient in group.recipients])
     content = f"Return-Path: <{group.first.sender}>\r\n".encode() + without_return_path(
-        await storage.blobs.read(group.first.blob)
+        await storage.blobs.read(None, group.first.blob)
     )
     answers: dict[int, Answer] = {}
     summary = summarize(content)
-    blob = await storage.blobs.prepare(content)
+    behind = [account for accounts in found.values() for account in accounts]
+    blob = await storage.blobs.prepare(content, accounts=behind)
 
     async def deliver(account: AccountId) -> Reply:
         message = NewMessage(account, (), summary, blob, delivery_id=delivery_id(group.message), delivered=True)

@@ -27,7 +27,7 @@ async def write_reports(
     if not told:
         return []
     try:
-        original = without_return_path(await parts.storage.blobs.read(group.first.blob))
+        original = without_return_path(await parts.storage.blobs.read(None, group.first.blob))
     except NotFound:
         original = b""
     found: list[Stored] = []
@@ -70,13 +70,13 @@ async def _addressed(parts: Parts, sender: str, content: bytes, identity: UUID) 
     storage = parts.storage
     if await storage.directory.is_local_domain(domain):
         content = b"Return-Path: <>\r\n" + content
-        summary, blob = summarize(content), await storage.blobs.prepare(content)
+        summary, blob = summarize(content), await storage.blobs.prepare(content, queued=True)
         accounts = (await storage.directory.resolve([sender]))[sender]
         return [NewMessage(account, (), summary, blob, delivery_id=identity, delivered=True) for account in accounts]
     site = site_of(sender)
     if site is None:
         return []
-    blob = await storage.blobs.prepare(content)
+    blob = await storage.blobs.prepare(content, queued=True)
     smtputf8 = not sender.isascii()
     recipient = NewRecipient(sender, site, notify="NEVER")
     return [

@@ -152,26 +152,37 @@ class Blobs:
                 return stored, ZSTD
         return bytes(data), PLAIN
 
+    async def provide(self, key: BlobKey, data: bytes | memoryview) -> None:
+        """Make `data` durable here too, under the very key it has on another shard. Raises Unavailable."""
+        if await self._store_as(key, data) is None:
+            raise Unavailable(step="prepare", cause="equal content is being collected on this shard")
+
     async def _store(self, key: BlobKey, data: bytes | memoryview) -> PreparedBlob:
         """Store in the object store, under the first generation of the key that is not being collected."""
-        size = len(data)
         for generation in range(MAX_GENERATION + 1):
-            name = BlobKey(key + bytes([generation])) if generation else key
-            for _ in range(_TRIES):
-                row = await self._database.fetchrow(CLAIM, name, size, self._encoding)
-                if row is None:
-                    break
-                encoding: int = row["encoding"]
-                if row["state"] == LIVE:
-                    return PreparedBlob(name, size, None, encoding)
-                stored = await _elsewhere(size, lambda encoding=encoding: encode(data, encoding))  # type: ignore[misc]
-                place = object_key(name, row["object"])
-                await self.objects.put(place, stored)
-                if await self._database.execute(CONFIRM, name, row["object"]):
-                    return PreparedBlob(name, size, None, encoding)
-                # Collected while this process was paused; nobody else ever uses this object's name.
-                await self.objects.delete(place)
+            stored = await self._store_as(BlobKey(key + bytes([generation])) if generation else key, data)
+            if stored is not None:
+                return stored
         raise Unavailable(step="prepare", cause="every generation of the key is being collected")
+
+    async def _store_as(self, name: BlobKey, data: bytes | memoryview) -> PreparedBlob | None:
+        """Store under this key; None when it is being collected."""
+        size = len(data)
+        for _ in range(_TRIES):
+            row = await self._database.fetchrow(CLAIM, name, size, self._encoding)
+            if row is None:
+                return None
+            encoding: int = row["encoding"]
+            if row["state"] == LIVE:
+                return PreparedBlob(name, size, None, encoding)
+            stored = await _elsewhere(size, lambda encoding=encoding: encode(data, encoding))  # type: ignore[misc]
+            place = object_key(name, row["object"])
+            await self.objects.put(place, stored)
+            if await self._database.execute(CONFIRM, name, row["object"]):
+                return PreparedBlob(name, size, None, encoding)
+            # Collected while this process was paused; nobody else ever uses this object's name.
+            await self.objects.delete(place)
+        return None
 
     async def _find(self, key: BlobKey) -> Row:
         row = await self._database.fetchrow(FIND, key)

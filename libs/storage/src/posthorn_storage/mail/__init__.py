@@ -1,11 +1,13 @@
-"""The mail store: messages, mailboxes, flags, threads, changes and search, for IMAP, POP3, JMAP and delivery alike."""
+"""The verbs of the mail store on one database: messages, mailboxes, flags, threads, changes and search.
+
+posthorn_storage.mail_store is the door to them: it knows on which database an account lives.
+"""
 
 from posthorn_storage.mail.changes import Changes
 from posthorn_storage.mail.copying import Copied
 from posthorn_storage.mail.flags import FlagsResult
 from posthorn_storage.mail.messages import MessageFields, PlacedMessage, StoredMessage
 from posthorn_storage.mail.search import SearchQuery, SearchResult
-from posthorn_storage.mail.store import MailStore
 from posthorn_storage.mail.thread_counts import ThreadCounts
 from posthorn_storage.mail.updates import MessageUpdate
 from posthorn_storage.mail.view import MailboxView
@@ -14,7 +16,6 @@ __all__ = [
     "Changes",
     "Copied",
     "FlagsResult",
-    "MailStore",
     "MailboxView",
     "MessageFields",
     "MessageUpdate",

@@ -7,14 +7,13 @@ be stored takes nothing from its neighbours in the batch.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from posthorn_model.errors import AccountNotFound, PosthornError
+from posthorn_model.errors import PosthornError
 from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq, ThreadId, Uid
 from posthorn_model.mail import Appended, NewMessage, PreparedBlob
 from posthorn_storage.blobs.attach import attach, refer
 from posthorn_storage.codes import CREATED, REF_MESSAGE, UPDATED
 from posthorn_storage.mail import seen, threads
-from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.journal import Journal, Place
 from posthorn_storage.mail.kinds import EMAIL, THREAD
 from posthorn_storage.mail.search_text import clean, search_text
@@ -81,7 +80,6 @@ class Batch:
     """Messages being stored by one unit of work: prepare, admit each item, write, then ask for results."""
 
     journal: Journal
-    ids: MessageIds
     window: float
     """Seconds within which equal content counts as a client's repeat."""
     forgotten: Mapping[seen.Key, MessageId]
@@ -125,7 +123,7 @@ class Batch:
     def _plan(self, message: NewMessage) -> Planned:
         counter = self.journal.counters.get(message.account)
         if counter is None:
-            raise AccountNotFound(account=message.account)
+            raise self.journal.absent(message.account)
         if message.mailboxes:
             places = [self.journal.place(message.account, mailbox) for mailbox in dict.fromkeys(message.mailboxes)]
         else:
@@ -145,7 +143,7 @@ class Batch:
         connection = self.journal.connection
         if planned:
             await attach(connection, [*(one.new.blob for one in planned), *others])
-            for one, number in zip(planned, await self.ids.take(connection, len(planned)), strict=True):
+            for one, number in zip(planned, await self.journal.ids.take(connection, len(planned)), strict=True):
                 one.id = number
             await self._join_threads()
             await connection.execute(
@@ -181,7 +179,7 @@ class Batch:
         """Merge `others` into the thread of `one`; returns those that are gone."""
         gone = others & fresh
         stored = sorted(others - fresh)
-        if stored and await threads.merge(self.journal, self.ids, one.account, stored, one.thread):
+        if stored and await threads.merge(self.journal, one.account, stored, one.thread):
             gone |= set(stored)
         for planned in self._planned:
             if planned.thread in gone:
@@ -302,15 +300,9 @@ def _place_columns(planned: Sequence[Planned]) -> list[list[object]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-async def append_in(
-    journal: Journal,
-    ids: MessageIds,
-    messages: Sequence[NewMessage],
-    *,
-    window: float,
-) -> list[Appended]:
+async def append_in(journal: Journal, messages: Sequence[NewMessage], *, window: float) -> list[Appended]:
     """Store all of `messages` or, raising the first problem, none. Raises MailboxNotFound, OverQuota, Unavailable."""
-    batch = Batch(journal, ids, window, {})
+    batch = Batch(journal, window, {})
     await batch.prepare(messages)
     items = batch.admit(messages)
     await batch.write()

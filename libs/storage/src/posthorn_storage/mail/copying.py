@@ -12,7 +12,6 @@ from posthorn_storage.blobs.attach import refer
 from posthorn_storage.codes import CREATED, REF_MESSAGE, UPDATED
 from posthorn_storage.database import Row
 from posthorn_storage.mail.expunge import TAKE, TAKE_ALL, take_out
-from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.journal import Journal, Place
 from posthorn_storage.mail.kinds import EMAIL, THREAD
 
@@ -75,14 +74,14 @@ class NewEntry:
 
 
 async def copy(
-    journal: Journal, ids: MessageIds, account: AccountId, source: MailboxId, uids: Sequence[int], target: MailboxId
+    journal: Journal, account: AccountId, source: MailboxId, uids: Sequence[int], target: MailboxId
 ) -> Copied:
     """Copy messages with their flags; UIDs that are not there are passed over. Raises MailboxNotFound, OverQuota."""
     await journal.places(account, [source, target])
     rows = sorted(await journal.connection.fetch(CHOSEN, account, source, uids), key=lambda row: row["uid"])
     counter = journal.counters[account]
     modseqs = {row["message_id"]: counter.take() for row in rows}
-    clones = await _clones(journal, ids, account, target, rows, modseqs)
+    clones = await _clones(journal, account, target, rows, modseqs)
     for row in rows:
         if row["message_id"] not in clones:
             journal.log(account, EMAIL, UPDATED, row["message_id"], modseqs[row["message_id"]])
@@ -91,7 +90,6 @@ async def copy(
 
 async def move(
     journal: Journal,
-    ids: MessageIds,
     account: AccountId,
     source: MailboxId,
     uids: Sequence[int] | None,
@@ -108,13 +106,12 @@ async def move(
     for message, modseq in modseqs.items():
         journal.log(account, EMAIL, UPDATED, message, modseq)
     fresh = {message: journal.counters[account].take() for message in modseqs}
-    clones = await _clones(journal, ids, account, target, rows, fresh)
+    clones = await _clones(journal, account, target, rows, fresh)
     return await _arrive(journal, account, target, rows, clones, fresh)
 
 
 async def _clones(
     journal: Journal,
-    ids: MessageIds,
     account: AccountId,
     target: MailboxId,
     rows: Sequence[Row],
@@ -128,7 +125,7 @@ async def _clones(
         return {}
     journal.counters[account].charge(sum(row["size"] for row in chosen), len(chosen))
     old = [row["message_id"] for row in chosen]
-    clones = dict(zip(old, await ids.take(connection, len(old)), strict=True))
+    clones = dict(zip(old, await journal.ids.take(connection, len(old)), strict=True))
     made = await connection.fetch(CLONE, account, old, [clones[one] for one in old], [modseqs[one] for one in old])
     # The originals keep their references while the account is locked, so their blobs cannot be collected meanwhile.
     await refer(

@@ -15,8 +15,7 @@ from posthorn_storage.database import Connection
 from posthorn_storage.mail import seen
 from posthorn_storage.mail.append import Batch, Planned
 from posthorn_storage.mail.combiner import Combiner
-from posthorn_storage.mail.identifiers import MessageIds
-from posthorn_storage.mail.journal import Journal, Units, begin
+from posthorn_storage.mail.journal import Journal, Units
 
 Enqueue: TypeAlias = Callable[[Connection, Sequence[NewQueueMessage]], Awaitable[Any]]
 
@@ -37,11 +36,8 @@ class Delivery:
 class Deliveries:
     """Deliveries of this process. Close it to store what waits."""
 
-    def __init__(
-        self, units: Units, ids: MessageIds, enqueue: Enqueue, *, duplicate_window: float, combine_window: float
-    ) -> None:
+    def __init__(self, units: Units, enqueue: Enqueue, *, duplicate_window: float, combine_window: float) -> None:
         self._units = units
-        self._ids = ids
         self._enqueue = enqueue
         self._window = duplicate_window
         self._combiner: Combiner[Delivery, list[Appended]] = Combiner(
@@ -99,7 +95,7 @@ class Deliveries:
         accounts = sorted({message.account for item in items for message in item.messages})
 
         async def unit(connection: Connection) -> tuple[list[list[Appended] | PosthornError], Journal]:
-            journal = await begin(connection, accounts, tolerant=True)
+            journal = await self._units.begin(connection, accounts, tolerant=True)
             outcomes = await self._store_in(journal, items)
             await journal.flush()
             return outcomes, journal
@@ -109,7 +105,7 @@ class Deliveries:
         return outcomes
 
     async def _store_in(self, journal: Journal, items: Sequence[Delivery]) -> list[list[Appended] | PosthornError]:
-        batch = Batch(journal, self._ids, self._window, dict(self._answered))
+        batch = Batch(journal, self._window, dict(self._answered))
         await batch.prepare([message for item in items for message in item.messages])
         admitted: list[list[Planned] | PosthornError] = []
         for item in items:

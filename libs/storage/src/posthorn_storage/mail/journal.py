@@ -1,6 +1,6 @@
 """The record of one changing unit of work: locks counters first, hands out modseqs and UIDs, writes the log last.
 
-Every transaction that changes something of an account begins with `begin` and ends with `Journal.flush` (design law 4).
+Every transaction that changes something of an account begins with `Units.begin` and ends with `Journal.flush` (law 4).
 The lock is a statement of its own: under READ COMMITTED each later statement then sees all that earlier holders did.
 """
 
@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from posthorn_model.errors import AccountMoving, AccountNotFound, MailboxNotFound, OverQuota
+from posthorn_model.errors import AccountMoving, AccountNotFound, MailboxNotFound, OverQuota, PosthornError
 from posthorn_model.events import Changed, ChangeKind
 from posthorn_model.ids import AccountId, Modseq
 from posthorn_storage.codes import COUNTED
 from posthorn_storage.database import Connection, Database
+from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.kinds import MAILBOX, NAMED
 
 T = TypeVar("T")
@@ -125,15 +126,27 @@ class Place:
 
 
 class Journal:
-    """One unit of work of one or several accounts; made by `begin`."""
+    """One unit of work of one or several accounts; made by `Units.begin`."""
 
-    def __init__(self, connection: Connection, counters: dict[AccountId, Counter]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        counters: dict[AccountId, Counter],
+        ids: MessageIds,
+        moving: frozenset[AccountId] = frozenset(),
+    ) -> None:
         self.connection = connection
         self.counters = counters
+        self.ids = ids
+        self._moving = moving
         self._places: dict[tuple[int, int], Place] = {}
         self._inboxes: dict[int, int] = {}
         self._log: list[tuple[int, int, int, int, int, int | None, int | None, str | None]] = []
         self._started = {account: counter.modseq for account, counter in counters.items()}
+
+    def absent(self, account: AccountId) -> PosthornError:
+        """Why a tolerant unit of work has no counter of this account."""
+        return AccountMoving(account=account) if account in self._moving else AccountNotFound(account=account)
 
     async def places(self, account: AccountId, mailboxes: Collection[int]) -> list[Place]:
         """The mailboxes in the asked-for order. Raises MailboxNotFound."""
@@ -223,45 +236,45 @@ class Journal:
         ]
 
 
-async def begin(connection: Connection, accounts: Iterable[AccountId], *, tolerant: bool = False) -> Journal:
-    """Lock the counters of `accounts` in id order. Raises AccountNotFound; a `tolerant` caller looks for itself.
-
-    Raises AccountMoving when one of them is on its way to another shard, or lives there by now (flows.md F).
-    """
-    wanted = sorted(set(accounts))
-    rows = await connection.fetch(LOCK, wanted)
-    moving = [row["account_id"] for row in rows if row["state"]]
-    if moving:
-        raise AccountMoving(accounts=moving[:8])
-    counters = {
-        row["account_id"]: Counter(
-            row["account_id"],
-            row["modseq"],
-            row["used_bytes"],
-            row["used_messages"],
-            row["uidvalidity"],
-            row["quota"],
-        )
-        for row in rows
-    }
-    for account in wanted:
-        if account not in counters and not tolerant:
-            raise AccountNotFound(account=account)
-    return Journal(connection, counters)
-
-
 class Units:
-    """Runs units of work: journal, commit, then word of it to whoever listens. Shared by mail and groupware."""
+    """Runs units of work on one database: journal, commit, then word of it to whoever listens."""
 
-    def __init__(self, database: Database, notify: Notify) -> None:
+    def __init__(self, database: Database, ids: MessageIds, notify: Notify) -> None:
         self.database = database
+        self._ids = ids
         self._notify = notify
+
+    async def begin(self, connection: Connection, accounts: Iterable[AccountId], *, tolerant: bool = False) -> Journal:
+        """Lock the counters of `accounts` in id order. Raises AccountNotFound; a `tolerant` caller looks for itself.
+
+        Raises AccountMoving when one of them is on its way to another shard, or lives there by now (flows.md F).
+        """
+        wanted = sorted(set(accounts))
+        rows = await connection.fetch(LOCK, wanted)
+        moving = frozenset(row["account_id"] for row in rows if row["state"])
+        counters = {
+            row["account_id"]: Counter(
+                row["account_id"],
+                row["modseq"],
+                row["used_bytes"],
+                row["used_messages"],
+                row["uidvalidity"],
+                row["quota"],
+            )
+            for row in rows
+            if not row["state"]
+        }
+        journal = Journal(connection, counters, self._ids, moving)
+        for account in wanted:
+            if account not in counters and not tolerant:
+                raise journal.absent(account)
+        return journal
 
     async def change(self, accounts: Sequence[AccountId], work: Callable[[Journal], Awaitable[T]]) -> T:
         """Run `work` under the locks of `accounts` as one transaction, repeated when PostgreSQL rolled it back."""
 
         async def unit(connection: Connection) -> tuple[T, Journal]:
-            journal = await begin(connection, accounts)
+            journal = await self.begin(connection, accounts)
             result = await work(journal)
             await journal.flush()
             return result, journal

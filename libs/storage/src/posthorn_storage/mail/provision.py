@@ -31,6 +31,11 @@ INSERT INTO account_counter (account_id, uidvalidity, quota)
 SELECT id, extract(epoch FROM now())::bigint, $2 FROM unnest($1::bigint[]) AS new (id)
 """
 
+IDENTITIES = """
+INSERT INTO identity (account_id, name, email)
+SELECT id, $3, address FROM unnest($1::bigint[], $2::text[]) AS new (id, address)
+"""
+
 MAILBOXES = """
 WITH counters AS (
     UPDATE account_counter SET uidvalidity = uidvalidity + cardinality($2::text[])
@@ -77,9 +82,18 @@ WHERE account_id = $1
 REFERENCES = "SELECT ref_id FROM blob_ref WHERE account_id = $1 AND kind = $2"
 
 
-async def create_in(connection: Connection, accounts: Sequence[AccountId], quota: int | None = None) -> None:
-    """Give new accounts their counter (`quota` in bytes) and defaults, in four statements however many they are."""
+async def create_in(
+    connection: Connection, owners: Sequence[tuple[AccountId, str]], display_name: str = "", quota: int | None = None
+) -> None:
+    """Give new accounts (id and address) their counter, defaults and identity, in five statements for all of them.
+
+    `quota` is in bytes.
+    """
+    accounts = [account for account, _ in owners]
+    if not accounts:
+        return
     await connection.execute(COUNTERS, accounts, quota)
+    await connection.execute(IDENTITIES, accounts, [address for _, address in owners], display_name)
     await _defaults(connection, accounts)
 
 

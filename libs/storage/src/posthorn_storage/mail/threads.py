@@ -13,7 +13,6 @@ from posthorn_model.mail import MessageSummary
 from posthorn_storage.blobs.attach import refer, release
 from posthorn_storage.codes import CREATED, DESTROYED, REF_MESSAGE, UPDATED
 from posthorn_storage.database import Connection, Database
-from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import EMAIL, THREAD
 from posthorn_storage.mail.search_text import fold
@@ -82,7 +81,7 @@ async def find(
 
 
 async def merge(
-    journal: Journal, ids: MessageIds, account: AccountId, sources: Sequence[int], target: int
+    journal: Journal, account: AccountId, sources: Sequence[int], target: int
 ) -> dict[MessageId, MessageId]:
     """Move the messages of `sources` into `target`; returns old and new ids, empty when they stay apart."""
     connection = journal.connection
@@ -90,7 +89,7 @@ async def merge(
     if not rows or len(rows) > MAX_MERGE:
         return {}
     old = [row["id"] for row in rows]
-    new = await ids.take(connection, len(old))
+    new = await journal.ids.take(connection, len(old))
     # The end of the old id and the start of the new one have a modseq each: lists of changes are cut between modseqs.
     first = journal.counters[account].take(2 * len(old))
     modseqs = list(range(first + 1, first + 2 * len(old), 2))

@@ -428,7 +428,7 @@ async def submissions(stage: Play) -> None:
 
 
 async def blobs(stage: Play) -> None:
-    store, ann = stage.storage.blobs, stage.ann
+    store, ann = await stage.storage.blobs.of(stage.ann), stage.ann
     small = await store.upload(ann, b"an upload", "text/plain")
     big = await store.upload(ann, large("one"))
     await store.upload(ann, large("one"))

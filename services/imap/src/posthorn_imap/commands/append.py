@@ -26,7 +26,7 @@ async def append(session: "Session", command: Append) -> Answer:
         return no("There is no such mailbox", b"TRYCREATE")
     size = len(command.message)
     summary = await asyncio.to_thread(summarize, command.message) if size > IN_THREAD else summarize(command.message)
-    blob = await storage.blobs.prepare(command.message)
+    blob = await storage.blobs.prepare(command.message, accounts=[account])
     new = NewMessage(account, [target.id], summary, blob, command.flags, command.received_at)
     try:
         (appended,) = await storage.mail.append([new])

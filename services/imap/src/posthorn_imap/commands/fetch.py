@@ -16,6 +16,7 @@ from posthorn_imap.selection import Selection
 from posthorn_model.errors import BlobNotFound
 from posthorn_model.flags import SystemFlag
 from posthorn_model.ids import Modseq
+from posthorn_storage.blobs.store import Blobs
 from posthorn_storage.mail import MessageFields, PlacedMessage
 
 if TYPE_CHECKING:
@@ -126,11 +127,12 @@ async def _send_batch(session: "Session", selection: Selection, wanted: Wanted, 
             newly_seen = {int(entry.uid) for entry in result.changed}
     rows = await storage.mail.messages_by_uid(feed.account, feed.id, list(numbers), wanted.fields)
     found = 0
+    blobs = await storage.blobs.of(feed.account)
     for group in _groups(rows, wanted.sections):
         async with session.parts.body_memory.held(sum(row.message.size for row in group) if wanted.sections else 0):
             if needs_blob(wanted.sections):
-                await storage.blobs.warm(row.message.blob for row in group)
-            contents = await asyncio.gather(*(_contents(session, row, wanted.sections) for row in group))
+                await blobs.warm(row.message.blob for row in group)
+            contents = await asyncio.gather(*(_contents(blobs, row, wanted.sections) for row in group))
             for row, content in zip(group, contents, strict=True):
                 if content is None:
                     continue
@@ -157,12 +159,12 @@ def _groups(rows: Sequence[PlacedMessage], sections: Sequence[Section]) -> Itera
         yield group
 
 
-async def _contents(session: "Session", row: PlacedMessage, sections: Sequence[Section]) -> Contents | None:
+async def _contents(blobs: Blobs, row: PlacedMessage, sections: Sequence[Section]) -> Contents | None:
     """The sections of a message; None when it was expunged and its blob is gone already."""
     if not sections:
         return {}
     try:
-        return await read_sections(session.parts.storage.blobs, row.message, sections)
+        return await read_sections(blobs, row.message, sections)
     except BlobNotFound:
         return None
 

@@ -58,7 +58,7 @@ async def open_maildrop(storage: Storage, account: AccountId) -> Maildrop:
 async def read_letter(storage: Storage, maildrop: Maildrop, letter: Letter) -> bytes | None:
     """The content; None when another client removed the message meanwhile. Raises BlobNotFound, Unavailable."""
     rows = await storage.mail.messages_by_uid(maildrop.account, maildrop.mailbox, [letter.uid], MessageFields.NONE)
-    return await storage.blobs.read(rows[0].message.blob) if rows else None
+    return await storage.blobs.read(maildrop.account, rows[0].message.blob) if rows else None
 
 
 async def update(storage: Storage, maildrop: Maildrop) -> None:

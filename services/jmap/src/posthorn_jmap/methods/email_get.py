@@ -31,7 +31,7 @@ async def email_get(context: Context, arguments: Arguments) -> Responses:
     found = []
     held = 0
     for message in await context.storage.mail.messages(context.account.id, numbers, wanted.fields()):
-        shown = await view(opened(context.storage.blobs, message), metadata(message), wanted)
+        shown = await view(opened(context.storage.blobs, context.account.id, message), metadata(message), wanted)
         held += _held(shown)
         if held > MAX_VALUES:
             raise MethodError("requestTooLarge", "the bodies asked for are too large for one response")

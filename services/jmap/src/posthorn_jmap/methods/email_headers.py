@@ -73,7 +73,7 @@ def _told(where: Condition, answers: dict[search.Header, bool]) -> Condition:
 
 
 async def _answers(context: Context, message: StoredMessage, questions: list[search.Header]) -> tuple[bool, ...]:
-    fields = await opened(context.storage.blobs, message).fields()
+    fields = await opened(context.storage.blobs, context.account.id, message).fields()
     return tuple(any(_holds(field, question) for field in fields) for question in questions)
 
 

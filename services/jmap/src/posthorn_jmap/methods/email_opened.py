@@ -6,9 +6,9 @@ from posthorn_jmap.protocol import ids
 from posthorn_mail_format.headers import MAX_HEADER_BYTES, Field, header_end, iterate
 from posthorn_mail_format.part import Part
 from posthorn_mail_format.text import decode_text, has_encoding_problem
-from posthorn_model.ids import BlobKey
+from posthorn_model.ids import AccountId, BlobKey
 from posthorn_model.mail import MessageSummary
-from posthorn_storage.blobs.store import Blobs
+from posthorn_storage.blob_store import BlobStore
 from posthorn_storage.mail import StoredMessage
 
 HEAD = 16_384
@@ -20,7 +20,8 @@ _DECODABLE = ("base64", "quoted-printable")
 class Opened:
     """A message in a blob, `size` octets from `start`. What was not read of the stored message is None."""
 
-    blobs: Blobs
+    blobs: BlobStore
+    account: AccountId
     key: BlobKey
     start: int
     size: int
@@ -47,7 +48,8 @@ class Opened:
 
     async def read(self, start: int, length: int) -> bytes:
         """Octets of the message. Raises BlobNotFound, Unavailable."""
-        return await self.blobs.read_range(self.key, self.start + start, max(min(length, self.size - start), 0))
+        octets = max(min(length, self.size - start), 0)
+        return await self.blobs.read_range(self.account, self.key, self.start + start, octets)
 
     async def fields(self) -> list[Field]:
         """All header fields, from the blob."""
@@ -82,10 +84,11 @@ class Opened:
         return shown, cut or not whole or part.decoded_size > octets, whole and has_encoding_problem(raw, here)
 
 
-def opened(blobs: Blobs, message: StoredMessage) -> Opened:
+def opened(blobs: BlobStore, account: AccountId, message: StoredMessage) -> Opened:
     """A stored message."""
     return Opened(
         blobs,
+        account,
         message.blob,
         0,
         message.size,
@@ -97,10 +100,11 @@ def opened(blobs: Blobs, message: StoredMessage) -> Opened:
     )
 
 
-def opened_blob(blobs: Blobs, reference: ids.BlobRef, summary: MessageSummary) -> Opened:
+def opened_blob(blobs: BlobStore, account: AccountId, reference: ids.BlobRef, summary: MessageSummary) -> Opened:
     """A message that is a blob, or octets of one."""
     return Opened(
         blobs,
+        account,
         reference.key,
         reference.start,
         summary.size,

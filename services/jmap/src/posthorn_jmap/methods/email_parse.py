@@ -67,4 +67,4 @@ async def _open(context: Context, blob_id: str) -> Opened | None:
         # A message inside an encoded part has no octets of its own to refer to: they are kept as an upload.
         reference = ids.BlobRef(await storage.blobs.upload(account, raw, "message/rfc822"))
     summary = await asyncio.to_thread(summarize, raw) if len(raw) > LARGE else summarize(raw)
-    return opened_blob(storage.blobs, reference, summary)
+    return opened_blob(storage.blobs, account, reference, summary)

@@ -45,7 +45,7 @@ async def snippet_get(context: Context, arguments: Arguments) -> Responses:
     for position, message in enumerate(await context.storage.mail.messages(context.account.id, numbers, fields)):
         preview = None
         if in_body is not None and position < MAX_READ:
-            preview = _marked_part(await _body(opened(context.storage.blobs, message)), in_body)
+            preview = _marked_part(await _body(opened(context.storage.blobs, context.account.id, message)), in_body)
         wire = ids.to_wire("e", message.id)
         found[wire] = {
             "emailId": wires[wire],

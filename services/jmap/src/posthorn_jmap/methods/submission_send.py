@@ -38,7 +38,7 @@ async def submit(context: Context, value: dict[str, Any]) -> Submission:
     identity, message = await _read(context, value)
     if message.size > context.settings.max_message_size:
         raise SetError("tooLarge", "the email is too large to be sent", maxSize=context.settings.max_message_size)
-    raw = await context.storage.blobs.read(message.blob)
+    raw = await context.storage.blobs.read(context.account.id, message.blob)
     if b"\0" in raw:
         raise SetError("invalidEmail", "an email with NUL octets cannot be sent", properties=[])
     head = head_of(raw)
@@ -175,7 +175,7 @@ async def _send(context: Context, new: NewSubmission, raw: bytes, route: Route) 
     addresses = [sender, *(to["email"] for to in new.envelope["rcptTo"])]
     outgoing = NewQueueMessage(
         sender=sender,
-        blob=await storage.blobs.prepare(content),
+        blob=await storage.blobs.prepare(content, queued=True),
         recipients=route.remote,
         account=context.account.id,
         smtputf8=needs_smtputf8(content, addresses),
@@ -193,7 +193,8 @@ async def _local_messages(context: Context, sender: str, content: bytes, route: 
         return {}
     delivered = f"Return-Path: <{sender}>\r\n".encode() + content
     summary = await asyncio.to_thread(summarize, delivered)
-    blob = await context.storage.blobs.prepare(delivered)
+    behind = [account for accounts in route.local.values() for account in accounts]
+    blob = await context.storage.blobs.prepare(delivered, accounts=behind)
     return {
         address: [NewMessage(account, (), summary, blob, delivered=True) for account in accounts]
         for address, accounts in route.local.items()

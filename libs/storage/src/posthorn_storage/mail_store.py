@@ -4,7 +4,7 @@ Methods raise posthorn_model.errors; besides what each names, all raise Unavaila
 change something raise AccountNotFound.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Literal
 from uuid import UUID
 
@@ -18,72 +18,105 @@ from posthorn_storage.mail import changes, copying, expunge, flags, mailboxes, m
 from posthorn_storage.mail.append import append_in
 from posthorn_storage.mail.changes import Changes
 from posthorn_storage.mail.copying import Copied
-from posthorn_storage.mail.delivery import Deliveries, Delivery, Enqueue
+from posthorn_storage.mail.delivery import Delivery
 from posthorn_storage.mail.flags import FlagsOp, FlagsResult
-from posthorn_storage.mail.identifiers import MessageIds
-from posthorn_storage.mail.journal import Journal, Units
+from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.mailboxes import KEEP, MailboxChange
 from posthorn_storage.mail.messages import MessageFields, PlacedMessage, StoredMessage
 from posthorn_storage.mail.search import SearchQuery, SearchResult
 from posthorn_storage.mail.thread_counts import ThreadCounts, thread_counts
 from posthorn_storage.mail.updates import MessageUpdate, update_messages
 from posthorn_storage.mail.view import MailboxView
+from posthorn_storage.shards import Shard, Shards
 
 
 class MailStore:
-    """Mail of all accounts. `enqueue` writes queue messages inside a delivery's transaction."""
+    """Mail of all accounts, on whatever shards they live. `duplicate_window` is in seconds."""
 
-    def __init__(
-        self, units: Units, enqueue: Enqueue, *, duplicate_window: float = 300.0, combine_window: float = 0.003
-    ) -> None:
-        self._units = units
-        self._database = units.database
-        self._ids = MessageIds()
+    def __init__(self, shards: Shards, *, duplicate_window: float = 300.0) -> None:
+        self._shards = shards
+        self._change = shards.change
+        self._reading = shards.reading
         self._window = duplicate_window
-        self._deliveries = Deliveries(
-            units, self._ids, enqueue, duplicate_window=duplicate_window, combine_window=combine_window
-        )
 
     async def close(self) -> None:
-        """Store deliveries that wait; call it before the database is closed."""
-        await self._deliveries.close()
+        """Store deliveries that wait; call it before the databases are closed."""
+        for shard in self._shards:
+            await shard.deliveries.close()
 
     # Storing
 
     async def append(self, new: Sequence[NewMessage]) -> list[Appended]:
-        """Store messages, of several accounts too, in one transaction: all or none.
+        """Store messages, of several accounts too: all or none of those on one shard, in one transaction.
 
         Raises MailboxNotFound, OverQuota.
         """
-
-        async def work(journal: Journal) -> list[Appended]:
-            return await append_in(journal, self._ids, new, window=self._window)
-
-        return await self._units.change([message.account for message in new], work) if new else []
+        return await self._by_shard(new, self._append_on)
 
     async def deliver(
         self, new: Sequence[NewMessage] | NewMessage, enqueue: Sequence[NewQueueMessage] = ()
     ) -> list[Appended]:
         """Store one delivery (all its messages and its queue messages, or nothing) together with concurrent ones.
 
-        Returns one result for each message, in order. Raises MailboxNotFound, OverQuota, AccountNotFound.
+        Where its accounts live on several shards it is one transaction for each, the home's with the queue messages the
+        last; a delivery that is repeated after a failure stores what is missing (design law 7). Returns one result for
+        each message, in order. Raises MailboxNotFound, OverQuota, AccountNotFound.
         """
         own = [new] if isinstance(new, NewMessage) else list(new)
-        return await self._deliveries.deliver(Delivery(own, enqueue))
+        home = self._shards.home
+
+        async def deliver_on(shard: Shard, messages: Sequence[NewMessage]) -> list[Appended]:
+            queued = enqueue if shard is home else ()
+            return await shard.deliveries.deliver(Delivery(messages, queued))
+
+        return await self._by_shard(own, deliver_on, always=home if enqueue else None)
 
     def acknowledged(self, deliveries: Iterable[UUID]) -> None:
         """The replies to these deliveries reached their client, so equal content from now on is no repeat."""
-        self._deliveries.acknowledged(deliveries)
+        known = list(deliveries)
+        for shard in self._shards:
+            shard.deliveries.acknowledged(known)
+
+    async def _append_on(self, shard: Shard, new: Sequence[NewMessage]) -> list[Appended]:
+        async def work(journal: Journal) -> list[Appended]:
+            return await append_in(journal, new, window=self._window)
+
+        return await shard.units.change([message.account for message in new], work)
+
+    async def _by_shard(
+        self,
+        new: Sequence[NewMessage],
+        store: Callable[[Shard, Sequence[NewMessage]], Awaitable[list[Appended]]],
+        *,
+        always: Shard | None = None,
+    ) -> list[Appended]:
+        """Store the messages shard by shard, `always` too if no message is for it; results in the given order."""
+        found: dict[int, Appended] = {}
+        done = False
+
+        async def store_missing() -> None:
+            nonlocal done
+            left = [n for n in range(len(new)) if n not in found]
+            grouped = await self._shards.group(new[n].account for n in left)
+            for shard, accounts in grouped.items():
+                chosen = [n for n in left if new[n].account in accounts]
+                found.update(zip(chosen, await store(shard, [new[n] for n in chosen]), strict=True))
+                done = done or shard is always
+            if always is not None and not done:
+                await store(always, ())
+
+        await self._shards.follow([message.account for message in new], store_missing)
+        return [found[n] for n in range(len(new))]
 
     # Mailboxes
 
     async def mailboxes(self, account: AccountId) -> list[Mailbox]:
         """Every mailbox, by sort order and name."""
-        return await mailboxes.all_of(self._database, account)
+        return await mailboxes.all_of(await self._reading(account), account)
 
     async def mailbox(self, account: AccountId, mailbox: MailboxId) -> Mailbox:
         """Raises MailboxNotFound."""
-        return await mailboxes.one(self._database, account, mailbox)
+        return await mailboxes.one(await self._reading(account), account, mailbox)
 
     async def create_mailbox(
         self,
@@ -102,7 +135,7 @@ class MailStore:
                 journal, account, name, MailboxId(parent), role, subscribed=subscribed, sort_order=sort_order
             )
 
-        return await self._units.change([account], work)
+        return await self._change(account, work)
 
     async def update_mailbox(
         self,
@@ -121,7 +154,7 @@ class MailStore:
         async def work(journal: Journal) -> Mailbox:
             return await mailboxes.update(journal, account, mailbox, change)
 
-        return await self._units.change([account], work)
+        return await self._change(account, work)
 
     async def delete_mailbox(self, account: AccountId, mailbox: MailboxId, *, remove_messages: bool) -> None:
         """Raises MailboxNotFound, MailboxHasChildren, MailboxNotEmpty, NotPermitted (the inbox)."""
@@ -129,7 +162,7 @@ class MailStore:
         async def work(journal: Journal) -> None:
             await mailboxes.delete(journal, account, mailbox, remove_messages=remove_messages)
 
-        await self._units.change([account], work)
+        await self._change(account, work)
 
     async def rename_inbox(self, account: AccountId, name: str, parent: MailboxId | Literal[0] = 0) -> Mailbox:
         """Move all messages of the inbox into a new mailbox (RFC 9051 6.3.6). Raises as `create_mailbox` does."""
@@ -140,21 +173,22 @@ class MailStore:
             )
             await journal.load([account], [])
             inbox = MailboxId(journal.inbox(account).id)
-            await copying.move(journal, self._ids, account, inbox, None, made.id)
+            await copying.move(journal, account, inbox, None, made.id)
             return made
 
-        made = await self._units.change([account], work)
+        made = await self._change(account, work)
         return await self.mailbox(account, made.id)
 
     # Reading
 
     async def entries(self, account: AccountId, mailbox: MailboxId, since: Modseq | Literal[0] = 0) -> list[Entry]:
         """Entries by ascending UID: all, or those changed after `since`."""
-        return await view.entries(self._database, account, mailbox, since)
+        return await view.entries(await self._reading(account), account, mailbox, since)
 
     async def expunged(self, account: AccountId, mailbox: MailboxId, since: Modseq) -> list[Uid]:
         """UIDs that vanished after `since`. Raises CannotCalculateChanges, MailboxNotFound."""
-        async with self._database.transaction(isolation="repeatable_read", read_only=True) as connection:
+        database = await self._reading(account)
+        async with database.transaction(isolation="repeatable_read", read_only=True) as connection:
             return await view.expunged(connection, account, mailbox, since)
 
     async def view(self, account: AccountId, mailbox: MailboxId, since: Modseq | None = None) -> MailboxView:
@@ -162,62 +196,65 @@ class MailStore:
 
         Raises MailboxNotFound, AccountNotFound, CannotCalculateChanges.
         """
-        return await view.view(self._database, account, mailbox, since)
+        return await view.view(await self._reading(account), account, mailbox, since)
 
     async def snapshot(self, account: AccountId, mailbox: MailboxId) -> tuple[Mailbox, Modseq]:
         """A mailbox and the account's modseq at the same instant. Raises MailboxNotFound, AccountNotFound."""
-        return await view.snapshot(self._database, account, mailbox)
+        return await view.snapshot(await self._reading(account), account, mailbox)
 
     async def state(self, account: AccountId) -> Modseq:
         """The account's modseq. Raises AccountNotFound."""
-        return await view.state(self._database, account)
+        return await view.state(await self._reading(account), account)
 
     async def modseqs(self, accounts: Sequence[AccountId]) -> dict[AccountId, Modseq]:
         """Modseqs of many accounts in one query; unknown ones are left out."""
-        return await view.modseqs(self._database, accounts)
+        found: dict[AccountId, Modseq] = {}
+        for shard, those in (await self._shards.group(accounts)).items():
+            found.update(await view.modseqs(shard.database, those))
+        return found
 
     async def mailbox_modseqs(self, account: AccountId) -> dict[MailboxId, Modseq]:
         """The modseq of each mailbox."""
-        return await view.mailbox_modseqs(self._database, account)
+        return await view.mailbox_modseqs(await self._reading(account), account)
 
     async def take_recent(self, account: AccountId, mailbox: MailboxId) -> Uid:
         """The first UID that no session has seen (RFC 3501 \\Recent); this session has seen all from now on.
 
         Raises MailboxNotFound.
         """
-        return await view.take_recent(self._database, account, mailbox)
+        return await view.take_recent(await self._reading(account), account, mailbox)
 
     async def messages(
         self, account: AccountId, ids: Sequence[MessageId], fields: MessageFields
     ) -> list[StoredMessage]:
         """Messages in the order of `ids`; those not there are left out."""
-        return await messages.by_ids(self._database, account, ids, fields)
+        return await messages.by_ids(await self._reading(account), account, ids, fields)
 
     async def messages_by_uid(
         self, account: AccountId, mailbox: MailboxId, uids: Sequence[int], fields: MessageFields
     ) -> list[PlacedMessage]:
         """Messages of one mailbox by ascending UID; those not there are left out."""
-        return await messages.by_uids(self._database, account, mailbox, uids, fields)
+        return await messages.by_uids(await self._reading(account), account, mailbox, uids, fields)
 
     async def search(self, account: AccountId, query: SearchQuery) -> SearchResult:
         """Search a mailbox or the account. Raises TooMany (conditions), AccountNotFound."""
-        return await search_sql.run(self._database, account, query)
+        return await search_sql.run(await self._reading(account), account, query)
 
     async def threads(self, account: AccountId, ids: Sequence[ThreadId]) -> Mapping[ThreadId, list[MessageId]]:
         """Message ids of each thread, oldest first; unknown threads are left out."""
-        return await threads.members(self._database, account, ids)
+        return await threads.members(await self._reading(account), account, ids)
 
     async def thread_counts(self, account: AccountId) -> dict[MailboxId, ThreadCounts]:
         """Threads, unread threads and unread messages of each mailbox that holds anything (RFC 8621 2)."""
-        return await thread_counts(self._database, account)
+        return await thread_counts(await self._reading(account), account)
 
     async def changes(self, account: AccountId, kind: ChangeKind, since: Modseq, limit: int | None = None) -> Changes:
         """Ids created, updated and destroyed after `since`. Raises CannotCalculateChanges, AccountNotFound."""
-        return await changes.changes(self._database, account, kind, since, limit)
+        return await changes.changes(await self._reading(account), account, kind, since, limit)
 
     async def quota(self, account: AccountId) -> tuple[int, int, int | None]:
         """Used bytes, number of messages, and the limit in bytes or None. Raises AccountNotFound."""
-        return await view.quota(self._database, account)
+        return await view.quota(await self._reading(account), account)
 
     # Changing
 
@@ -239,7 +276,7 @@ class MailStore:
                 journal, account, mailbox, uids, op=op, flags=Flags(system, keywords), unchanged_since=unchanged_since
             )
 
-        return await self._units.change([account], work)
+        return await self._change(account, work)
 
     async def expunge(
         self, account: AccountId, mailbox: MailboxId, uids: Sequence[int] | None = None, *, only_deleted: bool
@@ -249,23 +286,23 @@ class MailStore:
         async def work(journal: Journal) -> list[Uid]:
             return await expunge.expunge(journal, account, mailbox, uids, only_deleted=only_deleted)
 
-        return await self._units.change([account], work)
+        return await self._change(account, work)
 
     async def copy(self, account: AccountId, mailbox: MailboxId, uids: Sequence[int], target: MailboxId) -> Copied:
         """Copy messages with their flags, keeping their order. Raises MailboxNotFound, OverQuota."""
 
         async def work(journal: Journal) -> Copied:
-            return await copying.copy(journal, self._ids, account, mailbox, uids, target)
+            return await copying.copy(journal, account, mailbox, uids, target)
 
-        return await self._units.change([account], work)
+        return await self._change(account, work)
 
     async def move(self, account: AccountId, mailbox: MailboxId, uids: Sequence[int], target: MailboxId) -> Copied:
         """Move messages with their flags, keeping their order. Raises MailboxNotFound, OverQuota."""
 
         async def work(journal: Journal) -> Copied:
-            return await copying.move(journal, self._ids, account, mailbox, uids, target)
+            return await copying.move(journal, account, mailbox, uids, target)
 
-        return await self._units.change([account], work)
+        return await self._change(account, work)
 
     async def update_messages(
         self, account: AccountId, updates: Sequence[MessageUpdate]
@@ -275,7 +312,7 @@ class MailStore:
         async def work(journal: Journal) -> dict[MessageId, PosthornError | None]:
             return await update_messages(journal, account, updates)
 
-        return await self._units.change([account], work)
+        return await self._change(account, work)
 
     async def destroy_messages(
         self, account: AccountId, ids: Sequence[MessageId]
@@ -285,4 +322,4 @@ class MailStore:
         async def work(journal: Journal) -> tuple[list[MessageId], list[MessageId]]:
             return await expunge.destroy(journal, account, ids)
 
-        return await self._units.change([account], work)
+        return await self._change(account, work)

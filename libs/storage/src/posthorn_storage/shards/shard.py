@@ -1,0 +1,86 @@
+"""One shard: a database with all rows of the accounts that live there, and what works on it.
+
+The shard of number 0 is the home: it holds the directory, the queue, leases and nodes too, and every account unless
+something else was said.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from posthorn_model.events import Changed
+from posthorn_model.ports import ObjectStore
+from posthorn_model.queue_items import NewQueueMessage
+from posthorn_storage.blobs.content import PLAIN, ZSTD
+from posthorn_storage.blobs.store import Blobs
+from posthorn_storage.database import Connection, Database, Pools
+from posthorn_storage.mail.delivery import Deliveries, Enqueue
+from posthorn_storage.mail.identifiers import MessageIds
+from posthorn_storage.mail.journal import Units
+from posthorn_storage.settings import StorageSettings
+
+HOME: Final = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shard:
+    """What one process has open of a shard."""
+
+    number: int
+    name: str
+    """Of the store in the settings."""
+    pools: Pools
+    units: Units
+    """Of interactive work."""
+    blobs: Blobs
+    deliveries: Deliveries
+
+    @property
+    def database(self) -> Database:
+        """For interactive work."""
+        return self.pools.interactive
+
+    @property
+    def is_home(self) -> bool:
+        """Whether the directory and the queue are in the same database."""
+        return self.number == HOME
+
+    async def close(self) -> None:
+        """Let the connections go; deliveries must be closed before."""
+        await self.pools.close()
+
+
+def assemble_blobs(database: Database, objects: ObjectStore, settings: StorageSettings) -> Blobs:
+    """The blobs whose rows are in `database`."""
+    return Blobs(
+        database,
+        objects,
+        inline_limit=settings.inline_limit,
+        encoding=ZSTD if settings.compression == "zstd" else PLAIN,
+        cache_bytes=settings.cache_bytes,
+    )
+
+
+def assemble_shard(
+    number: int,
+    name: str,
+    pools: Pools,
+    blobs: Blobs,
+    enqueue: Enqueue,
+    settings: StorageSettings,
+    notify: Callable[[Changed], None],
+) -> Shard:
+    """Put together what works on one shard."""
+    ids = MessageIds()
+    deliveries = Deliveries(
+        Units(pools.delivery, ids, notify),
+        enqueue,
+        duplicate_window=settings.duplicate_window,
+        combine_window=settings.combine_window,
+    )
+    return Shard(number, name, pools, Units(pools.interactive, ids, notify), blobs, deliveries)
+
+
+async def refuse_queue(_connection: Connection, _messages: Sequence[NewQueueMessage]) -> None:
+    """How the shards beside the home enqueue: not at all, for the queue is at home."""
+    raise AssertionError("the queue is in the home's database alone")
