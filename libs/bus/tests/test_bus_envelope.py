@@ -96,3 +96,12 @@ def test_a_load_outside_its_range_is_brought_into_it() -> None:
 def test_epochs_are_exact() -> None:
     event = LeaseNotice("queue/1", NodeId(1), Epoch(2**62 + 1), held=True)
     assert decode(encode(Envelope(event, 1, NodeId(1), "b"))).event == event
+
+
+def test_where_a_change_is_in_the_log_travels_along_and_may_be_missing() -> None:
+    """Old processes neither send nor know the field (design law 11)."""
+    told = Changed(AccountId(7), Modseq(42), frozenset({ChangeKind.EMAIL}), "7712/1/99")
+    assert decode(encode(Envelope(told, 1, NodeId(1), "boot"))).event == told
+    silent = Changed(AccountId(7), Modseq(42), frozenset({ChangeKind.EMAIL}))
+    assert b'"at"' not in encode(Envelope(silent, 1, NodeId(1), "boot"))
+    assert decode(encode(Envelope(silent, 1, NodeId(1), "boot"))).event == silent

@@ -71,8 +71,8 @@ def decode(data: bytes) -> Envelope:
 def _described(event: Event) -> tuple[str, dict[str, Any]]:
     match event:
         case Changed():
-            kinds = sorted(event.kinds)
-            return "changed", {"account": event.account, "modseq": event.modseq, "kinds": kinds}
+            detail = {"account": event.account, "modseq": event.modseq, "kinds": sorted(event.kinds)}
+            return "changed", {**detail, "at": event.position} if event.position else detail
         case Control():
             return "control", {"name": event.name, "detail": event.detail}
         case QueueDue():
@@ -89,7 +89,8 @@ def _changed(detail: Mapping[str, Any]) -> Event:
         raise Unreadable("kinds")
     # A kind that only a newer version knows says nothing to this one; that the account moved still does.
     known = frozenset(_KINDS[kind] for kind in kinds if isinstance(kind, str) and kind in _KINDS)
-    return Changed(AccountId(_number(detail, "account")), Modseq(_number(detail, "modseq")), known)
+    position = _text(detail, "at") if "at" in detail else ""
+    return Changed(AccountId(_number(detail, "account")), Modseq(_number(detail, "modseq")), known, position)
 
 
 def _control(detail: Mapping[str, Any]) -> Event:

@@ -18,8 +18,9 @@ WINDOW = 0.002
 
 
 def merge(older: Changed, newer: Changed) -> Changed:
-    """One event that says what two of the same account said: the higher modseq and all kinds."""
-    return Changed(older.account, Modseq(max(older.modseq, newer.modseq)), older.kinds | newer.kinds)
+    """One event that says what two of the same account said: the higher modseq, all kinds, the later position."""
+    modseq = Modseq(max(older.modseq, newer.modseq))
+    return Changed(older.account, modseq, older.kinds | newer.kinds, newer.position)
 
 
 class Outbox:

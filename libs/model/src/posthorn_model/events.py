@@ -39,6 +39,8 @@ class Changed:
     account: AccountId
     modseq: Modseq
     kinds: frozenset[ChangeKind]
+    position: str = ""
+    """Where the change is in the database's log, in the storage's own words; "" when that was not said."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from posthorn_storage.directory import AccountRecord
     from posthorn_testkit.databases import Databases
     from posthorn_testkit.redis_servers import RedisServer
+    from posthorn_testkit.replication import ReplicationSet
     from posthorn_testkit.servers import S3, KafkaBroker
 
 _Part = TypeVar("_Part")
@@ -90,6 +91,15 @@ def account(storage: Storage) -> Callable[..., Awaitable[AccountRecord]]:
         return await storage.directory.add_account(address, password, **more)
 
     return add
+
+
+@pytest.fixture(scope="session")
+def replication() -> Iterator[ReplicationSet]:
+    """A PostgreSQL with two standbys, all of which must run again when a test ends."""
+    from posthorn_testkit.replication import replication_set
+
+    with ExitStack() as stack:
+        yield _started(stack, replication_set())
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ import signal
 import socket
 import struct
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -60,10 +61,11 @@ class PostgresServer:
     port: int
     superuser_password: str
     application_password: str
+    settings: Mapping[str, str] = field(default_factory=lambda: SETTINGS)
 
     def command(self) -> list[str]:
         """The argv of the server as a child of this process. SIGINT stops it fast, and so does this process's death."""
-        options = [word for key, value in SETTINGS.items() for word in ("-c", f"{key}={value}")]
+        options = [word for key, value in self.settings.items() for word in ("-c", f"{key}={value}")]
         server = [str(self.binaries / "postgres"), "-D", str(self.data), "-p", str(self.port), *options]
         return launched(server, signal=signal.SIGINT, identity=self.identity)
 

@@ -3,8 +3,9 @@
 from posthorn_storage.database.admission import Load
 from posthorn_storage.database.database import Connection, Connections, Database, Isolation, Row, affected
 from posthorn_storage.database.failures import ROLLED_BACK, translated
-from posthorn_storage.database.limits import WORK, DatabaseLimits, PoolSizes, Work
+from posthorn_storage.database.limits import WORK, DatabaseLimits, PoolSizes, ReplicaLimits, Work
 from posthorn_storage.database.pools import Pools
+from posthorn_storage.database.replica import ReplicaState
 
 __all__ = [
     "ROLLED_BACK",
@@ -17,6 +18,8 @@ __all__ = [
     "Load",
     "PoolSizes",
     "Pools",
+    "ReplicaLimits",
+    "ReplicaState",
     "Row",
     "Work",
     "affected",

@@ -36,9 +36,15 @@ class Connections:
 
     @classmethod
     async def open(
-        cls, dsn: str, limits: DatabaseLimits, *, first: int = 1, target: str = "read-write"
+        cls,
+        dsn: str,
+        limits: DatabaseLimits,
+        *,
+        first: int = 1,
+        target: str = "read-write",
+        check: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> "Connections":
-        """Open `first` of at most `limits.pool_size` connections.
+        """Open `first` of at most `limits.pool_size` connections; `check` sees each new one first.
 
         Raises Unavailable when no server answers, lets us in and is the `target` (target_session_attrs of libpq).
         """
@@ -48,6 +54,7 @@ class Connections:
                     dsn,
                     connect=Hosts(dsn, limits, target=target).connect,
                     connection_class=Kept,
+                    init=check,
                     init_size=first,
                     min_size=0,
                     max_size=limits.pool_size,
@@ -75,7 +82,7 @@ class Connections:
     async def give_back(self, connection: Connection) -> None:
         """End what is still open on it. When that fails the connection is gone, and what was committed still is."""
         with suppress(Unavailable), translated("release"):
-            await self._pool.release(connection)
+            await self._pool.release(connection, timeout=self.limits.give_back)
 
     async def renew(self) -> None:
         """Throw all connections away: those in use when they come back, the others before they are used again."""

@@ -28,6 +28,8 @@ class DatabaseLimits:
     """How long a transaction may stay open without a statement; the server then ends the session."""
     attempts: int = 5
     """How often `run` tries work that deadlocks or fails to serialize."""
+    give_back: float = 10.0
+    """How long the end of a cancelled statement is waited for; the connection is closed then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +69,21 @@ class PoolSizes:
                 most[work] = max(1, min(given, shared))
         least = max(1, shared // 8) if shared > len(SHARING) else 0
         return {work: Share(min(least, most[work]), most[work]) for work in SHARING}
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaLimits:
+    """When a replica is read from. Times are in seconds."""
+
+    connections: int | None = None
+    """To each replica; None: as many as to the primary."""
+    patience: float = 0.05
+    """How long a reader waits for a replica that has not yet replayed what it must have."""
+    max_lag: float = 10.0
+    """A replica further behind is left out."""
+    interval: float = 0.25
+    """Between two looks at each server."""
+    fresh: float = 1.0
+    """How old the last look at the primary may be; without one, no replica is read from."""
+    answer: float = 1.0
+    """How long a look may take."""

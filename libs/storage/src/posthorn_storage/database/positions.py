@@ -1,0 +1,99 @@
+"""Which position of the primary's log (LSN) a server must have replayed before an account may be read from it.
+
+A reader never sees an account go back in time. Of a change whose position is known, the server must have replayed that
+much. Of what was seen somewhere else without its position (on the primary, on another replica, an event that names
+none), the server must have replayed as much as the primary had written at some moment after that.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from posthorn_model.ids import AccountId
+
+MAX_REMEMBERED: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a look at the primary found: how much it had written. `begun` is when the look began (monotonic)."""
+
+    begun: float
+    system: int
+    """The identifier that all servers of one replication set share."""
+    timeline: int
+    """It grows with each fail-over."""
+    position: int
+
+    def text(self) -> str:
+        """As events carry it."""
+        return f"{self.system}/{self.timeline}/{self.position}"
+
+    def position_in(self, text: str) -> int | None:
+        """The position in an event's text; None when it has none, or one of another set or timeline."""
+        words = text.split("/")
+        if len(words) != 3 or not all(word.isascii() and word.isdigit() and len(word) <= 20 for word in words):
+            return None
+        system, timeline, position = map(int, words)
+        return position if (system, timeline) == (self.system, self.timeline) else None
+
+
+@dataclass(slots=True)
+class _Known:
+    needed: int = 0
+    seen: float = -1.0
+    """When something of unknown position was seen or done."""
+    at: object = None
+    """Where that was; a server is never behind what was seen on itself."""
+
+
+class Positions:
+    """What this process remembers of the accounts it met lately; older ones share the strictest of what they had."""
+
+    def __init__(self, limit: int = MAX_REMEMBERED) -> None:
+        self._limit = limit
+        self._known: OrderedDict[AccountId, _Known] = OrderedDict()
+        self._others = _Known()
+
+    def clear(self, now: float) -> None:
+        """After a fail-over: old positions mean nothing, and all must be as new as the primary was after `now`."""
+        self._known.clear()
+        self._others = _Known(seen=now)
+
+    def changed(self, account: AccountId, position: int) -> None:
+        """A change of the account is in the log at `position` or before."""
+        known = self._entry(account)
+        known.needed = max(known.needed, position)
+
+    def seen(self, account: AccountId, now: float) -> None:
+        """The account was read on the primary, or heard to have changed, by this time."""
+        known = self._entry(account)
+        known.seen, known.at = now, None
+
+    def read(self, account: AccountId, at: object, begun: float, now: float, replayed: int) -> None:
+        """The account was read on a replica that had replayed so much; what was seen elsewhere meanwhile stays seen."""
+        known = self._entry(account)
+        known.at = at if known.at is at or known.seen < begun else None
+        known.seen = now
+        known.needed = max(known.needed, replayed)
+
+    def needed(self, account: AccountId, at: object, written: Written) -> int | None:
+        """How much the server `at` must have replayed; None when no look at the primary was late enough to tell."""
+        known = self._known.get(account)
+        if known is None:
+            known = self._others
+        elif known.at is at:
+            return known.needed
+        return max(known.needed, written.position) if written.begun > known.seen else None
+
+    def _entry(self, account: AccountId) -> _Known:
+        known = self._known.get(account)
+        if known is None:
+            known = self._known[account] = _Known(self._others.needed, self._others.seen)
+            if len(self._known) > self._limit:
+                _, old = self._known.popitem(last=False)
+                self._others.needed = max(self._others.needed, old.needed)
+                self._others.seen = max(self._others.seen, old.seen)
+        else:
+            self._known.move_to_end(account)
+        return known

@@ -1,0 +1,188 @@
+"""Reads of an account go to a replica that has replayed all this process knows of it; the primary is the rest.
+
+A replica's no is not final: whatever fails there, also with "not found" or a cancelled statement, is done again on the
+primary. Only reads that decide nothing may come here (design law 1: who changes something looks at the primary).
+"""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final, TypeVar
+
+import asyncpg
+
+from posthorn_model.errors import PosthornError
+from posthorn_model.events import Changed
+from posthorn_model.ids import AccountId
+from posthorn_storage.database.database import Database
+from posthorn_storage.database.limits import DatabaseLimits, ReplicaLimits
+from posthorn_storage.database.positions import Positions, Written
+from posthorn_storage.database.replica import Replica, ReplicaState, name_of
+
+WRITTEN: Final = """
+SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS position,
+       ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int AS timeline,
+       (SELECT system_identifier FROM pg_control_system()) AS system
+"""
+MAX_UNTOLD: Final = 10_000
+T = TypeVar("T")
+Notify = Callable[[Changed], None]
+
+
+class Replicas:
+    """The read replicas of one primary. Open it with `Replicas.open`."""
+
+    def __init__(self, primary: Database, replicas: Sequence[Replica], limits: ReplicaLimits) -> None:
+        self._primary = primary
+        self._replicas = replicas
+        self._limits = limits
+        self._positions = Positions()
+        self._written: Written | None = None
+        self._counts: Counter[str] = Counter()
+        self._untold: deque[tuple[Changed, Notify]] = deque()
+        self._something_to_tell = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def open(
+        cls, primary: Database, dsns: Sequence[str], limits: DatabaseLimits, reading: ReplicaLimits
+    ) -> "Replicas":
+        """Start to watch the replicas; those that are down now are used when they are up."""
+        replicas = [Replica(name_of(dsn), reading) for dsn in dsns]
+        for replica, dsn in zip(replicas, dsns, strict=True):
+            await replica.open(dsn, limits)
+        opened = cls(primary, replicas, reading)
+        loop = asyncio.get_running_loop()
+        opened._tasks = [
+            loop.create_task(opened._watch_primary(), name="watch the primary"),
+            *(loop.create_task(opened._watch(replica), name=f"watch {replica.name}") for replica in replicas),
+            loop.create_task(opened._tell_for_ever(), name="tell of changes"),
+        ]
+        return opened
+
+    async def close(self) -> None:
+        """Stop watching; changes not yet told of are told without their position."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tell(None)
+        for replica in self._replicas:
+            await replica.close()
+
+    async def read(self, primary: Database, account: AccountId, work: Callable[[Database], Awaitable[T]]) -> T:
+        """Run `work`, which only reads, on a replica or on `primary`. Raises what it raises on the primary."""
+        begun = time.monotonic()
+        replica = await self._chosen(account)
+        if replica is not None and (life := replica.life) is not None:
+            replayed = replica.replayed
+            try:
+                async with replica.reading() as database:
+                    result = await work(database)
+            except (PosthornError, asyncpg.PostgresError, TimeoutError):
+                self._counts["fallback"] += 1
+            else:
+                self._counts["replica"] += 1
+                self._positions.read(account, life, begun, time.monotonic(), replayed)
+                return result
+        result = await work(primary)
+        self._counts["primary"] += 1
+        self._positions.seen(account, time.monotonic())
+        return result
+
+    def changed(self, event: Changed, notify: Notify) -> None:
+        """After a commit: `notify` gets the event as soon as its position is known. May not block."""
+        self._positions.seen(event.account, time.monotonic())
+        self._untold.append((event, notify))
+        self._something_to_tell.set()
+        if len(self._untold) > MAX_UNTOLD:
+            self._tell(None)
+
+    def heard(self, event: Changed) -> None:
+        """Another process committed a change."""
+        position = self._written.position_in(event.position) if self._written is not None else None
+        if position is None:
+            self._positions.seen(event.account, time.monotonic())
+        else:
+            self._positions.changed(event.account, position)
+
+    def seen(self, accounts: Sequence[AccountId]) -> None:
+        """These accounts were read on the primary, by something else than `read`."""
+        now = time.monotonic()
+        for account in accounts:
+            self._positions.seen(account, now)
+
+    def states(self) -> list[ReplicaState]:
+        """Each replica at this moment."""
+        return [replica.state for replica in self._replicas]
+
+    def counts(self) -> Mapping[str, int]:
+        """Reads by where they went: replica, primary; of the latter: fallback, behind; and waited."""
+        return self._counts
+
+    async def _chosen(self, account: AccountId) -> Replica | None:
+        """An account is read from one replica as long as it can be, so that it never waits for another to catch up."""
+        alive = [replica for replica in self._replicas if replica.life is not None]
+        written = self._written
+        if not alive or written is None or time.monotonic() - written.begun > self._limits.fresh:
+            return None
+        replica = alive[account % len(alive)]
+        needed = self._positions.needed(account, replica.life, written)
+        if needed is None:
+            return None
+        if replica.replayed >= needed:
+            return replica
+        self._counts["waited"] += 1
+        if await replica.reached(needed, self._limits.patience):
+            return replica
+        self._counts["behind"] += 1
+        return None
+
+    async def _look_at_primary(self) -> Written | None:
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(self._limits.answer):
+                row = await self._primary.fetchrow(WRITTEN)
+        except (PosthornError, asyncpg.PostgresError, TimeoutError):
+            return None
+        if row is None:
+            return None
+        found = Written(begun, row["system"], row["timeline"], row["position"])
+        known = self._written
+        if known is None or (found.system, found.timeline) != (known.system, known.timeline):
+            self._positions.clear(begun)
+            for replica in self._replicas:
+                replica.leave_out("the primary is another")
+        if known is None or found.begun > known.begun:
+            self._written = found
+        return found
+
+    async def _watch_primary(self) -> None:
+        while True:
+            await self._look_at_primary()
+            await asyncio.sleep(self._limits.interval)
+
+    async def _watch(self, replica: Replica) -> None:
+        while True:
+            await replica.look(self._written)
+            await asyncio.sleep(self._limits.interval)
+
+    async def _tell_for_ever(self) -> None:
+        while True:
+            await self._something_to_tell.wait()
+            self._something_to_tell.clear()
+            count = len(self._untold)
+            written = await self._look_at_primary()
+            self._tell(written, count)
+
+    def _tell(self, written: Written | None, count: int | None = None) -> None:
+        """Tell of the oldest changes, all of which were committed before the look at the primary began."""
+        for _ in range(len(self._untold) if count is None else min(count, len(self._untold))):
+            event, notify = self._untold.popleft()
+            if written is not None:
+                self._positions.changed(event.account, written.position)
+                event = replace(event, position=written.text())
+            with suppress(Exception):
+                notify(event)

@@ -1,0 +1,342 @@
+"""Read replicas: an account never goes back in time, whatever happens to the servers it is read from."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from posthorn_model.errors import AccountNotFound
+from posthorn_model.events import Changed, ChangeKind
+from posthorn_model.ids import AccountId, Modseq
+from posthorn_storage.database import Connection, Database, DatabaseLimits, Pools, PoolSizes, ReplicaLimits
+from posthorn_storage.database.positions import Positions, Written
+from posthorn_storage.migrate import migrate
+from posthorn_testkit.databases import Databases
+from posthorn_testkit.replication import ReplicatedServer, ReplicationSet, replication_set
+
+pytestmark = pytest.mark.postgres
+
+TABLE = "CREATE TABLE probe (account bigint PRIMARY KEY, n bigint NOT NULL)"
+STEP = "INSERT INTO probe VALUES ($1, 1) ON CONFLICT (account) DO UPDATE SET n = probe.n + 1 RETURNING n"
+READ = "SELECT n FROM probe WHERE account = $1"
+ANN = AccountId(1)
+LIMITS = ReplicaLimits(interval=0.05, max_lag=1.0)
+
+
+class Process:
+    """What one process does: it changes accounts, tells of it, and reads them."""
+
+    def __init__(self, pools: Pools) -> None:
+        self.pools = pools
+        self.told: list[Changed] = []
+        self.tell = pools.telling(self.told.append)
+
+    @property
+    def states(self) -> list[str]:
+        assert self.pools.replicas is not None
+        return [state.reason for state in self.pools.replicas.states()]
+
+    def count(self, name: str) -> int:
+        assert self.pools.replicas is not None
+        return self.pools.replicas.counts().get(name, 0)
+
+    async def change(self, account: AccountId) -> int:
+        async def work(connection: Connection) -> int:
+            number: int = await connection.fetchval(STEP, account)
+            return number
+
+        number = await self.pools.delivery.run(work)
+        self.tell(Changed(account, Modseq(number), frozenset({ChangeKind.EMAIL})))
+        return number
+
+    async def read(self, account: AccountId) -> int:
+        async def work(database: Database) -> int:
+            async with database.transaction(isolation="repeatable_read", read_only=True) as connection:
+                return await connection.fetchval(READ, account) or 0
+
+        return await self.pools.read(account, work)
+
+    async def read_from_replica(self, account: AccountId) -> int:
+        """Read until a replica answered."""
+        before = self.count("replica")
+        while True:
+            found = await self.read(account)
+            if self.count("replica") > before:
+                return found
+            await asyncio.sleep(0.01)
+
+    async def hears(self, number: int) -> Changed:
+        """The event of that number, once it was told."""
+        while True:
+            if len(self.told) >= number:
+                return self.told[number - 1]
+            await asyncio.sleep(0)
+
+    async def until(self, *reasons: str) -> None:
+        """Wait until each replica's reason to be left out begins as told ("" for none)."""
+        while True:
+            pairs = list(zip(self.states, reasons, strict=True))
+            if all(state.startswith(reason) and bool(state) == bool(reason) for state, reason in pairs):
+                return
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def process(servers: ReplicationSet, dsn: str, limits: ReplicaLimits = LIMITS) -> AsyncIterator[Process]:
+    replicas = [standby.dsn(urlsplit(dsn).path[1:]) for standby in servers.standbys]
+    pools = await Pools.open(dsn, PoolSizes(10), DatabaseLimits(), replicas=replicas, reading=limits)
+    try:
+        yield Process(pools)
+    finally:
+        await pools.close()
+
+
+@pytest.fixture
+def dsn(replication: ReplicationSet) -> Iterator[str]:
+    databases = Databases(replication.primary.dsn(), migrate)
+    with databases.bare() as made:
+        yield made
+
+
+@pytest_asyncio.fixture
+async def one(replication: ReplicationSet, dsn: str) -> AsyncIterator[Process]:
+    async with process(replication, dsn) as made:
+        await made.pools.interactive.execute(TABLE)
+        await made.until("", "")
+        yield made
+
+
+async def say(server: ReplicatedServer, *statements: str) -> None:
+    connection = await asyncpg.connect(server.dsn())
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def test_reads_go_to_replicas_and_see_what_was_written_before(one: Process) -> None:
+    for number in range(1, 101):
+        assert await one.change(ANN) == number
+        assert await one.read(ANN) == number
+    assert await one.read_from_replica(ANN) == 100
+    before = one.count("primary")
+    assert [await one.read(ANN) for _ in range(50)] == [100] * 50
+    assert one.count("primary") == before
+
+
+async def test_what_is_told_carries_where_it_is_in_the_log(one: Process, replication: ReplicationSet, dsn: str) -> None:
+    """Another process that hears of a change reads it at once; so does one that is told without the position."""
+    async with process(replication, dsn) as other:
+        await other.until("", "")
+        for number in range(1, 51):
+            await one.change(ANN)
+            event = await one.hears(number)
+            assert event.position
+            other.pools.heard(event if number % 2 else Changed(event.account, event.modseq, event.kinds))
+            assert await other.read(ANN) >= number
+        assert await other.read_from_replica(ANN) == 50
+
+
+async def test_a_replica_that_does_not_replay_is_not_read_from(one: Process, replication: ReplicationSet) -> None:
+    await one.change(ANN)
+    for standby in replication.standbys:
+        await say(standby, "SELECT pg_wal_replay_pause()")
+    try:
+        assert await one.change(ANN) == 2
+        before = one.count("replica")
+        for _ in range(20):
+            assert await one.read(ANN) == 2
+        assert one.count("replica") == before
+        while not all("behind" in state for state in one.states):
+            await one.change(AccountId(2))
+            await asyncio.sleep(0.02)
+        assert one.pools.replicas is not None
+        assert all(state.lag_bytes > 0 and state.lag_seconds > 1 for state in one.pools.replicas.states())
+    finally:
+        for standby in replication.standbys:
+            await say(standby, "SELECT pg_wal_replay_resume()")
+    await one.until("", "")
+    assert await one.read_from_replica(ANN) == 2
+
+
+async def test_a_replica_that_dies_is_left_out_and_comes_back(one: Process, replication: ReplicationSet) -> None:
+    await one.change(ANN)
+    standby = replication.standbys[0]
+    await asyncio.to_thread(standby.kill)
+    try:
+        reads = await asyncio.gather(*(one.read(AccountId(number % 5)) for number in range(200)))
+        assert set(reads) == {0, 1}
+        await one.until("no answer", "")
+        assert await one.read_from_replica(ANN) == 1
+    finally:
+        standby.start()
+    await one.until("", "")
+
+
+async def test_readers_do_not_wait_for_a_replica_that_hangs(one: Process, replication: ReplicationSet) -> None:
+    accounts = [AccountId(number) for number in range(20)]
+    for account in accounts:
+        await one.change(account)
+    for account in accounts:
+        await one.read_from_replica(account)
+    for standby in replication.standbys:
+        standby.freeze()
+    try:
+        async with asyncio.timeout(20):
+            assert await asyncio.gather(*(one.read(account) for account in accounts)) == [1] * 20
+        await one.until("no answer", "no answer")
+        assert await one.change(ANN) == 2
+        assert await one.read(ANN) == 2
+    finally:
+        for standby in replication.standbys:
+            standby.thaw()
+    await one.until("", "")
+    assert await one.read_from_replica(ANN) == 2
+
+
+async def test_a_read_that_replay_cancels_is_done_again_on_the_primary(
+    one: Process, replication: ReplicationSet
+) -> None:
+    await one.change(ANN)
+    await one.read_from_replica(ANN)
+    tries: list[Database] = []
+
+    async def work(database: Database) -> int:
+        tries.append(database)
+        async with database.transaction(isolation="repeatable_read", read_only=True) as connection:
+            found: int = await connection.fetchval(READ, ANN)
+            if len(tries) == 1:
+                await one.pools.maintenance.execute("ALTER TABLE probe ADD COLUMN more int")
+                await connection.execute("SELECT pg_sleep(60)")
+            return found
+
+    for standby in replication.standbys:
+        await say(standby, "ALTER SYSTEM SET max_standby_streaming_delay = 0", "SELECT pg_reload_conf()")
+    try:
+        assert await one.pools.read(ANN, work) == 1
+    finally:
+        for standby in replication.standbys:
+            await say(standby, "ALTER SYSTEM RESET max_standby_streaming_delay", "SELECT pg_reload_conf()")
+    assert tries[0] is not one.pools.interactive
+    assert tries[1:] == [one.pools.interactive]
+
+
+async def test_what_a_replica_does_not_find_the_primary_is_asked_for(one: Process) -> None:
+    await one.change(ANN)
+    await one.read_from_replica(ANN)
+
+    async def work(database: Database) -> str:
+        if database is not one.pools.interactive:
+            raise AccountNotFound
+        return "here"
+
+    assert await one.pools.read(ANN, work) == "here"
+
+
+async def test_a_standby_that_was_promoted_is_left_out() -> None:
+    with replication_set(1) as servers:
+        async with process(servers, servers.primary.dsn()) as one:
+            await one.pools.interactive.execute(TABLE)
+            await one.until("")
+            await one.change(ANN)
+            await one.read_from_replica(ANN)
+            await say(servers.standbys[0], "SELECT pg_promote()", "DROP TABLE probe")
+            for _ in range(20):
+                assert await one.read(ANN) == 1
+            await one.until("not a standby")
+
+
+async def test_standbys_of_another_cluster_are_left_out(replication: ReplicationSet) -> None:
+    with replication_set(1) as servers:
+        stranger = ReplicationSet(servers.primary, replication.standbys)
+        async with process(stranger, servers.primary.dsn()) as one:
+            await one.until("of another cluster", "of another cluster")
+            assert await one.pools.read(ANN, lambda database: database.fetchval("SELECT 1")) == 1
+
+
+async def test_no_account_goes_back_in_time(one: Process, replication: ReplicationSet, dsn: str) -> None:
+    """Two processes change and read the same accounts while standbys are killed, paused, frozen and started again."""
+    accounts = [AccountId(number) for number in range(1, 7)]
+    committed = dict.fromkeys(accounts, 0)
+    over = asyncio.Event()
+
+    async def write(own: Process, other: Process, account: AccountId) -> None:
+        while not over.is_set():
+            number = await own.change(account)
+            committed[account] = max(committed[account], number)
+            while own.told:
+                other.pools.heard(own.told.pop(0))
+            await asyncio.sleep(0.003)
+
+    async def read(own: Process, mine: bool, account: AccountId) -> int:
+        last = count = 0
+        while not over.is_set():
+            at_least = committed[account] if mine else last
+            found = await own.read(account)
+            assert found >= at_least
+            assert found >= last
+            last, count = found, count + 1
+            await asyncio.sleep(0)
+        return count
+
+    async with AsyncExitStack() as stack:
+        other = await stack.enter_async_context(process(replication, dsn))
+        await other.until("", "")
+        tasks = [asyncio.create_task(write(one, other, account)) for account in accounts]
+        tasks += [asyncio.create_task(read(one, True, account)) for account in accounts]
+        tasks += [asyncio.create_task(read(other, False, account)) for account in accounts]
+        first, second = replication.standbys
+        try:
+            for harm, heal in [
+                (first.freeze, first.thaw),
+                (second.kill, second.start),
+                (first.stop, first.start),
+                (second.freeze, second.thaw),
+            ]:
+                await asyncio.sleep(0.3)
+                await asyncio.to_thread(harm)
+                await asyncio.sleep(0.3)
+                heal()
+            await one.until("", "")
+            await asyncio.sleep(0.3)
+        finally:
+            over.set()
+            first.thaw()
+            second.thaw()
+        await asyncio.gather(*tasks)
+        assert min(one.count("replica"), one.count("primary"), other.count("replica")) > 0
+
+
+def test_positions_are_kept_for_the_accounts_met_last() -> None:
+    positions = Positions(limit=2)
+    here, there = object(), object()
+    look = Written(begun=10.0, system=7, timeline=1, position=1000)
+    assert positions.needed(ANN, here, look) == 1000
+    positions.changed(ANN, 1500)
+    assert positions.needed(ANN, here, look) == 1500
+    positions.read(ANN, here, 10.5, 11.0, 1600)
+    assert positions.needed(ANN, here, look) == 1600
+    assert positions.needed(ANN, there, look) is None
+    assert positions.needed(ANN, there, Written(12.0, 7, 1, 1800)) == 1800
+    positions.seen(AccountId(2), 5.0)
+    positions.seen(AccountId(3), 5.0)
+    assert positions.needed(ANN, here, look) is None
+    assert positions.needed(ANN, here, Written(12.0, 7, 1, 1000)) == 1600
+    positions.read(AccountId(3), here, 4.0, 6.0, 100)
+    assert positions.needed(AccountId(3), here, Written(5.5, 7, 1, 1000)) is None
+    positions.clear(20.0)
+    assert positions.needed(AccountId(3), here, look) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "7/1", "7/1/x", "8/1/5", "7/2/5", "7/1/5/6", "7/1/-5", "7/1/" + "9" * 500, "7/1/\u0661", "a/b/c", "7//5"],
+)
+def test_positions_of_strangers_say_nothing(text: str) -> None:
+    assert Written(time.monotonic(), 7, 1, 1000).position_in(text) is None
