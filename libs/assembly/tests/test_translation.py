@@ -7,7 +7,7 @@ import pytest
 from posthorn_assembly import bus_settings, roles, storage_settings
 from posthorn_bus import KafkaSettings, PeerSettings
 from posthorn_node.settings import NodeSettings, SettingsError, load, validate
-from posthorn_storage import FsSettings, S3Settings
+from posthorn_storage import BlobPlaces, FsSettings, S3Settings
 
 BASE = """
 [cluster]
@@ -34,7 +34,7 @@ def test_files_and_peers(tmp_path: Path) -> None:
     found = settings(tmp_path, BASE + '[store."fs"]\ntype = "fs"\npath = "/srv/blobs"\n')
     storage = storage_settings(found, duplicate_window=9.0)
     assert storage.dsn.startswith("postgresql://mail:p%40ss@db.example.org:5432/posthorn")
-    assert storage.blobs == FsSettings(Path("/srv/blobs"))
+    assert storage.blobs == BlobPlaces({"fs": FsSettings(Path("/srv/blobs"))}, ("fs",))
     assert (storage.pool_size, storage.queue_shards, storage.duplicate_window) == (7, 8, 9.0)
     bus = bus_settings(found)
     assert isinstance(bus, PeerSettings)
@@ -73,7 +73,9 @@ sasl.password = "hidden"
 """
     )
     found = settings(tmp_path, text)
-    blobs = storage_settings(found).blobs
+    places = storage_settings(found).blobs
+    assert isinstance(places, BlobPlaces)
+    blobs = places.stores["s3"]
     assert isinstance(blobs, S3Settings)
     assert (blobs.endpoint, blobs.bucket, blobs.secret_key) == ("https://s3.example.org", "mail", "secret")
     bus = bus_settings(found)
@@ -83,6 +85,16 @@ sasl.password = "hidden"
     assert bus.sasl is not None
     assert bus.sasl.password == "hidden"
     assert "hidden" not in repr(bus)
+
+
+def test_several_blob_stores(tmp_path: Path) -> None:
+    stores = "".join(f'[store."{name}"]\ntype = "fs"\npath = "/srv/{name}"\n' for name in ("old", "a", "b"))
+    found = settings(tmp_path, BASE + stores + '[storage]\nblob = ["b", "a"]\nblobs.compression = "lz4"\n')
+    storage = storage_settings(found)
+    assert storage.compression == "lz4"
+    assert isinstance(storage.blobs, BlobPlaces)
+    assert storage.blobs.hot == ("b", "a")
+    assert storage.blobs.stores == {name: FsSettings(Path(f"/srv/{name}")) for name in ("old", "a", "b")}
 
 
 def test_a_store_that_is_missing(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_defaults_need_no_file_content() -> None:
     with pytest.raises(SettingsError, match=r"storage\.data"):
         settings.data_store()
     with pytest.raises(SettingsError, match=r"storage\.blob"):
-        settings.blob_store()
+        settings.blob_stores()
 
 
 def test_syntax_error_names_its_line() -> None:
@@ -364,7 +364,7 @@ def test_data_source_names_carry_odd_passwords_and_replicas() -> None:
         "db2:5432/posthorn?sslmode=require",
         "[::1]:5433/posthorn?sslmode=require",
     ]
-    blobs = settings.blob_store()
+    blobs = settings.blob_stores()["fs"]
     assert isinstance(blobs, FsStore)
     assert blobs.path == Path("/blobs")
 
@@ -374,7 +374,7 @@ def test_whole_data_source_name_and_its_replicas() -> None:
     settings = read(text)
     assert settings.data_store().connection() == "postgresql://u:p@db:6000/d"
     assert settings.data_store().replica_connections() == ("postgresql://u:p@r:6000/d",)
-    assert isinstance(settings.blob_store(), S3Store)
+    assert isinstance(settings.blob_stores()["s3"], S3Store)
 
 
 def test_stores_that_nothing_uses_get_a_notice() -> None:

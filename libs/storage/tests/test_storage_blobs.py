@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,13 @@ import pytest_asyncio
 from posthorn_model.errors import BlobNotFound, Unavailable
 from posthorn_model.ids import AccountId, BlobKey, Epoch
 from posthorn_model.mail import PreparedBlob
-from posthorn_storage import Fence, FsSettings, S3Settings, Storage, StorageSettings
+from posthorn_storage import Fence, S3Settings, Storage, StorageSettings
 from posthorn_storage.blobs.attach import attach, refer, release
-from posthorn_storage.blobs.collect import collect, mark, remove
-from posthorn_storage.blobs.content import PLAIN, ZSTD, decode, encode
+from posthorn_storage.blobs.collect import mark, remove
+from posthorn_storage.blobs.content import LZ4, PLAIN, ZSTD, decode, encode
 from posthorn_storage.blobs.file_store import FileStore
 from posthorn_storage.blobs.store import Blobs, object_key
+from posthorn_storage.blobs.stores import alone
 from posthorn_storage.codes import REF_ITEM, REF_MESSAGE
 from posthorn_storage.database import Connection
 
@@ -68,17 +68,23 @@ async def drop(storage: Storage, ref_id: int = 1, account: int = 1) -> None:
     await storage._database.run(work)
 
 
-@pytest.mark.parametrize("encoding", [PLAIN, ZSTD])
+@pytest.mark.parametrize("encoding", [PLAIN, ZSTD, LZ4])
 @pytest.mark.parametrize("data", [b"", b"x", SMALL, LARGE])
 def test_encodings_are_inverse(encoding: int, data: bytes) -> None:
     assert decode(encode(data, encoding), encoding, len(data)) == data
 
 
-def test_damaged_content_is_not_handed_out() -> None:
-    stored = encode(SMALL, ZSTD)
-    for bad in (b"", stored[:-1], b"rubbish", encode(b"\0" * 10_000_000, ZSTD)):
+@pytest.mark.parametrize("encoding", [ZSTD, LZ4])
+def test_damaged_content_is_not_handed_out(encoding: int) -> None:
+    stored = encode(SMALL, encoding)
+    for bad in (b"", stored[:-1], stored[:5] + stored[6:], b"rubbish", encode(b"\0" * 10_000_000, encoding)):
         with pytest.raises(Unavailable):
-            decode(bad, ZSTD, len(SMALL))
+            decode(bad, encoding, len(SMALL))
+
+
+def test_content_of_another_key_or_form_is_not_handed_out() -> None:
+    with pytest.raises(Unavailable):
+        decode(b"x" * 10, 9, 10)
     with pytest.raises(Unavailable):
         decode(b"x" * 10, PLAIN, 10, BlobKey(b"k" * 32))
 
@@ -90,7 +96,7 @@ async def test_what_is_stored_is_read(storage: Storage, data: bytes) -> None:
     assert blob.size == len(data)
     assert len(blob.key) == 32
     await adopt(storage, blob)
-    fresh = Blobs(storage._database, storage._objects, inline_limit=0, encoding=PLAIN, cache_bytes=0)
+    fresh = Blobs(storage._database, storage.shards.home.blobs.stores, inline_limit=0, encoding=PLAIN, cache_bytes=0)
     for reader in (storage.shards.home.blobs, fresh):
         assert await reader.read(blob.key) == data
         assert await reader.read_range(blob.key, 3, 10) == data[3:13]
@@ -114,7 +120,7 @@ async def test_small_blobs_live_in_the_row_and_large_ones_in_the_store(storage: 
 
 @pytest.mark.usefixtures("emptied")
 async def test_plain_objects_are_read_in_ranges(storage: Storage) -> None:
-    plain = Blobs(storage._database, storage._objects, inline_limit=0, encoding=PLAIN, cache_bytes=0)
+    plain = Blobs(storage._database, storage.shards.home.blobs.stores, inline_limit=0, encoding=PLAIN, cache_bytes=0)
     key = (await plain.prepare(LARGE)).key
     assert await plain.read_range(key, 100, 1000) == LARGE[100:1100]
     assert await plain.read_range(key, len(LARGE) - 1, 1000) == LARGE[-1:]
@@ -129,7 +135,7 @@ async def test_what_is_warm_needs_no_question(storage: Storage) -> None:
     prepared = [await storage.shards.home.blobs.prepare(content) for content in contents]
     for number, blob in enumerate(prepared):
         await adopt(storage, blob, number + 1)
-    reader = Blobs(storage._database, storage._objects, inline_limit=0, encoding=PLAIN, cache_bytes=1 << 20)
+    reader = Blobs(storage._database, storage.shards.home.blobs.stores, inline_limit=0, encoding=PLAIN, cache_bytes=1 << 20)
     await reader.warm([*(blob.key for blob in prepared), BlobKey(b"k" * 32)])
     # From here on the database no longer knows them.
     await storage._database.execute("UPDATE blob SET state = 2")
@@ -230,7 +236,7 @@ async def test_a_writer_never_revives_what_is_being_removed(storage: Storage, ep
     await adopt(storage, second)
     assert len(stored_objects(tmp_path)) == 2
     for row in marked:
-        await storage._objects.delete(object_key(first.key, row["object"]))
+        await storage.shards.home.blobs.stores.of(0).delete(object_key(first.key, row["object"]))
     assert await remove(storage._database, fence, marked) == 1
     assert await storage.shards.home.blobs.read(second.key) == LARGE
 
@@ -250,7 +256,7 @@ async def test_a_collector_that_wakes_up_late_harms_nobody(storage: Storage, epo
     await adopt(storage, again)
     # It wakes up.
     for row in marked:
-        await storage._objects.delete(object_key(blob.key, row["object"]))
+        await storage.shards.home.blobs.stores.of(0).delete(object_key(blob.key, row["object"]))
     assert await remove(storage._database, late, marked) == 0
     assert await mark(storage._database, late, grace=0, limit=10) == ([], 0)
     storage.shards.home.blobs._cache._held.clear()
@@ -276,7 +282,7 @@ async def test_a_writer_paused_beyond_the_grace_time_stores_again(
     storage: Storage, epoch: Epoch, tmp_path: Path
 ) -> None:
     paused = PausedStore(tmp_path / "blobs")
-    blobs = Blobs(storage._database, paused, inline_limit=0, encoding=ZSTD, cache_bytes=0)
+    blobs = Blobs(storage._database, alone(paused), inline_limit=0, encoding=ZSTD, cache_bytes=0)
     task = asyncio.create_task(blobs.prepare(LARGE))
     await paused.reached.wait()
     await storage._database.execute(Touched)
@@ -292,7 +298,7 @@ async def test_a_writer_paused_beyond_the_grace_time_stores_again(
 @pytest.mark.usefixtures("emptied")
 async def test_bytes_at_hand_complete_a_blob_whose_writer_died(storage: Storage, tmp_path: Path) -> None:
     paused = PausedStore(tmp_path / "blobs")
-    dying = Blobs(storage._database, paused, inline_limit=0, encoding=ZSTD, cache_bytes=0)
+    dying = Blobs(storage._database, alone(paused), inline_limit=0, encoding=ZSTD, cache_bytes=0)
     task = asyncio.create_task(dying.prepare(SMALL))
     await paused.reached.wait()
     task.cancel()
@@ -304,43 +310,6 @@ async def test_bytes_at_hand_complete_a_blob_whose_writer_died(storage: Storage,
     await adopt(storage, await storage.shards.home.blobs.prepare(SMALL))
     assert await storage._database.fetchval("SELECT state FROM blob") == 1
     assert await storage.shards.home.blobs.read((await storage.shards.home.blobs.prepare(SMALL)).key) == SMALL
-
-
-@pytest.mark.usefixtures("emptied")
-async def test_writers_and_collector_race(postgres_dsn: str, storage: Storage, epoch: Epoch, tmp_path: Path) -> None:
-    """No grace at all, equal contents, many at once: what is referred to is always there to be read."""
-    contents = [os.urandom(size) for size in (40, 40, 30_000, 30_000)]
-    rival = await Storage.open(StorageSettings(dsn=postgres_dsn, blobs=FsSettings(tmp_path / "blobs"), cache_bytes=0))
-    busy = asyncio.Event()
-    seed = random.Random(7)
-
-    async def write(number: int) -> None:
-        data = contents[number % len(contents)]
-        for turn in range(15):
-            while True:
-                blob = await rival.shards.home.blobs.prepare(data)
-                try:
-                    await adopt(rival, blob, turn, number)
-                except Unavailable as error:
-                    assert error.fields["step"] == "attach"  # noqa: PT017  collected in between: prepared again
-                    continue
-                break
-            assert await rival.shards.home.blobs.read(blob.key) == data
-            await asyncio.sleep(seed.random() / 500)
-            assert await rival.shards.home.blobs.read(blob.key) == data
-            await drop(rival, turn, number)
-
-    async def gather_up() -> int:
-        gone = 0
-        while not busy.is_set():
-            gone += await collect(storage._database, storage._objects, Fence(KEY, epoch), grace=0, limit=5)
-        return gone
-
-    collectors = [asyncio.create_task(gather_up()) for _ in range(2)]
-    await asyncio.gather(*(write(number) for number in range(8)))
-    busy.set()
-    assert sum(await asyncio.gather(*collectors)) > 0
-    await rival.close()
 
 
 @pytest.mark.s3

@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from posthorn_bus import BusSettings, KafkaSettings, PeerSettings, SaslSettings, TlsSettings
 from posthorn_node import settings as node_settings
 from posthorn_node.settings import NodeSettings, parse_bind
-from posthorn_storage import FsSettings, S3Settings, StorageSettings
+from posthorn_storage import BlobPlaces, FsSettings, S3Settings, StorageSettings
+from posthorn_storage.settings import StoreSettings
 
 ANY_HOST = "0.0.0.0"  # noqa: S104  the operator's own word for every address
 
 
 def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0) -> StorageSettings:
     """What Storage.open is given. Raises SettingsError when a named store is missing."""
-    data, blob = settings.data_store(), settings.blob_store()
+    data = settings.data_store()
     return StorageSettings(
         dsn=data.connection(),
-        blobs=_blobs(blob),
+        blobs=_blobs(settings),
         inline_limit=settings.storage.blobs.inline_limit,
         compression=settings.storage.blobs.compression,
         pool_size=data.pool.max_connections,
@@ -26,7 +27,12 @@ def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0)
     )
 
 
-def _blobs(blob: node_settings.FsStore | node_settings.S3Store) -> FsSettings | S3Settings:
+def _blobs(settings: NodeSettings) -> BlobPlaces:
+    stores = {name: _store(blob) for name, blob in settings.blob_stores().items()}
+    return BlobPlaces(stores, settings.storage.blob)
+
+
+def _store(blob: node_settings.BlobStore) -> StoreSettings:
     if isinstance(blob, node_settings.FsStore):
         return FsSettings(blob.path)
     return S3Settings(

@@ -4,10 +4,11 @@ from posthorn_storage.directory import AccountRecord
 from posthorn_storage.facade import Storage
 from posthorn_storage.identities import Identity
 from posthorn_storage.leases import Fence
-from posthorn_storage.settings import FsSettings, MemorySettings, RedisSettings, S3Settings, StorageSettings
+from posthorn_storage.settings import BlobPlaces, FsSettings, MemorySettings, RedisSettings, S3Settings, StorageSettings
 
 __all__ = [
     "AccountRecord",
+    "BlobPlaces",
     "Fence",
     "FsSettings",
     "Identity",

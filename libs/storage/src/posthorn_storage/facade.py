@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from posthorn_model.clock import SystemClock
 from posthorn_model.events import Changed
 from posthorn_model.ids import AccountId
-from posthorn_model.ports import Clock, ObjectStore
+from posthorn_model.ports import Clock
 from posthorn_model.queue_items import NewQueueMessage
 from posthorn_storage.blob_store import BlobStore
-from posthorn_storage.blobs.file_store import FileStore
-from posthorn_storage.blobs.no_store import NoStore
+from posthorn_storage.blobs.stores import UNNAMED, OpenStores, Stores
 from posthorn_storage.check import Check
 from posthorn_storage.database import Connection, DatabaseLimits, Pools, PoolSizes
 from posthorn_storage.directory import Directory
@@ -25,7 +24,7 @@ from posthorn_storage.passwords import Passwords
 from posthorn_storage.purge import Purge
 from posthorn_storage.queue import QueueStore
 from posthorn_storage.queue.bounces import Bounces
-from posthorn_storage.settings import S3Settings, StorageSettings
+from posthorn_storage.settings import BlobPlaces, StorageSettings
 from posthorn_storage.shards import Placements, Shard, Shards
 from posthorn_storage.shards.registry import open_shards
 from posthorn_storage.shards.removals import Removals
@@ -52,7 +51,8 @@ class Storage:
         self,
         pools: Pools,
         others: Mapping[int, tuple[str, Pools]],
-        objects: ObjectStore,
+        objects: OpenStores,
+        stores: Mapping[int, Stores],
         settings: StorageSettings,
         clock: Clock,
         queue_shards: int,
@@ -61,11 +61,11 @@ class Storage:
         self._database = pools.interactive
         self._objects = objects
         self._passwords = Passwords()
-        blobs = assemble_blobs(pools.interactive, objects, settings)
+        blobs = assemble_blobs(pools.interactive, stores[HOME], settings)
         bounces = Bounces(Units(pools.queue, MessageIds(), self._changed), self._enqueue, settings.duplicate_window)
         self.queue = QueueStore(pools.queue, blobs, shards=queue_shards, deliver=bounces, notify=self._changed)
         home = assemble_shard(HOME, settings.name, pools, blobs, self.queue.enqueue_in, settings, self._changed)
-        shards = [home, *(self._shard(number, *other, settings) for number, other in others.items())]
+        shards = [home, *(self._shard(number, *other, stores[number], settings) for number, other in others.items())]
         self.shards = Shards(shards, Placements(pools.interactive, clock.monotonic))
         removals = Removals(self.shards, self._changed)
         self.blobs = BlobStore(self.shards)
@@ -76,10 +76,10 @@ class Storage:
         self.leases = LeaseStore(pools.queue)
         self.nodes = NodeStore(pools.queue)
         self.lookup = Lookup(open_backend(settings.lookup, pools.interactive), clock)
-        self.check = Check(pools.maintenance, objects)
+        self.check = Check(pools.maintenance, stores[HOME])
         self.purge = Purge(
             pools.maintenance,
-            objects,
+            stores[HOME],
             self.nodes,
             removals,
             grace=settings.grace,
@@ -96,14 +96,18 @@ class Storage:
 
         home = await connect(settings.dsn)
         others: dict[int, tuple[str, Pools]] = {}
+        objects = OpenStores(_places(settings))
         try:
             await check_version(home.interactive)
             await home.interactive.execute(FIX_SHARDS, max(1, min(settings.queue_shards, MAX_SHARDS)))
             queue_shards = json.loads(await home.interactive.fetchval(SHARDS))
             others = await open_shards(home.interactive, settings.shards, connect)
-            objects = await _open_objects(settings)
-            return cls(home, others, objects, settings, clock or SystemClock(), queue_shards)
+            stores = {HOME: await objects.bind(home.interactive)}
+            for number, (_, pools) in others.items():
+                stores[number] = await objects.bind(pools.interactive)
+            return cls(home, others, objects, stores, settings, clock or SystemClock(), queue_shards)
         except BaseException:
+            await objects.close()
             for pools in (home, *(other for _, other in others.values())):
                 await pools.close()
             raise
@@ -123,16 +127,15 @@ class Storage:
         return texts[0] if len(texts) == 1 else f"{texts[0]}, {len(texts)} shards"
 
     async def probe_blobs(self) -> str:
-        """Prove that the blob store answers; returns a text for people. Raises Unavailable."""
-        await self._objects.probe()
-        return type(self._objects).__name__
+        """Prove that the blob stores answer; returns a text for people. Raises Unavailable."""
+        return await self._objects.probe()
 
     def forget_placement(self, account: AccountId) -> None:
         """An account lives on another shard now (Control "account-moved")."""
         self.shards.placements.forget([account])
 
-    def _shard(self, number: int, name: str, pools: Pools, settings: StorageSettings) -> Shard:
-        blobs = assemble_blobs(pools.interactive, self._objects, settings)
+    def _shard(self, number: int, name: str, pools: Pools, stores: Stores, settings: StorageSettings) -> Shard:
+        blobs = assemble_blobs(pools.interactive, stores, settings)
         return assemble_shard(number, name, pools, blobs, refuse_queue, settings, self._changed)
 
     async def _enqueue(self, connection: Connection, messages: Sequence[NewQueueMessage]) -> None:
@@ -143,11 +146,7 @@ class Storage:
             self.on_change(event)
 
 
-async def _open_objects(settings: StorageSettings) -> ObjectStore:
-    if settings.blobs is None:
-        return NoStore()
-    if isinstance(settings.blobs, S3Settings):
-        from posthorn_storage.blobs.s3_store import S3Store  # minio: loaded only where it is used
-
-        return await S3Store.open(settings.blobs)
-    return await FileStore.open(settings.blobs.path)
+def _places(settings: StorageSettings) -> BlobPlaces | None:
+    """The stores by their names; one that was given alone has none."""
+    blobs = settings.blobs
+    return blobs if blobs is None or isinstance(blobs, BlobPlaces) else BlobPlaces({UNNAMED: blobs}, (UNNAMED,))

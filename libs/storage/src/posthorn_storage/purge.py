@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Final
 
 from posthorn_model.ids import Epoch
-from posthorn_model.ports import ObjectStore
 from posthorn_storage.blobs.collect import collect
+from posthorn_storage.blobs.stores import Stores
 from posthorn_storage.codes import REF_UPLOAD
 from posthorn_storage.database import Connection, Database, affected
 from posthorn_storage.leases import Fence
@@ -73,7 +73,7 @@ class Purge:
     def __init__(
         self,
         database: Database,
-        objects: ObjectStore,
+        stores: Stores,
         nodes: NodeStore,
         removal: Removals,
         *,
@@ -81,7 +81,7 @@ class Purge:
         duplicate_window: float,
     ) -> None:
         self._database = database
-        self._objects = objects
+        self._stores = stores
         self._nodes = nodes
         self._removal = removal
         self._grace = grace
@@ -89,7 +89,7 @@ class Purge:
 
     async def purge_blobs(self, epoch: Epoch, limit: int, *, key: str = PURGE_LEASE) -> int:
         """Remove blobs that nothing has referred to for the grace time (flows.md E)."""
-        return await collect(self._database, self._objects, Fence(key, epoch), grace=self._grace, limit=limit)
+        return await collect(self._database, self._stores, Fence(key, epoch), grace=self._grace, limit=limit)
 
     async def purge_changes(self, epoch: Epoch, keep: timedelta, limit: int, *, key: str = PURGE_LEASE) -> int:
         """Remove entries of the change log older than `keep`."""

@@ -1,5 +1,6 @@
 """What a Storage is opened with. Values only: nothing is read from files or the environment here."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -33,6 +34,21 @@ class S3Settings:
     """Seconds for one request."""
     attempts: int = 4
     create_bucket: bool = False
+
+
+StoreSettings = FsSettings | S3Settings
+
+
+@dataclass(frozen=True, slots=True)
+class BlobPlaces:
+    """Several stores of blobs by their names, which each database remembers: a name stays with its store."""
+
+    stores: Mapping[str, StoreSettings]
+    """All that blobs may lie in; those without blobs are not opened unless they are hot or cold."""
+    hot: Sequence[str]
+    """New blobs are spread over these."""
+    cold: str = ""
+    """Old blobs are moved here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +99,12 @@ class StorageSettings:
 
     dsn: str = field(repr=False)
     """postgresql:// URL of the home: directory, queue, leases, and all accounts that live nowhere else."""
-    blobs: FsSettings | S3Settings | None
-    """None: for work on the database alone; whatever needs a blob that is not in it raises Unavailable."""
+    blobs: StoreSettings | BlobPlaces | None
+    """One store, or several by their names. None: for work on the database alone; whatever needs a blob that is not in
+    it raises Unavailable."""
     inline_limit: int = 16384
     """Encoded blobs up to this size live in the database."""
-    compression: Literal["zstd", "none"] = "zstd"
+    compression: Literal["zstd", "lz4", "none"] = "zstd"
     pool_size: int = 20
     grace: float = 3600.0
     """An unreferenced blob is kept this long: longer than the longest upload plus the longest pause of a process."""

@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -78,24 +78,14 @@ def _of_folder(folder: DataFolder) -> StorageSettings:
 
 
 def _of_config(path: Path) -> StorageSettings:
-    from posthorn_node.settings import FsStore, NodeSettings, SettingsError, load, validate
-    from posthorn_storage import FsSettings, S3Settings, StorageSettings
+    from posthorn_assembly import storage_settings
+    from posthorn_node.settings import NodeSettings, SettingsError, load, validate
 
     try:
         settings: NodeSettings = validate(load(path, os.environ), {"": NodeSettings})[""]
-        dsn, place = settings.data_store().connection(), settings.blob_store()
+        return replace(storage_settings(settings), pool_size=2)
     except SettingsError as error:
         raise ClusterError(f"{path}: {len(error.problems)} problem(s) in the settings\n{error}", code=2) from None
-    if isinstance(place, FsStore):
-        return StorageSettings(dsn=dsn, blobs=FsSettings(place.path), pool_size=2)
-    blobs = S3Settings(
-        endpoint=place.endpoint,
-        bucket=place.bucket,
-        region=place.region,
-        access_key=place.access_key,
-        secret_key=place.secret_key.get_secret_value(),
-    )
-    return StorageSettings(dsn=dsn, blobs=blobs, pool_size=2)
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.server import HTTP_PROTOCOLS, ListenerSettings, ServerSettings, ServerTlsSettings
 from posthorn_node.settings.stores import (
     BlobsSettings,
+    BlobStore,
     FsStore,
     KafkaStore,
     PostgresStore,
@@ -41,6 +42,7 @@ __all__ = [
     "HTTP_PROTOCOLS",
     "Bind",
     "Binds",
+    "BlobStore",
     "BlobsSettings",
     "BusSaslSettings",
     "BusTlsSettings",

@@ -12,10 +12,11 @@ from posthorn_node.settings.file import SettingsFile
 from posthorn_node.settings.keys import keys_at, known_keys
 from posthorn_node.settings.node import NodeSettings
 from posthorn_node.settings.problems import KeyPath, Problem, SettingsError
+from posthorn_node.settings.stores import BLOB_KINDS
 from posthorn_node.settings.values import Section, one_or_more, parse_bind
 
 MAX_PROBLEMS = 200
-STORE_KINDS = frozenset({"postgresql", "fs", "s3", "kafka", "redis"})
+STORE_KINDS = frozenset({"postgresql", "kafka", "redis", *BLOB_KINDS})
 _REASONS = {
     "missing": "is missing",
     "model_type": "must be a table",
@@ -157,13 +158,14 @@ def _crossed(file: SettingsFile) -> Iterator[Problem]:
     stores = _tables(file.data, "store")
     kinds = {name: str(table.get("type")) for name, table in stores.items()}
     storage = _tables({"storage": file.data.get("storage")}, None).get("storage", {})
-    wanted = {"data": ("postgresql",), "blob": ("fs", "s3"), "fts": ("postgresql",), "lookup": ("postgresql", "redis")}
+    wanted = {"data": ("postgresql",), "blob": BLOB_KINDS, "fts": ("postgresql",), "lookup": ("postgresql", "redis")}
     defaults = {"data": "postgres", "blob": "fs"}
     if "storage" in file.data:
         for key, allowed in wanted.items():
-            name = storage.get(key, defaults.get(key, ""))
-            if isinstance(name, str) and name:
-                yield from _store_named(file, ("storage", key), name, kinds, allowed)
+            names = one_or_more(storage.get(key, defaults.get(key, "")))
+            for name in names if isinstance(names, list) else []:
+                if isinstance(name, str) and name:
+                    yield from _store_named(file, ("storage", key), name, kinds, allowed)
     directory = storage.get("directory", "internal")
     if isinstance(directory, str) and directory != "internal":
         yield from _store_named(file, ("storage", "directory"), directory, kinds, ("postgresql",))

@@ -7,7 +7,7 @@ from pydantic import Field
 from posthorn_node.settings.cluster import ClusterSettings, KafkaSettings
 from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.server import ListenerSettings, ServerSettings
-from posthorn_node.settings.stores import FsStore, KafkaStore, PostgresStore, S3Store, StorageSettings, Store
+from posthorn_node.settings.stores import BLOB_KINDS, BlobStore, KafkaStore, PostgresStore, StorageSettings, Store
 from posthorn_node.settings.values import Bind, Duration, Endpoint, Section
 
 
@@ -56,12 +56,13 @@ class NodeSettings(Section):
             raise _no_store("storage.data", self.storage.data, "postgresql")
         return store
 
-    def blob_store(self) -> FsStore | S3Store:
-        """The store named by storage.blob. Raises SettingsError when there is none."""
-        store = self.store.get(self.storage.blob)
-        if not isinstance(store, FsStore | S3Store):
-            raise _no_store("storage.blob", self.storage.blob, "fs or s3")
-        return store
+    def blob_stores(self) -> dict[str, BlobStore]:
+        """Every store that may hold blobs, those of storage.blob first. Raises SettingsError when one is missing."""
+        found = {name: store for name, store in self.store.items() if isinstance(store, BlobStore)}
+        for name in self.storage.blob:
+            if name not in found:
+                raise _no_store("storage.blob", name, " or ".join(BLOB_KINDS))
+        return {name: found[name] for name in dict.fromkeys([*self.storage.blob, *found])}
 
     def kafka(self) -> KafkaSettings | None:
         """The Kafka to coordinate by, with topic and group prefixes filled in; None for peer to peer.

@@ -1,13 +1,13 @@
 """Settings of [storage] and of the stores it names: PostgreSQL, file system, S3, Kafka."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 from urllib.parse import quote, urlsplit
 
-from pydantic import ConfigDict, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from posthorn_node.settings.cluster import KafkaSettings
-from posthorn_node.settings.values import Duration, Endpoint, Section, Size, parse_bind, refused
+from posthorn_node.settings.values import Duration, Endpoint, Section, Size, one_or_more, parse_bind, refused
 
 
 class PoolSettings(Section):
@@ -83,6 +83,11 @@ class S3Store(Section):
     secret_key: SecretStr = SecretStr("")
 
 
+BlobStore = FsStore | S3Store
+BLOB_KINDS = tuple(get_args(kind.model_fields["type"].annotation)[0] for kind in get_args(BlobStore))
+"""The types of stores that may hold blobs."""
+
+
 class KafkaStore(KafkaSettings):
     """[store."NAME"] with type "kafka": named by cluster.coordinator."""
 
@@ -98,14 +103,14 @@ class RedisStore(Section):
     urls: tuple[str, ...] | str = ()
 
 
-Store = Annotated[PostgresStore | FsStore | S3Store | KafkaStore | RedisStore, Field(discriminator="type")]
+Store = Annotated[PostgresStore | BlobStore | KafkaStore | RedisStore, Field(discriminator="type")]
 
 
 class BlobsSettings(Section):
     """[storage.blobs]: which blobs stay in the database, how they are packed, when unreferenced ones may go."""
 
     inline_limit: Size = 16384
-    compression: Literal["zstd", "none"] = "zstd"
+    compression: Literal["zstd", "lz4", "none"] = "zstd"
     grace: Duration = 3600.0
 
 
@@ -113,7 +118,8 @@ class StorageSettings(Section):
     """[storage]: which store keeps what. fts, lookup and directory are kept by the data store."""
 
     data: str = "postgres"
-    blob: str = "fs"
+    blob: Annotated[tuple[str, ...], BeforeValidator(one_or_more), Field(min_length=1)] = ("fs",)
+    """New blobs are spread over these by their hash."""
     fts: str = ""
     lookup: str = ""
     directory: str = "internal"

@@ -7,8 +7,8 @@ a row, and a collector that wakes up late deletes at most an object whose name n
 import asyncio
 
 from posthorn_model.ids import BlobKey
-from posthorn_model.ports import ObjectStore
 from posthorn_storage.blobs.store import object_key
+from posthorn_storage.blobs.stores import Stores
 from posthorn_storage.database import Connection, Database, Row
 from posthorn_storage.leases import Fence
 
@@ -20,7 +20,7 @@ ORDER BY touched_at LIMIT $2 FOR UPDATE SKIP LOCKED
 
 JUDGE = """
 WITH judged AS (
-    SELECT key, object, EXISTS (SELECT 1 FROM blob_ref WHERE blob_key = key) AS referenced
+    SELECT key, object, store, EXISTS (SELECT 1 FROM blob_ref WHERE blob_key = key) AS referenced
     FROM blob WHERE key = ANY ($1::bytea[])
 ), kept AS (
     UPDATE blob SET touched_at = NULL FROM judged WHERE blob.key = judged.key AND referenced
@@ -30,9 +30,9 @@ WITH judged AS (
 ), marked AS (
     UPDATE blob SET state = 2, epoch = $2 FROM judged
     WHERE blob.key = judged.key AND NOT referenced AND judged.object IS NOT NULL
-    RETURNING blob.key, blob.object
+    RETURNING blob.key, blob.object, blob.store
 )
-SELECT key, NULL AS object FROM gone UNION ALL SELECT key, object FROM marked
+SELECT key, NULL AS object, NULL AS store FROM gone UNION ALL SELECT key, object, store FROM marked
 """
 
 REMOVE = """
@@ -41,7 +41,7 @@ WHERE blob.key = done.key AND blob.object = done.object AND blob.state = 2 AND b
 """
 
 
-async def collect(database: Database, objects: ObjectStore, fence: Fence, *, grace: float, limit: int) -> int:
+async def collect(database: Database, stores: Stores, fence: Fence, *, grace: float, limit: int) -> int:
     """Look at no more than `limit` blobs that were let go of `grace` seconds ago or more; returns how many went.
 
     Changes nothing once the lease has another epoch. Raises Unavailable; the next call goes on from there.
@@ -49,15 +49,17 @@ async def collect(database: Database, objects: ObjectStore, fence: Fence, *, gra
     marked, gone = await mark(database, fence, grace=grace, limit=limit)
     if not marked:
         return gone
-    results = await asyncio.gather(
-        *(objects.delete(object_key(BlobKey(row["key"]), row["object"])) for row in marked), return_exceptions=True
-    )
+    results = await asyncio.gather(*(_delete(stores, row) for row in marked), return_exceptions=True)
     deleted = [row for row, result in zip(marked, results, strict=True) if result is None]
     gone += await remove(database, fence, deleted)
     for result in results:
         if isinstance(result, BaseException):
             raise result
     return gone
+
+
+async def _delete(stores: Stores, row: Row) -> None:
+    await stores.of(row["store"]).delete(object_key(BlobKey(row["key"]), row["object"]))
 
 
 async def mark(database: Database, fence: Fence, *, grace: float, limit: int) -> tuple[list[Row], int]:

@@ -11,10 +11,10 @@ from typing import Final, TypeVar
 from posthorn_model.errors import BlobNotFound, Unavailable
 from posthorn_model.ids import AccountId, BlobKey
 from posthorn_model.mail import PreparedBlob
-from posthorn_model.ports import ObjectStore
 from posthorn_storage.blobs.attach import attach
 from posthorn_storage.blobs.cache import BlobCache
-from posthorn_storage.blobs.content import IN_THREAD, PLAIN, ZSTD, content_key, decode, encode
+from posthorn_storage.blobs.content import IN_THREAD, PLAIN, content_key, decode, encode
+from posthorn_storage.blobs.stores import Stores
 from posthorn_storage.codes import LIVE, REF_UPLOAD
 from posthorn_storage.database import Connection, Database, Row
 
@@ -26,17 +26,17 @@ T = TypeVar("T")
 # The row comes first and says `pending`: an object whose writer dies is on the collector's list already. A row that is
 # being removed is not touched, and then no row comes back.
 CLAIM = """
-INSERT INTO blob AS old (key, size, state, encoding, object, touched_at)
-VALUES ($1, $2, 0, $3, nextval('blob_object'), now())
+INSERT INTO blob AS old (key, size, state, encoding, object, store, touched_at)
+VALUES ($1, $2, 0, $3, nextval('blob_object'), $4, now())
 ON CONFLICT (key) DO UPDATE SET touched_at = now() WHERE old.state <> 2
-RETURNING state, encoding, object
+RETURNING state, encoding, object, store
 """
 
 CONFIRM = "UPDATE blob SET state = 1, touched_at = now() WHERE key = $1 AND object = $2 AND state IN (0, 1)"
 
 FIND_INLINE = "SELECT key, size, encoding, inline FROM blob WHERE key = ANY ($1) AND state = 1 AND inline IS NOT NULL"
 
-FIND = "SELECT size, encoding, inline, object FROM blob WHERE key = $1 AND state = 1"
+FIND = "SELECT size, encoding, inline, object, store FROM blob WHERE key = $1 AND state = 1"
 
 KEEP_UPLOAD = """
 INSERT INTO blob_ref (blob_key, kind, account_id, ref_id, content_type, expires_at)
@@ -53,13 +53,13 @@ SELECT size FROM blob WHERE key = $2 AND state = 1 AND EXISTS (
 
 
 class Blobs:
-    """Stores and reads blobs for one process. `encoding` is content.ZSTD or content.PLAIN, for new blobs."""
+    """Stores and reads blobs of one database for one process; new ones in `encoding`, a value of content.BY_NAME."""
 
     def __init__(
-        self, database: Database, objects: ObjectStore, *, inline_limit: int, encoding: int, cache_bytes: int
+        self, database: Database, stores: Stores, *, inline_limit: int, encoding: int, cache_bytes: int
     ) -> None:
         self._database = database
-        self.objects = objects
+        self.stores = stores
         self._inline_limit = inline_limit
         self._encoding = encoding
         self._cache = BlobCache(cache_bytes)
@@ -81,7 +81,10 @@ class Blobs:
             stored, encoding = await _elsewhere(size, lambda: self._smallest(data))
             if len(stored) <= self._inline_limit:
                 return PreparedBlob(key, size, stored, encoding)
-        return await self._store(key, data)
+        prepared = await self._store(key, data)
+        if prepared is None:
+            raise Unavailable(step="prepare", cause="collected each time before it was stored")
+        return prepared
 
     async def read(self, key: BlobKey) -> bytes:
         """The whole content. Raises BlobNotFound, Unavailable (also for damaged content)."""
@@ -107,9 +110,8 @@ class Blobs:
             row = await self._find(key)
             if row["inline"] is None and row["encoding"] == PLAIN:
                 length = min(length, row["size"] - start)
-                return (
-                    await self.objects.get_range(object_key(key, row["object"]), start, length) if length > 0 else b""
-                )
+                store = self.stores.of(row["store"])
+                return await store.get_range(object_key(key, row["object"]), start, length) if length > 0 else b""
             data = await self._read(key, row)
         return data[start : start + length]
 
@@ -146,42 +148,45 @@ class Blobs:
         raise AssertionError("the last round returns or raises")
 
     def _smallest(self, data: bytes | memoryview) -> tuple[bytes, int]:
-        if self._encoding == ZSTD:
-            stored = encode(data, ZSTD)
+        if self._encoding != PLAIN:
+            stored = encode(data, self._encoding)
             if len(stored) < len(data):
-                return stored, ZSTD
+                return stored, self._encoding
         return bytes(data), PLAIN
 
     async def provide(self, key: BlobKey, data: bytes | memoryview) -> None:
         """Make `data` durable here too, under the very key it has on another shard. Raises Unavailable."""
-        if await self._store_as(key, data) is None:
+        if await self._store(key, data, generations=1) is None:
             raise Unavailable(step="prepare", cause="equal content is being collected on this shard")
 
-    async def _store(self, key: BlobKey, data: bytes | memoryview) -> PreparedBlob:
+    async def _store(
+        self, key: BlobKey, data: bytes | memoryview, *, generations: int = MAX_GENERATION + 1
+    ) -> PreparedBlob | None:
         """Store in the object store, under the first generation of the key that is not being collected."""
-        for generation in range(MAX_GENERATION + 1):
-            stored = await self._store_as(BlobKey(key + bytes([generation])) if generation else key, data)
-            if stored is not None:
-                return stored
-        raise Unavailable(step="prepare", cause="every generation of the key is being collected")
-
-    async def _store_as(self, name: BlobKey, data: bytes | memoryview) -> PreparedBlob | None:
-        """Store under this key; None when it is being collected."""
         size = len(data)
         for _ in range(_TRIES):
-            row = await self._database.fetchrow(CLAIM, name, size, self._encoding)
-            if row is None:
-                return None
+            claimed = await self._claim(key, size, generations)
+            if claimed is None:
+                break
+            name, row = claimed
             encoding: int = row["encoding"]
             if row["state"] == LIVE:
                 return PreparedBlob(name, size, None, encoding)
             stored = await _elsewhere(size, lambda encoding=encoding: encode(data, encoding))  # type: ignore[misc]
-            place = object_key(name, row["object"])
-            await self.objects.put(place, stored)
+            store, place = self.stores.of(row["store"]), object_key(name, row["object"])
+            await store.put(place, stored)
             if await self._database.execute(CONFIRM, name, row["object"]):
                 return PreparedBlob(name, size, None, encoding)
             # Collected while this process was paused; nobody else ever uses this object's name.
-            await self.objects.delete(place)
+            await store.delete(place)
+        return None
+
+    async def _claim(self, key: BlobKey, size: int, generations: int) -> tuple[BlobKey, Row] | None:
+        for generation in range(generations):
+            name = BlobKey(key + bytes([generation])) if generation else key
+            row = await self._database.fetchrow(CLAIM, name, size, self._encoding, self.stores.number_for(name))
+            if row is not None:
+                return name, row
         return None
 
     async def _find(self, key: BlobKey) -> Row:
@@ -193,7 +198,7 @@ class Blobs:
     async def _read(self, key: BlobKey, row: Row) -> bytes:
         stored = row["inline"]
         if stored is None:
-            stored = await self.objects.get(object_key(key, row["object"]))
+            stored = await self.stores.of(row["store"]).get(object_key(key, row["object"]))
         data = await _elsewhere(row["size"], lambda: decode(stored, row["encoding"], row["size"], key))
         self._cache.add(key, data)
         return data

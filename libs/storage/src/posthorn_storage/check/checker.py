@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from posthorn_model.errors import BlobNotFound, Unavailable
 from posthorn_model.ids import AccountId, BlobKey
-from posthorn_model.ports import ObjectStore
 from posthorn_storage.blobs.content import decode
 from posthorn_storage.blobs.store import object_key
+from posthorn_storage.blobs.stores import Stores
 from posthorn_storage.check.rules import ACCOUNT_RULES, QUEUE_RULE, Rule
 from posthorn_storage.database import Database, Row
 
@@ -26,7 +26,7 @@ MAX_FINDINGS: Final = 1000
 ACCOUNTS = "SELECT account_id FROM account_counter WHERE account_id > $1 ORDER BY account_id LIMIT $2"
 
 BLOBS = """
-SELECT key, size, encoding, inline, object FROM blob
+SELECT key, size, encoding, inline, object, store FROM blob
 WHERE state = 1 AND key > $1 AND ($3 OR inline IS NULL) ORDER BY key LIMIT $2
 """
 
@@ -62,9 +62,9 @@ class Step:
 class Check:
     """See the module. All methods raise Unavailable, Overloaded."""
 
-    def __init__(self, database: Database, objects: ObjectStore) -> None:
+    def __init__(self, database: Database, stores: Stores) -> None:
         self._database = database
-        self._objects = objects
+        self._stores = stores
 
     async def account(self, account: AccountId) -> Step:
         """All rules of one account."""
@@ -115,9 +115,9 @@ class Check:
         stored = row["inline"]
         try:
             if stored is None and content:
-                stored = await self._objects.get(object_key(key, row["object"]))
+                stored = await self._stores.of(row["store"]).get(object_key(key, row["object"]))
             elif stored is None:
-                await self._objects.get_range(object_key(key, row["object"]), 0, 1)
+                await self._stores.of(row["store"]).get_range(object_key(key, row["object"]), 0, 1)
         except BlobNotFound:
             return await self._finding_of_blob(MISSING, row)
         if not content:

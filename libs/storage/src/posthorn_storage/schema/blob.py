@@ -6,6 +6,7 @@ Rules (design law 3, flows.md A.4 and E):
   - References are removed only through `posthorn_storage.blobs.release`, which puts the blob on the collector's list.
   - A row in state `deleting` is never revived; equal content gets a key with the next generation byte.
   - The object in the object store is named by `object`, from a sequence, so a late delete can never hit newer content.
+  - The number of a store belongs to one name for ever: a blob is looked for where its row says, never by its hash.
 """
 
 from sqlalchemy import (
@@ -33,17 +34,29 @@ blob = Table(
     Column("key", LargeBinary, primary_key=True, comment="SHA-256 of the content, perhaps one generation byte"),
     Column("size", BigInteger, nullable=False, comment="of the content, decoded"),
     Column("state", SmallInteger, nullable=False),
-    Column("encoding", SmallInteger, nullable=False, comment="0 plain, 1 zstd"),
+    Column("encoding", SmallInteger, nullable=False, comment="a number of posthorn_storage.blobs.content"),
     Column("inline", LargeBinary, comment="the encoded bytes, when small"),
     Column("object", BigInteger, comment="names the object in the object store; NULL when there never was one"),
     Column("epoch", BigInteger, comment="of the collector that marked it deleting"),
     Column(
         "touched_at", DateTime(timezone=True), comment="on the collector's list since; NULL: known to be referenced"
     ),
+    Column(
+        "store", SmallInteger, nullable=False, server_default="0", comment="where the object lies: blob_store.number"
+    ),
+    Column("stored_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     CheckConstraint("state IN (0, 1, 2)", name="state"),
     CheckConstraint("octet_length(key) IN (32, 33)", name="key"),
     CheckConstraint("inline IS NOT NULL OR object IS NOT NULL", name="content"),
+    Index("ix_blob_store", "store", "stored_at", postgresql_where="object IS NOT NULL"),
     Index("ix_blob_touched_at", "touched_at", postgresql_where="touched_at IS NOT NULL"),
+)
+
+blob_store = Table(
+    "blob_store",
+    metadata,
+    Column("number", SmallInteger, primary_key=True, autoincrement=False, comment="blob.store; never given twice"),
+    Column("name", Text, nullable=False, unique=True, comment="in the settings; empty: opened without one"),
 )
 
 blob_ref = Table(

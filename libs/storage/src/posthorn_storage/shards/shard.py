@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from posthorn_model.events import Changed
-from posthorn_model.ports import ObjectStore
 from posthorn_model.queue_items import NewQueueMessage
-from posthorn_storage.blobs.content import PLAIN, ZSTD
+from posthorn_storage.blobs.content import BY_NAME
 from posthorn_storage.blobs.store import Blobs
+from posthorn_storage.blobs.stores import Stores
 from posthorn_storage.database import Connection, Database, Pools
 from posthorn_storage.mail.delivery import Deliveries, Enqueue
 from posthorn_storage.mail.identifiers import MessageIds
@@ -50,13 +50,13 @@ class Shard:
         await self.pools.close()
 
 
-def assemble_blobs(database: Database, objects: ObjectStore, settings: StorageSettings) -> Blobs:
+def assemble_blobs(database: Database, stores: Stores, settings: StorageSettings) -> Blobs:
     """The blobs whose rows are in `database`."""
     return Blobs(
         database,
-        objects,
+        stores,
         inline_limit=settings.inline_limit,
-        encoding=ZSTD if settings.compression == "zstd" else PLAIN,
+        encoding=BY_NAME[settings.compression],
         cache_bytes=settings.cache_bytes,
     )
 
