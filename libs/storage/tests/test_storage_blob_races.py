@@ -56,11 +56,11 @@ async def write(storage: Storage, number: int) -> dict[int, tuple[BlobKey, bytes
         data = chance.choice(CONTENTS)
         key = await keep(storage, data, number, turn)
         held[turn] = key, data
-        assert await storage.blobs.read(key) == data
+        assert await storage.blobs.read(None, key) == data
         await asyncio.sleep(chance.random() / 500)
         for old in chance.sample(sorted(held), k=len(held) // 2):
             key, data = held.pop(old)
-            assert await storage.blobs.read(key) == data
+            assert await storage.blobs.read(None, key) == data
             await let_go(storage, number, old)
     return held
 
@@ -69,7 +69,7 @@ async def gather_up(storage: Storage, fence: Fence, busy: asyncio.Event, number:
     chance = random.Random(100 + number)
     gone = 0
     while not busy.is_set():
-        gone += await collect(storage._database, storage.blobs.stores, fence, grace=0, limit=5)
+        gone += await collect(storage._database, storage.shards.home.blobs.stores, fence, grace=0, limit=5)
         await asyncio.sleep(chance.random() / 100)
     return gone
 
@@ -90,13 +90,13 @@ async def test_nothing_referred_to_is_lost(postgres_dsn: str, tmp_path: Path) ->
 
     for kept in held:
         for key, data in kept.values():
-            assert await storages[0].blobs.read(key) == data
+            assert await storages[0].blobs.read(None, key) == data
     rows = await storages[0]._database.fetch("SELECT DISTINCT blob_key FROM blob_ref")
     assert {row["blob_key"] for row in rows} == {key for kept in held for key, _ in kept.values()}
     assert [finding async for step in storages[0].check.blobs(content=True) for finding in step.findings] == []
 
     # Nothing is left over either: what nothing refers to goes, and then there are as many objects as rows name.
-    while await collect(storages[0]._database, storages[0].blobs.stores, fence, grace=0, limit=100):
+    while await collect(storages[0]._database, storages[0].shards.home.blobs.stores, fence, grace=0, limit=100):
         pass
     assert await storages[0]._database.fetchval("SELECT count(*) FROM blob") == len(rows)
     named = await storages[0]._database.fetchval("SELECT count(*) FROM blob WHERE object IS NOT NULL")

@@ -50,7 +50,7 @@ async def test_the_list_may_grow_shrink_and_turn(postgres_dsn: str, tmp_path: Pa
         grown = [name for name in "abc" if objects(tmp_path / name) > before[name]]
         assert grown == sorted(hot)
         for key, content in stored.items():
-            assert await storage.blobs.read(key) == content
+            assert await storage.blobs.read(None, key) == content
         found = [finding async for step in storage.check.blobs(content=True) for finding in step.findings]
         assert found == []
         await storage.close()
@@ -74,7 +74,7 @@ async def test_a_store_with_blobs_must_be_named(postgres_dsn: str, tmp_path: Pat
     # One that lost its name after this process started.
     await storage._database.execute("UPDATE blob SET store = 7 WHERE key = $1", key)
     with pytest.raises(Unavailable, match="do not name the store"):
-        await storage.blobs.read(key)
+        await storage.blobs.read(None, key)
     await storage._database.execute("DELETE FROM blob")
     await storage.close()
     await (await opened(postgres_dsn, places(tmp_path, "b"))).close()
@@ -87,7 +87,7 @@ async def test_a_name_is_given_to_the_store_that_had_none(postgres_dsn: str, tmp
     storage = await opened(postgres_dsn, places(tmp_path, "a"))
     assert await numbers(storage) == {"a": 0}
     for key, content in stored.items():
-        assert await storage.blobs.read(key) == content
+        assert await storage.blobs.read(None, key) == content
     await storage.close()
     await (await opened(postgres_dsn, FsSettings(tmp_path / "a"))).close()
     await (await opened(postgres_dsn, places(tmp_path, "a", "b"))).close()
@@ -102,11 +102,13 @@ async def test_processes_that_start_together_agree_on_numbers(postgres_dsn: str,
     assert sorted(given.values()) == [0, 1, 2, 3]
     stored: dict[BlobKey, bytes] = {}
     for order, storage in zip(orders * 2, storages, strict=True):
-        assert [storage.blobs.stores.names[number] for number in storage.blobs.stores.hot] == list(order)
+        assert [
+            storage.shards.home.blobs.stores.names[number] for number in storage.shards.home.blobs.stores.hot
+        ] == list(order)
         stored |= await store_some(storage, 4)
     reader = await opened(postgres_dsn, places(tmp_path, "a", "b", "c", "d"))
     for key, content in stored.items():
-        assert await reader.blobs.read(key) == content
+        assert await reader.blobs.read(None, key) == content
     for storage in [*storages, reader]:
         await storage.close()
 
@@ -123,6 +125,6 @@ async def test_what_was_stored_in_another_form_stays_readable(
     for other in ("zstd", "lz4", "none"):
         reader = await opened(postgres_dsn, FsSettings(tmp_path), compression=other)
         for key, content in zip(keys, contents, strict=True):
-            assert await reader.blobs.read(key) == content
-            assert await reader.blobs.read_range(key, 100, 50) == content[100:150]
+            assert await reader.blobs.read(None, key) == content
+            assert await reader.shards.home.blobs.read_range(key, 100, 50) == content[100:150]
         await reader.close()

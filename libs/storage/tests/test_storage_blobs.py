@@ -135,7 +135,9 @@ async def test_what_is_warm_needs_no_question(storage: Storage) -> None:
     prepared = [await storage.shards.home.blobs.prepare(content) for content in contents]
     for number, blob in enumerate(prepared):
         await adopt(storage, blob, number + 1)
-    reader = Blobs(storage._database, storage.shards.home.blobs.stores, inline_limit=0, encoding=PLAIN, cache_bytes=1 << 20)
+    reader = Blobs(
+        storage._database, storage.shards.home.blobs.stores, inline_limit=0, encoding=PLAIN, cache_bytes=1 << 20
+    )
     await reader.warm([*(blob.key for blob in prepared), BlobKey(b"k" * 32)])
     # From here on the database no longer knows them.
     await storage._database.execute("UPDATE blob SET state = 2")
