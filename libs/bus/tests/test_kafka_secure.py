@@ -1,8 +1,6 @@
 """TLS and SASL against a real broker that asks for both."""
 
 import asyncio
-import datetime
-import ipaddress
 import logging
 import shutil
 import subprocess
@@ -12,10 +10,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from posthorn_bus import BusIdentity, KafkaSettings, SaslSettings, TlsSettings, open_bus
 from posthorn_ctl.embedded import kafka, ports
@@ -23,6 +17,7 @@ from posthorn_ctl.embedded.errors import PartError
 from posthorn_ctl.embedded.run import Running
 from posthorn_model.events import QueueDue, Topic
 from posthorn_model.ids import NodeId
+from posthorn_testkit.certificates import certificate
 from posthorn_testkit.contracts.fleet import Ear, until
 from posthorn_testkit.servers import cache_folder, folder_of_server
 from posthorn_testkit.strict import missing
@@ -30,29 +25,6 @@ from posthorn_testkit.strict import missing
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 
 USER, PASSWORD = "posthorn", "correct-horse"
-
-
-def certificate() -> tuple[str, str]:
-    """A self-signed certificate for 127.0.0.1 and its key, as PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test broker")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return made.public_bytes(serialization.Encoding.PEM).decode(), private.decode()
 
 
 def secured(server: kafka.KafkaServer, pem: Path) -> int:

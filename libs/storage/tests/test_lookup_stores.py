@@ -16,7 +16,7 @@ from posthorn_storage.lookup.local_store import LocalLookup
 from posthorn_storage.lookup.memory import MemoryCells
 from posthorn_storage.lookup.redis_store import RedisLookup
 from posthorn_testkit.contracts.lookup import LONG, SHORT, LookupContract, until
-from posthorn_testkit.redis_servers import RedisServer
+from posthorn_testkit.redis_servers import RedisCluster, RedisServer, SentinelSet
 
 
 @pytest.mark.postgres
@@ -65,6 +65,24 @@ class TestRedis(LookupContract):
     @pytest_asyncio.fixture
     async def lookup(self, redis_server: RedisServer) -> AsyncIterator[Lookup]:
         settings = RedisSettings((redis_server.url,), prefix=f"{token_hex(4)}:")
+        store = Lookup(RedisLookup(settings), SystemClock())
+        yield store
+        await store.close()
+
+
+class TestRedisSentinel(LookupContract):
+    @pytest_asyncio.fixture
+    async def lookup(self, redis_sentinels: SentinelSet) -> AsyncIterator[Lookup]:
+        settings = RedisSettings(redis_sentinels.urls, sentinel_master=redis_sentinels.name, prefix=f"{token_hex(4)}:")
+        store = Lookup(RedisLookup(settings), SystemClock())
+        yield store
+        await store.close()
+
+
+class TestRedisCluster(LookupContract):
+    @pytest_asyncio.fixture
+    async def lookup(self, redis_cluster: RedisCluster) -> AsyncIterator[Lookup]:
+        settings = RedisSettings(redis_cluster.urls[:2], cluster=True, prefix=f"{token_hex(4)}:")
         store = Lookup(RedisLookup(settings), SystemClock())
         yield store
         await store.close()

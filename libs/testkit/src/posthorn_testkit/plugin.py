@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from posthorn_storage import Storage
     from posthorn_storage.directory import AccountRecord
     from posthorn_testkit.databases import Databases
-    from posthorn_testkit.redis_servers import RedisServer
+    from posthorn_testkit.redis_servers import RedisCluster, RedisServer, SentinelSet
     from posthorn_testkit.replication import ReplicationSet
     from posthorn_testkit.servers import S3, KafkaBroker
 
@@ -137,3 +137,21 @@ def redis_server() -> Iterator[RedisServer]:
 
     with ExitStack() as stack:
         yield _started(stack, redis_server())
+
+
+@pytest.fixture(scope="session")
+def redis_sentinels() -> Iterator[SentinelSet]:
+    """A master, a replica and sentinels of this session's own; a test that kills one of them starts its own set."""
+    from posthorn_testkit.redis_servers import sentinel_set
+
+    with ExitStack() as stack:
+        yield _started(stack, sentinel_set())
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[RedisCluster]:
+    """A cluster of this session's own; a test that kills one of it starts its own."""
+    from posthorn_testkit.redis_servers import redis_cluster
+
+    with ExitStack() as stack:
+        yield _started(stack, redis_cluster())

@@ -1,26 +1,78 @@
-"""A client for Redis alone, behind Sentinel, or as a cluster: made from settings, connecting only when it is used.
+"""How Redis is reached: one server, the master that sentinels name, or a cluster. Nothing connects before it is used.
 
 redis-py's own repeats are turned off: a command whose reply was lost may have been done, and whether to do it again is
 for the caller to say. Protocol 2 is spoken, which every server knows.
 """
 
+import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import Redis
-from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
+from posthorn_model.errors import Overloaded
 from posthorn_storage.settings import RedisSettings
 
-Client: TypeAlias = "Redis | RedisCluster"
+Command: TypeAlias = tuple[Any, ...]
 DEFAULT_PORT = 6379
 SENTINEL_PORT = 26379
+WAITING = 2000
+"""Callers that may wait for a connection to a server at once."""
+
+
+class Client(Protocol):
+    """Whatever runs commands."""
+
+    async def run(self, commands: Sequence[Command]) -> list[Any]:
+        """The answers in order, errors of single commands among them (ResponseError); they are not atomic together.
+
+        Raises RedisError and OSError, Overloaded when too many wait.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Server:
+    """The client of one server, of `connections` at once; what is more waits in order."""
+
+    def __init__(self, redis: Redis, connections: int, asked: Sequence[Redis] = ()) -> None:
+        self._redis = redis
+        self._asked = asked
+        """The clients of the sentinels that are asked where the server is."""
+        self._places = asyncio.Semaphore(connections)
+        self._waiting = 0
+
+    async def run(self, commands: Sequence[Command]) -> list[Any]:
+        if self._waiting >= WAITING:
+            raise Overloaded(step="lookup", waiting=self._waiting)
+        self._waiting += 1
+        try:
+            async with self._places:
+                pipeline = self._redis.pipeline(transaction=False)
+                for command in commands:
+                    pipeline.execute_command(*command)
+                return await pipeline.execute(raise_on_error=False)
+        except (RedisError, OSError):
+            await self.doubt()
+            raise
+        finally:
+            self._waiting -= 1
+
+    async def doubt(self) -> None:
+        """Close idle connections: they lead where one led to a server that is gone, or is the master no more."""
+        await self._redis.connection_pool.disconnect(inuse_connections=False)
+
+    async def close(self) -> None:
+        for redis in (self._redis, *self._asked):
+            await redis.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,74 +89,57 @@ class Place:
 def place(url: str, default_port: int = DEFAULT_PORT) -> Place:
     """Read redis://[user:password@]host[:port][/database], or rediss:// for TLS. Raises ValueError."""
     parts = urlsplit(url)
-    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+    database = parts.path.strip("/")
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname or not (database or "0").isdecimal():
         raise ValueError("a Redis URL is redis://host:port, or rediss://host:port for TLS")
     login = {"username": unquote(parts.username or ""), "password": unquote(parts.password or "")}
-    database = parts.path.strip("/")
     return Place(
         parts.hostname,
         parts.port or default_port,
         parts.scheme == "rediss",
-        int(database) if database else 0,
+        int(database or "0"),
         {name: value for name, value in login.items() if value},
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """A client, and the other clients it stands on (those of the sentinels)."""
-
-    client: Client
-    sentinels: tuple[Redis, ...] = ()
-
-    async def close(self) -> None:
-        await self.client.aclose()
-        for sentinel in self.sentinels:
-            await sentinel.aclose()
-
-
-def client(settings: RedisSettings) -> Connected:
-    """Make the client that the settings ask for. Raises ValueError for a URL that is none."""
-    port = SENTINEL_PORT if settings.sentinel_master else DEFAULT_PORT
-    places = [place(url, port) for url in settings.urls]
-    if not places:
+def places(settings: RedisSettings) -> list[Place]:
+    """The URLs of the settings. Raises ValueError when one is none, or there is none."""
+    found = [place(url, SENTINEL_PORT if settings.sentinel_master else DEFAULT_PORT) for url in settings.urls]
+    if not found:
         raise ValueError("no Redis URL is given")
-    own: dict[str, Any] = {
-        name: value for name, value in (("username", settings.user), ("password", settings.password)) if value
-    }
-    options = _options(settings, tls=places[0].tls)
-    if settings.cluster:
-        nodes = [ClusterNode(found.host, found.port) for found in places]
-        login = {**places[0].login, **own}
-        return Connected(RedisCluster(startup_nodes=nodes, max_connections=settings.connections, **login, **options))
-    if settings.sentinel_master:
-        sentinel = Sentinel([])  # type: ignore[no-untyped-call]
-        sentinel.sentinels = [
-            Redis(host=found.host, port=found.port, **found.login, **options, max_connections=4) for found in places
-        ]
-        master = sentinel.master_for(
-            settings.sentinel_master,
-            db=places[0].database,
-            max_connections=settings.connections,
-            **own,
-            **options,
-        )
-        return Connected(master, tuple(sentinel.sentinels))
-    only = places[0]
-    return Connected(
-        Redis(
-            host=only.host,
-            port=only.port,
-            db=only.database,
-            max_connections=settings.connections,
-            **{**only.login, **own},
-            **options,
-        )
+    return found
+
+
+def server_at(settings: RedisSettings, there: Place) -> Server:
+    """The client of one server."""
+    redis = Redis(
+        host=there.host,
+        port=there.port,
+        db=there.database,
+        **{**there.login, **own_login(settings)},
+        **options(settings, tls=there.tls),
     )
+    return Server(redis, settings.connections)
 
 
-def _options(settings: RedisSettings, *, tls: bool) -> dict[str, Any]:
-    options: dict[str, Any] = {
+def sentinel_master(settings: RedisSettings, known: Sequence[Place]) -> Server:
+    """The client of whatever server the sentinels name as master; it asks them for each new connection."""
+    shared = options(settings, tls=known[0].tls)
+    sentinel = Sentinel([])  # type: ignore[no-untyped-call]
+    sentinel.sentinels = [Redis(host=there.host, port=there.port, **there.login, **shared) for there in known]
+    login = own_login(settings)
+    redis = sentinel.master_for(settings.sentinel_master, db=known[0].database, **login, **shared)
+    return Server(redis, settings.connections, tuple(sentinel.sentinels))
+
+
+def own_login(settings: RedisSettings) -> dict[str, Any]:
+    given = {"username": settings.user, "password": settings.password}
+    return {name: value for name, value in given.items() if value}
+
+
+def options(settings: RedisSettings, *, tls: bool) -> dict[str, Any]:
+    """What is said of every connection."""
+    found: dict[str, Any] = {
         "socket_connect_timeout": settings.timeout,
         "socket_timeout": settings.timeout,
         "protocol": 2,
@@ -112,11 +147,11 @@ def _options(settings: RedisSettings, *, tls: bool) -> dict[str, Any]:
         "client_name": "posthorn",
     }
     if tls:
-        options |= {
+        found |= {
             "ssl": True,
             "ssl_min_version": ssl.TLSVersion.TLSv1_2,
             "ssl_ca_certs": settings.tls_ca,
             "ssl_certfile": settings.tls_cert,
             "ssl_keyfile": settings.tls_key,
         }
-    return options
+    return found

@@ -4,12 +4,11 @@ It connects when it is first used and again when it must: a Redis that is down h
 of network, server or set-up is Unavailable, a server without memory Overloaded.
 """
 
-import asyncio
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any
 
-from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
@@ -17,31 +16,24 @@ from redis.exceptions import (
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
-    RedisClusterException,
     RedisError,
 )
 
 from posthorn_model.errors import Overloaded, PosthornError, Unavailable
 from posthorn_model.lookup import Take, Taken
 from posthorn_storage.lookup.buckets import judged, moved, period_of
-from posthorn_storage.lookup.redis_client import client
+from posthorn_storage.lookup.redis_client import Client, Command, Server, places, sentinel_master, server_at
+from posthorn_storage.lookup.redis_cluster import Address, Cluster
 from posthorn_storage.lookup.redis_scripts import ADD, COUNT, JOIN, MEMBERS, SWAP, TAKE, Script
 from posthorn_storage.settings import RedisSettings
-
-Command: TypeAlias = tuple[Any, ...]
-WAITING = 2000
-"""Commands that may wait for a connection at once."""
 
 
 class RedisLookup:
     """See the module; the methods are the port's. Raises ValueError for settings without a usable URL."""
 
     def __init__(self, settings: RedisSettings) -> None:
-        self._connected = client(settings)
-        self._client = self._connected.client
         self._settings = settings
-        self._slots = asyncio.Semaphore(settings.connections)
-        self._waiting = 0
+        self._client = _client(settings)
 
     async def count(self, key: str, ttl: float, amount: int = 1) -> int:
         return int(await self._script(COUNT, self._key("c", key), amount, _ms(ttl)))
@@ -93,7 +85,7 @@ class RedisLookup:
         return f"Redis {kind}"
 
     async def close(self) -> None:
-        await self._connected.close()
+        await self._client.close()
 
     def _key(self, kind: str, key: str) -> str:
         return f"{self._settings.prefix}{kind}:{key}"
@@ -117,46 +109,39 @@ class RedisLookup:
 
     async def _each(self, commands: Sequence[Command]) -> list[Any]:
         """The answers to commands that need not be atomic together, NoScriptError among them."""
+        step = str(commands[0][0])
         try:
-            # Not the cluster's pipeline: it does not look for the new place of keys after a lost connection.
-            if isinstance(self._client, RedisCluster) or len(commands) == 1:
-                work = (self._in_slot(self._client.execute_command, *command) for command in commands)
-                found = await asyncio.gather(*work, return_exceptions=True)
-            else:
-                pipeline = self._client.pipeline(transaction=False)
-                for command in commands:
-                    pipeline.execute_command(*command)
-                found = await self._in_slot(pipeline.execute, raise_on_error=False)
-            for value in found:
-                if isinstance(value, BaseException) and not isinstance(value, NoScriptError):
-                    raise value
-        except (RedisError, RedisClusterException, OSError) as error:
-            if not isinstance(self._client, RedisCluster):
-                # Idle connections lead where this one led: to a server that is gone, or is the master no more.
-                await self._client.connection_pool.disconnect(inuse_connections=False)
-            raise _translated(error, commands[0][0]) from error
-        return list(found)
+            found = await self._client.run(commands)
+        except (RedisError, OSError) as error:
+            raise _translated(error, step) from error
+        for answer in found:
+            if isinstance(answer, Exception) and not isinstance(answer, NoScriptError):
+                raise _translated(answer, step) from answer
+        return found
 
-    async def _in_slot(self, work: Any, *arguments: Any, **options: Any) -> Any:
-        """At most so many commands at once as there may be connections; the others wait here, in order."""
-        if self._waiting >= WAITING:
-            raise Overloaded(step="lookup", waiting=self._waiting)
-        self._waiting += 1
-        try:
-            async with self._slots:
-                return await work(*arguments, **options)
-        finally:
-            self._waiting -= 1
+
+def _client(settings: RedisSettings) -> Client:
+    known = places(settings)
+    if settings.cluster:
+        first = known[0]
+
+        def connect(address: Address) -> Server:
+            host, port = address
+            return server_at(settings, replace(first, host=host, port=port))
+
+        return Cluster([(there.host, there.port) for there in known], connect)
+    return sentinel_master(settings, known) if settings.sentinel_master else server_at(settings, known[0])
 
 
 def _translated(error: Exception, step: str) -> PosthornError:
+    fields = {"step": step, "cause": f"{type(error).__name__}: {error}"}
     if isinstance(error, OutOfMemoryError):
-        return Overloaded("the lookup store is full", step=step, cause=repr(error))
+        return Overloaded("the lookup store is full", **fields)
     if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
-        return Unavailable("the lookup store refuses its login", step=step, cause=repr(error))
+        return Unavailable("the lookup store refuses its login", **fields)
     if isinstance(error, BusyLoadingError):
-        return Unavailable("the lookup store is starting", step=step, cause=repr(error))
-    return Unavailable("the lookup store does not answer", step=step, cause=repr(error))
+        return Unavailable("the lookup store is starting", **fields)
+    return Unavailable("the lookup store does not answer", **fields)
 
 
 def _ms(seconds: float) -> int:
