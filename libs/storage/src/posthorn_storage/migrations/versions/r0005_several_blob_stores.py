@@ -1,7 +1,6 @@
 """Blobs may lie in several object stores: each row says in which, by a number that belongs to a store's name.
 
-What is stored before lies in number 0, the first store that is named afterwards. The index serves the search for what
-is old enough for the cold store, and whether a store still holds anything.
+What is stored before lies in number 0, the first store that is named afterwards.
 """
 
 from collections.abc import Sequence
@@ -46,21 +45,3 @@ def upgrade() -> None:
         comment="a number of posthorn_storage.blobs.content",
         existing_comment="0 plain, 1 zstd",
     )
-    op.create_index(
-        "ix_blob_store", "blob", ["store", "stored_at"], unique=False, postgresql_where="object IS NOT NULL"
-    )
-
-
-def downgrade() -> None:
-    op.drop_index("ix_blob_store", table_name="blob", postgresql_where="object IS NOT NULL")
-    op.alter_column(
-        "blob",
-        "encoding",
-        existing_type=sa.SmallInteger(),
-        existing_nullable=False,
-        comment="0 plain, 1 zstd",
-        existing_comment="a number of posthorn_storage.blobs.content",
-    )
-    op.drop_column("blob", "stored_at")
-    op.drop_column("blob", "store")
-    op.drop_table("blob_store")
