@@ -4,7 +4,7 @@ Methods raise posthorn_model.errors; besides what each names, all raise Unavaila
 change something raise AccountNotFound.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 from uuid import UUID
 
@@ -14,7 +14,19 @@ from posthorn_model.flags import Flags, SystemFlag
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq, ThreadId, Uid
 from posthorn_model.mail import Appended, Entry, Mailbox, NewMessage, Role
 from posthorn_model.queue_items import NewQueueMessage
-from posthorn_storage.mail import changes, copying, expunge, flags, mailboxes, messages, search_sql, threads, view
+from posthorn_model.rights import Right
+from posthorn_storage.mail import (
+    changes,
+    copying,
+    expunge,
+    flags,
+    mailboxes,
+    messages,
+    rights,
+    search_sql,
+    threads,
+    view,
+)
 from posthorn_storage.mail.append import append_in
 from posthorn_storage.mail.changes import Changes
 from posthorn_storage.mail.copying import Copied
@@ -23,6 +35,7 @@ from posthorn_storage.mail.flags import FlagsOp, FlagsResult
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.mailboxes import KEEP, MailboxChange
 from posthorn_storage.mail.messages import MessageFields, PlacedMessage, StoredMessage
+from posthorn_storage.mail.rights import RightsEntry, RightsOp, SharedMailbox, Shares
 from posthorn_storage.mail.search import SearchQuery, SearchResult
 from posthorn_storage.mail.thread_counts import ThreadCounts, thread_counts
 from posthorn_storage.mail.updates import MessageUpdate, update_messages
@@ -37,6 +50,7 @@ class MailStore:
         self._shards = shards
         self._change = shards.change
         self._reading = shards.reading
+        self._shares = Shares(shards.home.database)
         self._window = duplicate_window
 
     async def close(self) -> None:
@@ -178,6 +192,44 @@ class MailStore:
 
         made = await self._change(account, work)
         return await self.mailbox(account, made.id)
+
+    # Rights
+
+    async def rights(self, account: AccountId, mailbox: MailboxId) -> list[RightsEntry]:
+        """The entries of others for a mailbox; the owner has every right without one. Raises MailboxNotFound."""
+        database = await self._reading(account)
+        await mailboxes.one(database, account, mailbox)
+        return await rights.entries(database, account, mailbox)
+
+    async def set_rights(
+        self, account: AccountId, mailbox: MailboxId, entry: RightsEntry, op: RightsOp = "replace"
+    ) -> Right:
+        """Replace, add or remove rights of an account, a group's account or rights.ANYONE (RFC 4314 3.1).
+
+        Returns what the entry has then; without rights it is gone. The caller knows that the grantee exists. Raises
+        MailboxNotFound, NotPermitted (the owner's), TooMany.
+        """
+
+        async def work(journal: Journal) -> Right:
+            return await rights.change(journal, account, mailbox, entry, op)
+
+        if op != "remove" and entry.rights and not entry.negative:
+            await self._shares.offer(entry.grantee, account)
+        return await self._change(account, work)
+
+    async def rights_of(
+        self, account: AccountId, mailbox: MailboxId, grantee: AccountId, groups: Collection[AccountId] = ()
+    ) -> Right:
+        """What `grantee`, a member of `groups`, may do with a mailbox; all when it is its own, none when not there."""
+        return await rights.of_one(await self._reading(account), account, mailbox, grantee, groups)
+
+    async def shared_with(self, grantee: AccountId, groups: Collection[AccountId] = ()) -> list[SharedMailbox]:
+        """Mailboxes of other accounts with which `grantee`, a member of `groups`, may do anything."""
+        owners = await self._shares.owners(grantee, groups)
+        found: list[SharedMailbox] = []
+        for shard, those in (await self._shards.group(owners)).items():
+            found += await rights.effective(shard.database, those, grantee, groups)
+        return found
 
     # Reading
 

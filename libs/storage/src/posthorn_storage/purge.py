@@ -24,6 +24,8 @@ DEDUPE_SECONDS: Final = 3600.0
 DELIVERY_SECONDS: Final = 7 * 24 * 3600.0
 """Longer than a message stays in the queue: until then its delivery may be repeated (design law 7)."""
 DONE_SECONDS: Final = 24 * 3600.0
+SHARE_SECONDS: Final = 24 * 3600.0
+"""Longer than it takes from offering a share to giving its rights."""
 
 # The horizon moves with the rows: whoever asks for changes from behind it is told to start over.
 CHANGES = """
@@ -61,6 +63,26 @@ DELETE FROM delivery_seen WHERE ctid = ANY (ARRAY(
     WHERE at < now() - make_interval(secs => $1)
         AND (substr(key, 1, 1) = 'd'::bytea OR at < now() - make_interval(secs => $2))
     ORDER BY at LIMIT $3))
+"""
+
+# A way to what an account has on another database cannot be judged here; one that leads nowhere harms nobody.
+SHARES = """
+WITH old AS (
+    SELECT grantee_id, owner_id FROM share WHERE at < now() - make_interval(secs => $1)
+    ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED
+), judged AS (
+    SELECT old.*, NOT EXISTS (SELECT 1 FROM account a WHERE a.id = owner_id AND a.shard <> 0) AND NOT EXISTS (
+        SELECT 1 FROM mailbox_right r
+        WHERE r.account_id = owner_id AND r.grantee_id = old.grantee_id AND NOT r.negative) AS unused
+    FROM old
+), looked_at AS (
+    UPDATE share s SET at = now() FROM judged j
+    WHERE s.grantee_id = j.grantee_id AND s.owner_id = j.owner_id AND NOT j.unused
+), gone AS (
+    DELETE FROM share s USING judged j
+    WHERE s.grantee_id = j.grantee_id AND s.owner_id = j.owner_id AND j.unused RETURNING 1
+)
+SELECT count(*) FROM gone
 """
 
 
@@ -125,3 +147,8 @@ class Purge:
     async def purge_accounts(self, limit: int) -> int:
         """Go on removing what accounts held whose removal was cut short."""
         return await self._removal.step(limit)
+
+    async def purge_shares(self, limit: int, *, keep: timedelta = timedelta(seconds=SHARE_SECONDS)) -> int:
+        """Look at no more than `limit` ways to shared mailboxes that are older than `keep`; remove those to nothing."""
+        count: int = await self._database.fetchval(SHARES, keep.total_seconds(), limit)
+        return count

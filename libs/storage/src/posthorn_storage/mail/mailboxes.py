@@ -22,6 +22,7 @@ from posthorn_model.ids import AccountId, MailboxId
 from posthorn_model.mail import Mailbox, Role
 from posthorn_storage.codes import CREATED, DESTROYED, UPDATED
 from posthorn_storage.database import Connection, Database, Row
+from posthorn_storage.mail import rights
 from posthorn_storage.mail.expunge import remove_all
 from posthorn_storage.mail.journal import Journal, Place
 from posthorn_storage.mail.kinds import MAILBOX
@@ -164,6 +165,7 @@ async def delete(journal: Journal, account: AccountId, mailbox: MailboxId, *, re
     if before.total and not remove_messages:
         raise MailboxNotEmpty(account=account, mailbox=mailbox)
     await remove_all(journal, account, mailbox)
+    await journal.connection.execute(rights.CLEAR, account, mailbox)
     await journal.connection.execute(DELETE, account, mailbox)
     journal.forget(account, mailbox)
     journal.log(account, MAILBOX, DESTROYED, mailbox, journal.counters[account].take())

@@ -77,3 +77,15 @@ removed_account = Table(
     Column("shard", SmallInteger, nullable=False, server_default="0"),
 )
 """Accounts nobody finds any more whose rows are still being removed in steps."""
+
+share = Table(
+    "share",
+    metadata,
+    Column("grantee_id", BigInteger, primary_key=True, autoincrement=False, comment="an account; 0: anyone"),
+    Column("owner_id", BigInteger, primary_key=True, autoincrement=False, comment="perhaps elsewhere"),
+    Column(
+        "at", DateTime(timezone=True), nullable=False, server_default=func.now(), comment="last offered or looked at"
+    ),
+    Index(None, "at"),
+)
+"""Who may find something of whom: written before the rights are, removed when none are found (mail.rights)."""

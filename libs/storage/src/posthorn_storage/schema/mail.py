@@ -182,3 +182,14 @@ delivery_seen = Table(
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Index("ix_delivery_seen_at", "at"),
 )
+
+mailbox_right = Table(
+    "mailbox_right",
+    metadata,
+    Column("account_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("mailbox_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("grantee_id", BigInteger, primary_key=True, autoincrement=False, comment="an account; 0: anyone"),
+    Column("negative", Boolean, primary_key=True, comment="takes these rights away"),
+    Column("rights", SmallInteger, nullable=False, comment="posthorn_model.rights.Right"),
+    CheckConstraint("rights BETWEEN 1 AND 2047", name="rights"),
+)

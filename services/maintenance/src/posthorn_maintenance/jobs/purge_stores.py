@@ -19,6 +19,7 @@ def steps(storage: Storage, fence: Fence, settings: MaintenanceSettings) -> Mapp
         "delivery-repeats": partial(purge.purge_dedupe, batch),
         "lookups": partial(purge.purge_lookups, batch),
         "finished-queue": partial(purge.purge_queue_done, batch, keep=history),
+        "shares": partial(purge.purge_shares, batch),
         "dead-processes": partial(purge.purge_processes, batch, older_than=dead),
         "blobs": partial(purge.purge_blobs, fence.epoch, batch, key=fence.key),
     }
