@@ -108,3 +108,51 @@ def test_roles_keep_their_lists(tmp_path: Path) -> None:
     assert found["purge.stores"] == ((1, 2),)
     assert found["purge.accounts"] == ((1,), (2, 3))
     assert found["acme.renew"] == ()
+
+
+SHARDED = (
+    BASE
+    + """
+[store."fs"]
+type = "fs"
+path = "/srv/blobs"
+[store."east"]
+type = "postgresql"
+host = "east.example.org"
+[storage]
+data = "postgres"
+[storage.shards."east"]
+range = "a-m"
+pin = ["Zoe@Example.org", "@example.net"]
+[storage.shards."postgres"]
+weight = 2
+"""
+)
+
+
+def test_shards(tmp_path: Path) -> None:
+    storage = storage_settings(settings(tmp_path, SHARDED))
+    assert [shard.name for shard in storage.shards] == ["east"]
+    assert "east.example.org" in storage.shards[0].dsn
+    assert storage.name == "postgres"
+    rules = storage.placement
+    assert [rules.shard_for(f"{name}@example.org") for name in ("bob", "zoe", "zed")] == ["east", "east", "postgres"]
+    assert rules.shard_for("zed@example.net") == "east"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ('range = "m-a"', "the first before the last"),
+        ('range = "A-M"', "range"),
+        ('pin = ["example.org"]', "pin"),
+        ("weight = -1", "weight"),
+    ],
+)
+def test_shards_that_are_not_well_said(tmp_path: Path, wrong: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        settings(
+            tmp_path, SHARDED.replace('range = "a-m"', "").replace('pin = ["Zoe@Example.org", "@example.net"]', wrong)
+        )
+    with pytest.raises(SettingsError, match="no \\[store"):
+        settings(tmp_path, SHARDED.replace('[storage.shards."east"]', '[storage.shards."west"]'))

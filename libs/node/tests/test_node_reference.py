@@ -15,6 +15,8 @@ EXAMPLES = re.findall(r"^```toml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 STORES = {
     "postgres": '[store."postgres"]\ntype = "postgresql"\n',
     "fs": '[store."fs"]\ntype = "fs"\npath = "/blobs"\n',
+    "s3-a": '[store."s3-a"]\ntype = "s3"\nbucket = "blobs-a"\n',
+    "s3-b": '[store."s3-b"]\ntype = "s3"\nbucket = "blobs-b"\n',
 }
 ENVIRON = dict.fromkeys(re.findall(r"%\{env:(\w+)\}%", TEXT), "x")
 
@@ -37,7 +39,9 @@ def test_no_key_is_documented_that_the_models_do_not_have() -> None:
 def test_example_loads(example: str) -> None:
     data = tomllib.loads(example)
     stores = data.get("store", {})
-    wanted = {data.get("storage", {}).get("data", "postgres"), data.get("storage", {}).get("blob", "fs")}
+    storage = data.get("storage", {})
+    blobs = storage.get("blob", "fs")
+    wanted = {storage.get("data", "postgres"), *([blobs] if isinstance(blobs, str) else blobs)}
     # An example of one table is completed with the stores that a whole file must have.
     text = example + "".join(STORES[name] for name in sorted(wanted - set(stores)) if name in STORES)
     assert validate(parse(text.encode(), REFERENCE, ENVIRON), {"": NodeSettings})[""]

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from posthorn_bus import BusSettings, KafkaSettings, PeerSettings, SaslSettings, TlsSettings
 from posthorn_node import settings as node_settings
 from posthorn_node.settings import NodeSettings, parse_bind
-from posthorn_storage import BlobPlaces, FsSettings, S3Settings, StorageSettings
+from posthorn_storage import (
+    BlobPlaces,
+    FsSettings,
+    PlacementRules,
+    S3Settings,
+    ShardRule,
+    ShardSettings,
+    StorageSettings,
+)
 from posthorn_storage.settings import StoreSettings
 
 ANY_HOST = "0.0.0.0"  # noqa: S104  the operator's own word for every address
@@ -24,7 +32,15 @@ def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0)
         grace=settings.storage.blobs.grace,
         duplicate_window=duplicate_window,
         queue_shards=settings.cluster.queue_shards,
+        name=settings.storage.data,
+        shards=tuple(ShardSettings(name, store.connection()) for name, store in settings.shard_stores().items()),
+        placement=PlacementRules(tuple(_rule(name, rule) for name, rule in settings.storage.shards.items())),
     )
+
+
+def _rule(name: str, rule: node_settings.ShardSettings) -> ShardRule:
+    first, last = rule.bounds()
+    return ShardRule(name, frozenset(pin.lower() for pin in rule.pin), first, last, rule.weight)
 
 
 def _blobs(settings: NodeSettings) -> BlobPlaces:

@@ -4,7 +4,16 @@ from posthorn_storage.directory import AccountRecord
 from posthorn_storage.facade import Storage
 from posthorn_storage.identities import Identity
 from posthorn_storage.leases import Fence
-from posthorn_storage.settings import BlobPlaces, FsSettings, MemorySettings, RedisSettings, S3Settings, StorageSettings
+from posthorn_storage.placement import PlacementRules, ShardRule
+from posthorn_storage.settings import (
+    BlobPlaces,
+    FsSettings,
+    MemorySettings,
+    RedisSettings,
+    S3Settings,
+    ShardSettings,
+    StorageSettings,
+)
 
 __all__ = [
     "AccountRecord",
@@ -13,8 +22,11 @@ __all__ = [
     "FsSettings",
     "Identity",
     "MemorySettings",
+    "PlacementRules",
     "RedisSettings",
     "S3Settings",
+    "ShardRule",
+    "ShardSettings",
     "Storage",
     "StorageSettings",
 ]

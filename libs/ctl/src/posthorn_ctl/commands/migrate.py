@@ -112,6 +112,7 @@ async def _patiently(door: Door, wait: float, tell: _Teller) -> None:
 
     from posthorn_storage import S3Settings, Storage
     from posthorn_storage.migrate import migrate as migrate_database
+    from posthorn_storage.shards.registry import register
 
     settings = door.settings()
     if isinstance(settings.blobs, S3Settings):
@@ -119,7 +120,9 @@ async def _patiently(door: Door, wait: float, tell: _Teller) -> None:
     deadline = asyncio.get_running_loop().time() + wait
     while True:
         try:
-            await migrate_database(settings.dsn, tell=tell)
+            for dsn in (settings.dsn, *(shard.dsn for shard in settings.shards)):
+                await migrate_database(dsn, tell=tell)
+            await register(settings)
             await (await Storage.open(settings)).close()
             return
         except Unavailable:

@@ -22,6 +22,7 @@ from posthorn_node.settings.stores import (
     PostgresStore,
     RedisStore,
     S3Store,
+    ShardSettings,
     StorageSettings,
 )
 from posthorn_node.settings.values import (
@@ -68,6 +69,7 @@ __all__ = [
     "ServerTlsSettings",
     "SettingsError",
     "SettingsFile",
+    "ShardSettings",
     "Size",
     "StorageSettings",
     "known_keys",

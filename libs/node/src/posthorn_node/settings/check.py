@@ -166,6 +166,8 @@ def _crossed(file: SettingsFile) -> Iterator[Problem]:
             for name in names if isinstance(names, list) else []:
                 if isinstance(name, str) and name:
                     yield from _store_named(file, ("storage", key), name, kinds, allowed)
+    for name in _tables(storage, "shards"):
+        yield from _store_named(file, ("storage", "shards", name), name, kinds, ("postgresql",))
     directory = storage.get("directory", "internal")
     if isinstance(directory, str) and directory != "internal":
         yield from _store_named(file, ("storage", "directory"), directory, kinds, ("postgresql",))

@@ -56,6 +56,17 @@ class NodeSettings(Section):
             raise _no_store("storage.data", self.storage.data, "postgresql")
         return store
 
+    def shard_stores(self) -> dict[str, PostgresStore]:
+        """The stores named by storage.shards beside the data store. Raises SettingsError when one is missing."""
+        found = {}
+        for name in self.storage.shards:
+            store = self.store.get(name)
+            if not isinstance(store, PostgresStore):
+                raise _no_store(f"storage.shards.{name}", name, "postgresql")
+            if name != self.storage.data:
+                found[name] = store
+        return found
+
     def blob_stores(self) -> dict[str, BlobStore]:
         """Every store that may hold blobs, those of storage.blob first. Raises SettingsError when one is missing."""
         found = {name: store for name, store in self.store.items() if isinstance(store, BlobStore)}

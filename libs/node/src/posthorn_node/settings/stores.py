@@ -114,6 +114,26 @@ class BlobsSettings(Section):
     grace: Duration = 3600.0
 
 
+class ShardSettings(Section):
+    """[storage.shards."NAME"]: accounts live on the store NAME (type postgresql) too; which new ones go there."""
+
+    range: Annotated[str, Field(pattern=r"^([a-z0-9]{1,20}-[a-z0-9]{1,20})?$")] = ""
+    pin: tuple[Annotated[str, Field(pattern=r"^[^@\s]*@[^@\s]+$")], ...] = ()
+    weight: Annotated[int, Field(ge=0, le=1000)] = 0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        first, last = self.bounds()
+        if first > last:
+            raise refused('must name the first before the last, such as "a-m"', "range")
+        return self
+
+    def bounds(self) -> tuple[str, str]:
+        """The first and the last name of the range, both empty without one."""
+        first, _, last = self.range.partition("-")
+        return first, last
+
+
 class StorageSettings(Section):
     """[storage]: which store keeps what. fts, lookup and directory are kept by the data store."""
 
@@ -124,3 +144,4 @@ class StorageSettings(Section):
     lookup: str = ""
     directory: str = "internal"
     blobs: BlobsSettings = BlobsSettings()
+    shards: dict[str, ShardSettings] = Field(default_factory=dict)
