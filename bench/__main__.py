@@ -8,10 +8,10 @@ from pathlib import Path
 
 from bench import runner
 from bench.cluster import running
-from bench.rows import bus, imap_fetch, notice, smtp_in, start_up
+from bench.rows import bus, imap_fetch, mime, notice, smtp_in, start_up
 
 RESULTS = Path(__file__).parent / "results"
-GROUPS = ("smtp", "imap", "bus", "notice", "start")
+GROUPS = ("smtp", "imap", "bus", "notice", "start", "mime")
 
 
 async def measure(groups: list[str]) -> list[runner.Result]:
@@ -34,6 +34,8 @@ async def measure(groups: list[str]) -> list[runner.Result]:
         tell("starting a cluster of two nodes")
         async with running("--nodes", "2") as cluster:
             results += [await runner.run(row, tell) for row in notice.rows(cluster)]
+    if "mime" in groups:
+        results += [await runner.run(row, tell) for row in mime.rows()]
     if "start" in groups:
         folder = start_up.new_folder()
         results += [await runner.run(row, tell) for row in start_up.rows(folder)]

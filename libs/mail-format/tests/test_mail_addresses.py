@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posthorn_mail_format.addresses import Address, Group, flatten, parse_addresses, parse_mailbox, parse_path
+from posthorn_mail_format.addresses import (
+    Address,
+    Group,
+    _Parser,
+    _plain_addresses,
+    flatten,
+    parse_addresses,
+    parse_mailbox,
+    parse_path,
+)
 from posthorn_model.errors import InvalidAddress
 
 
@@ -176,3 +185,21 @@ def test_paths() -> None:
     for text in ("ann@example.org", "<ann@example.org", "<<a@b>>", "<@a:>", "< >"):
         with pytest.raises(InvalidAddress):
             parse_path(text)
+
+
+PLAIN_PIECES = st.sampled_from([
+    "a", "b.c", "@", "<", ">", ",", " ", "\t", '"', "x y", "Ann", "=?utf-8?q?=C3=B6?=", "é", "\udcff", ".", "<a@b>",
+    "c@d", '"e, f"', "(g)", ":", ";", "[", "]", "\\", "\u2003", "\n",
+])  # fmt: skip
+
+
+@given(st.lists(PLAIN_PIECES, max_size=14).map("".join))
+def test_the_short_way_reads_what_the_parser_reads(line: str) -> None:
+    found = _plain_addresses(line)
+    assert found is None or found == _Parser(line).run()
+
+
+def test_the_short_way_is_taken() -> None:
+    line = 'ann@example.org, Bob B. <bob@example.org>,"C, D"  <c@example.org> ,<d@example.org>,'
+    assert _plain_addresses(line) == _Parser(line).run()
+    assert [address.name for address in _plain_addresses(line) or ()] == [None, "Bob B.", "C, D", None]

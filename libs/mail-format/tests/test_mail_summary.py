@@ -1,5 +1,6 @@
 """The summary of a message, its JMAP forms and views, base subjects and decoded text."""
 
+from binascii import a2b_qp
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.header import decode_header, make_header
@@ -357,3 +358,19 @@ def test_hostile_bytes_take_no_more_than_their_length(data: bytes) -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_have_a_summary(data: bytes) -> None:
     storable(summarize(data))
+
+
+@pytest.mark.parametrize("line", [b"caf=C3=A9 =\r\n", b"=\n", b"a" * 3_000_000 + b"\n", b"=3D" * 1_000_000])
+def test_long_quoted_printable_is_decoded_in_pieces(line: bytes) -> None:
+    body = line * (3_000_000 // len(line) + 1)
+    data = b"Content-Transfer-Encoding: quoted-printable\n\n" + body
+    part = scan(data)
+    assert decode_bytes(data, part) == a2b_qp(body)
+    assert part.decoded_size == len(a2b_qp(body))
+
+
+def test_a_preview_comes_from_the_first_text_whatever_stands_before_it() -> None:
+    long_one = b"Content-Type: text/x-log\n\n" + b"x" * (MAX_SEARCH_TEXT - 2)
+    for first, preview in ((long_one, "seen"), (long_one + b"yyyy", "seen")):
+        data = b"Content-Type: multipart/mixed; boundary=b\n\n--b\n" + first + b"\n--b\n\nseen\n--b--\n"
+        assert summarize(data).preview == preview

@@ -6,7 +6,7 @@ Envelope parsing is strict and raises InvalidAddress.
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from posthorn_mail_format.encoded_words import decode_words, text_of
@@ -26,6 +26,12 @@ _TOKEN = re.compile(
     | (?P<special>[<>,;:@])
     | (?P<atom>[^\s()<>@,;:"\[]++|[)])""",
     re.VERBOSE | re.DOTALL,
+)
+# What nearly every address looks like: `local@domain,`, `words <local@domain>,`, `"words" <local@domain>,`.
+_PLAIN_WORD = r"[^\s()<>@,;:\"\[\]\\]++"
+_PLAIN_ADDRESS = re.compile(
+    rf"\s*+(?:(?:\"([^\"\\]*+)\"\s*+|([^()<>@,;:\"\[\]\\]*+))<({_PLAIN_WORD})@({_PLAIN_WORD})>"
+    rf"|({_PLAIN_WORD})@({_PLAIN_WORD}))\s*+(?:,|\Z)"
 )
 _PARENTHESIS = re.compile(r"\\.|[()]", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
@@ -81,9 +87,33 @@ class Group:
         return _SPACES.sub(" ", decode_words(self.name)).strip()
 
 
+Parse = Callable[[bytes], tuple[Address | Group, ...]]
+"""parse_addresses, or a caller's version that remembers what it has parsed."""
+
+
 def parse_addresses(value: bytes) -> tuple[Address | Group, ...]:
     """Return the addresses and groups of a raw field value, at most 5,000. Never raises (RFC 5322 3.4, 4.4)."""
-    return _Parser(text(value[:MAX_VALUE])).run()
+    line = text(value[:MAX_VALUE])
+    found = _plain_addresses(line)
+    return _Parser(line).run() if found is None else found
+
+
+def _plain_addresses(line: str) -> tuple[Address, ...] | None:
+    """The addresses of a list that has plain ones only, as the parser reads them; None for any other."""
+    found: list[Address] = []
+    position = 0
+    while position < len(line) and len(found) < MAX_ADDRESSES:
+        match = _PLAIN_ADDRESS.match(line, position)
+        if match is None:
+            return None
+        quoted, words, mailbox, host, bare, bare_host = match.groups()
+        if bare is not None:
+            found.append(Address(None, bare, bare_host))
+        else:
+            name = quoted.strip() if quoted is not None else " ".join(words.split())
+            found.append(Address(name or None, mailbox, host))
+        position = match.end()
+    return tuple(found)
 
 
 def flatten(entries: tuple[Address | Group, ...]) -> tuple[Address, ...]:

@@ -93,6 +93,14 @@ def find_all(fields: Collection[Field], name: str) -> list[bytes]:
     return [field.value for field in fields if field.name.lower() == wanted]
 
 
+def by_name(fields: Collection[Field]) -> dict[bytes, list[bytes]]:
+    """Return lower-case name to the raw values of its fields, in their order."""
+    found: dict[bytes, list[bytes]] = {}
+    for field in fields:
+        found.setdefault(field.name.lower(), []).append(field.value)
+    return found
+
+
 def unfold(value: bytes) -> bytes:
     """Return a raw value on one line: line ends before white space go (RFC 5322 2.2.3), and white space around it."""
     return (_FOLD.sub(b"", value) if b"\n" in value else value).strip(b" \t\r\n")

@@ -7,8 +7,8 @@ text is a quoted string, anything else a literal. Absent values are NIL.
 import re
 from collections.abc import Sequence
 
-from posthorn_mail_format.addresses import Address, Group, parse_addresses
-from posthorn_mail_format.headers import Field, find, find_all, iterate, unfold
+from posthorn_mail_format.addresses import Address, Group, Parse, parse_addresses
+from posthorn_mail_format.headers import Field, by_name, iterate, unfold
 from posthorn_mail_format.parameters import Raw
 from posthorn_mail_format.part import Part
 
@@ -34,32 +34,41 @@ def imap_string(value: bytes | None) -> bytes:
     return b"{%d}\r\n%b" % (len(value), value)
 
 
-def envelope(fields: Sequence[Field]) -> bytes:
+def envelope(fields: Sequence[Field], parse: Parse = parse_addresses) -> bytes:
     """Return the ENVELOPE of a message's header fields, with its parentheses (RFC 9051 7.5.2).
 
-    Sender and reply-to are from's where they are absent or empty. An address list without addresses is NIL.
+    Sender and reply-to are from's where they are absent or empty. An address list without addresses is NIL. `parse` is
+    parse_addresses, or one that remembers.
     """
-    sender = address_list(find_all(fields, "from"))
+    values = by_name(fields)
+
+    def first(name: bytes) -> bytes:
+        return imap_string(unfold(values[name][0])) if name in values else NIL
+
+    def addresses(name: bytes) -> bytes:
+        return address_list(values[name], parse) if name in values else NIL
+
+    sender = addresses(b"from")
     items = (
-        _first(fields, "date"),
-        _first(fields, "subject"),
+        first(b"date"),
+        first(b"subject"),
         sender,
-        _or(address_list(find_all(fields, "sender")), sender),
-        _or(address_list(find_all(fields, "reply-to")), sender),
-        address_list(find_all(fields, "to")),
-        address_list(find_all(fields, "cc")),
-        address_list(find_all(fields, "bcc")),
-        _first(fields, "in-reply-to"),
-        _first(fields, "message-id"),
+        _or(addresses(b"sender"), sender),
+        _or(addresses(b"reply-to"), sender),
+        addresses(b"to"),
+        addresses(b"cc"),
+        addresses(b"bcc"),
+        first(b"in-reply-to"),
+        first(b"message-id"),
     )
     return b"(" + b" ".join(items) + b")"
 
 
-def address_list(values: Sequence[bytes]) -> bytes:
+def address_list(values: Sequence[bytes], parse: Parse = parse_addresses) -> bytes:
     """Return the address structures of raw field values in one list, or NIL when there are none."""
     items: list[bytes] = []
     for value in values:
-        for entry in parse_addresses(value):
+        for entry in parse(value):
             if isinstance(entry, Group):
                 # RFC 9051 7.5.2: a NIL host marks a group's start (with its name) and its end (all NIL).
                 items.append(b"(NIL NIL " + imap_string(_octets(entry.name)) + b" NIL)")
@@ -155,11 +164,6 @@ def _address(address: Address) -> bytes:
         imap_string(_octets(address.host)),
     )
     return b"(" + b" ".join(items) + b")"
-
-
-def _first(fields: Sequence[Field], name: str) -> bytes:
-    value = find(fields, name)
-    return NIL if value is None else imap_string(unfold(value))
 
 
 def _or(value: bytes, default: bytes) -> bytes:

@@ -4,9 +4,9 @@ Pure data from a part tree: part ids are IMAP part numbers; blob ids are the cal
 leaves here.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from posthorn_mail_format.encoded_words import decode_words
@@ -14,8 +14,7 @@ from posthorn_mail_format.part import Part
 from posthorn_mail_format.text import plain_text
 
 PREVIEW_CHARACTERS = 256
-_PREVIEW_OCTETS = 32_768
-_SPACES = re.compile(r"\s+")
+PREVIEW_OCTETS = 32_768
 _BOTH = frozenset({"text", "html"})
 _INLINE_MEDIA = frozenset({"image", "audio", "video"})
 
@@ -74,12 +73,19 @@ def body_structure(root: Part) -> dict[str, Any]:
     return _structure(root, "")
 
 
-def preview(data: bytes, body: Body) -> str:
-    """Return the first 256 characters of readable text on one line, "" when there is none (RFC 8621 4.1.4)."""
+def preview(data: bytes, body: Body, texts: Mapping[int, str] = MappingProxyType({})) -> str:
+    """Return the first 256 characters of readable text on one line, "" when there is none (RFC 8621 4.1.4).
+
+    `texts` has the readable texts of parts that are known already, by their body's offset.
+    """
     for leaf in (*body.text, *body.html):
         if leaf.part.type != "text":
             continue
-        line = _SPACES.sub(" ", plain_text(data, leaf.part, _PREVIEW_OCTETS)).strip()
+        text = texts.get(leaf.part.body_start)
+        if text is None:
+            text = plain_text(data, leaf.part, PREVIEW_OCTETS)
+        # So many words are enough, however short they are.
+        line = " ".join(text.split(None, PREVIEW_CHARACTERS)[:PREVIEW_CHARACTERS])
         if line:
             return line[:PREVIEW_CHARACTERS].rstrip()
     return ""

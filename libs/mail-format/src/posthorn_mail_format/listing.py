@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from posthorn_mail_format.addresses import Address, Group, flatten, parse_addresses
+from posthorn_mail_format.addresses import Address, Group, Parse, flatten, parse_addresses
 from posthorn_mail_format.charsets import clean
 from posthorn_mail_format.dates import parse_date
 from posthorn_mail_format.encoded_words import text_of
-from posthorn_mail_format.headers import Field, decode_text, find_all, text
+from posthorn_mail_format.headers import Field, by_name, decode_text, text
 
 MAX_VALUE = 65_536
 MAX_IDS = 1000
@@ -107,19 +107,22 @@ FORMS: dict[str, Callable[[bytes], Any]] = {
 """The parsed forms by their names in JMAP."""
 
 
-def build(fields: Sequence[Field]) -> dict[str, Any]:
+def build(fields: Sequence[Field], parse: Parse = parse_addresses) -> dict[str, Any]:
     """Return the convenience properties of a message's header fields; an absent field is null.
 
-    The last field of a repeated name counts (RFC 8621 4.1.3).
+    The last field of a repeated name counts (RFC 8621 4.1.3). `parse` is parse_addresses, or one that remembers.
     """
-    values = {name: found[-1] for name, _ in LISTED.values() if (found := find_all(fields, name))}
+    values = by_name(fields)
     forms: dict[str, Callable[[bytes], Any]] = {
         "ids": as_message_ids,
-        "addresses": as_addresses,
+        "addresses": lambda value: [_address(address) for address in flatten(parse(value))],
         "text": as_text,
         "date": as_date,
     }
-    return {key: forms[form](values[name]) if name in values else None for key, (name, form) in LISTED.items()}
+    return {
+        key: forms[form](values[name.encode()][-1]) if name.encode() in values else None
+        for key, (name, form) in LISTED.items()
+    }
 
 
 def dump(listing: dict[str, Any]) -> bytes:

@@ -5,7 +5,6 @@ parts is text/plain, too deep nesting is opaque), and everything is bounded. Wor
 `bytes.find` over the whole buffer, never line by line.
 """
 
-import binascii
 import re
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
@@ -13,6 +12,7 @@ from itertools import accumulate, pairwise
 from posthorn_mail_format.headers import MAX_HEADER_BYTES, field_at, header_end, text, unfold
 from posthorn_mail_format.parameters import Raw, parse_value
 from posthorn_mail_format.part import Part
+from posthorn_mail_format.text import quoted_printable
 
 MAX_DEPTH = 50
 MAX_PARTS = 1000
@@ -193,7 +193,7 @@ def _decoded_size(data: bytes, part: Part) -> int:
         letters = end - start - data.count(b"\n", start, end) - data.count(b"\r", start, end) - tail.count(b"=")
         return max(letters, 0) * 3 // 4
     if part.encoding == "quoted-printable":
-        return len(binascii.a2b_qp(memoryview(data)[start:end]))
+        return sum(map(len, quoted_printable(data, start, end)))
     return end - start
 
 

@@ -4,9 +4,11 @@ Every field is bounded, holds no NUL and no lone surrogate, whatever the message
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from posthorn_mail_format import imap_view, jmap_view, listing
+from posthorn_mail_format.addresses import parse_addresses
 from posthorn_mail_format.attachments import is_searched
 from posthorn_mail_format.dates import parse_date
 from posthorn_mail_format.headers import Field, find, iterate, with_crlf
@@ -40,7 +42,9 @@ def summarize(data: bytes) -> MessageSummary:
     """
     root = scan(data)
     fields = list(iterate(data, root.header_start, root.body_start))
-    listed = listing.build(fields)
+    parse = cache(parse_addresses)
+    listed = listing.build(fields, parse)
+    texts = readable_texts(data, root, MAX_SEARCH_TEXT)
     lists = jmap_view.read_body(root)
     body, bodystructure = imap_view.body_views(data, root)
     subject = (listed["subject"] or "")[:MAX_SUBJECT]
@@ -54,15 +58,15 @@ def summarize(data: bytes) -> MessageSummary:
         subject=subject,
         base_subject=base_subject(subject),
         sent_at=parse_date(date) if date is not None else None,
-        preview=jmap_view.preview(data, lists),
+        preview=jmap_view.preview(data, lists, texts),
         has_attachment=lists.has_attachment,
-        envelope=imap_view.envelope(fields),
+        envelope=imap_view.envelope(fields, parse),
         body_structure=bodystructure,
         body=body,
         structure=root.dump(),
         listing=listing.dump(listed),
         headers=kept_headers(data, fields),
-        search_text=search_text(data, root),
+        search_text="\n".join(texts.values())[:MAX_SEARCH_TEXT],
     )
 
 
@@ -74,17 +78,24 @@ def kept_headers(data: bytes, fields: Sequence[Field]) -> bytes:
 
 def search_text(data: bytes, root: Part, limit: int = MAX_SEARCH_TEXT) -> str:
     """Return the readable text of all text parts, those of messages inside included, at most `limit` characters."""
-    pieces: list[str] = []
+    return "\n".join(readable_texts(data, root, limit).values())[:limit]
+
+
+def readable_texts(data: bytes, root: Part, limit: int) -> dict[int, str]:
+    """Return the readable text of each text part by its body's offset, in the order of the message.
+
+    Only as many octets are decoded as `limit` characters in all may need: for markup four times as many as are left.
+    """
+    texts: dict[int, str] = {}
     left = limit
     for part in root.walk():
         if left <= 0:
             break
         if is_searched(part):
-            # Markup is several times the text in it.
-            piece = plain_text(data, part, 4 * left)[:left]
-            pieces.append(piece)
-            left -= len(piece) + 1
-    return "\n".join(pieces)[:limit]
+            text = plain_text(data, part, max(4 * left, jmap_view.PREVIEW_OCTETS))
+            texts[part.body_start] = text
+            left -= len(text) + 1
+    return texts
 
 
 def _is_kept(field: Field) -> bool:

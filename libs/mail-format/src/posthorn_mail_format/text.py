@@ -7,6 +7,7 @@ It looks for readable text only: it neither checks nor cleans HTML for display.
 import binascii
 import html
 import re
+from collections.abc import Iterator
 
 from posthorn_mail_format.charsets import clean, codec_name, decode
 from posthorn_mail_format.part import Part
@@ -14,19 +15,32 @@ from posthorn_mail_format.part import Part
 MAX_TEXT = 1_048_576
 """Octets of a decoded body that are looked at unless the caller says otherwise."""
 
+_PIECE = 1_048_576
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 _UU_LINE = re.compile(rb"^begin [0-7]{3,4} [^\n]*+\n", re.MULTILINE)
-_TAG = re.compile(r"<(?:(/?)([A-Za-z][A-Za-z0-9]*+)[^<>]*+|(!--)|[!?/][^<>]*+)>?")
-_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?")
-_SPACES = re.compile(r"[^\S\n]+")
-_LINES = re.compile(r" ?\n(?: ?\n)+ ?| ?\n ?")
-_HIDDEN = frozenset({"script", "style", "head", "title", "template", "noscript", "svg", "math", "object"})
-_BLOCKS = frozenset({
+_TAG = re.compile(r"<(?:/?([A-Za-z][A-Za-z0-9]*+)|[!?/])[^<>]*+>?")
+_ENTITY = re.compile(r"(&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?)")
+_HIDDEN = ("script", "style", "head", "title", "template", "noscript", "svg", "math", "object")
+_HIDDEN_START = re.compile(rf"<(?:!--|({'|'.join(_HIDDEN)})(?![A-Za-z0-9])[^<>]*+>?)", re.IGNORECASE | re.ASCII)
+_HIDDEN_END = {name: re.compile(rf"</{name}(?=[\s>/])", re.IGNORECASE | re.ASCII) for name in _HIDDEN}
+_BLOCKS = (
     "address", "article", "aside", "blockquote", "br", "center", "dd", "div", "dl", "dt", "fieldset", "footer",
     "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "option", "p", "pre",
     "section", "table", "tbody", "tfoot", "thead", "tr", "ul",
-})  # fmt: skip
-_CELLS = frozenset({"td", "th"})
+)  # fmt: skip
+
+
+class _Separators(dict[str | None, str]):
+    """Tag name (None: a declaration) to what stands in the tag's place: NUL ends a line, which no decoded text has."""
+
+    def __missing__(self, name: str | None) -> str:
+        return self.get((name or "").lower(), "")
+
+
+_INLINE = ("a", "b", "body", "em", "font", "html", "i", "img", "link", "meta", "span", "strong", "u")
+_SEPARATORS = _Separators(
+    dict.fromkeys(_BLOCKS, "\0") | {"td": " ", "th": " "} | dict.fromkeys(_INLINE, "") | {None: ""}
+)
 
 
 def decode_bytes(data: bytes, part: Part, limit: int | None = None) -> bytes:
@@ -42,7 +56,7 @@ def decode_bytes(data: bytes, part: Part, limit: int | None = None) -> bytes:
     elif part.encoding == "quoted-printable":
         if limit is not None:
             end = min(end, start + limit * 4 + 1024)
-        decoded = binascii.a2b_qp(memoryview(data)[start:end])
+        decoded = b"".join(quoted_printable(data, start, end))
     elif part.encoding in ("x-uuencode", "uuencode", "x-uue", "uue"):
         decoded = _uuencoded(data, start, end, limit)
     else:
@@ -54,6 +68,20 @@ def decode_text(data: bytes, part: Part, limit: int = MAX_TEXT) -> str:
     """Return the body of a text part as text with LF line ends, of at most `limit` decoded octets."""
     text = decode(decode_bytes(data, part, limit), part.charset)
     return text.replace("\r\n", "\n") if "\r" in text else text
+
+
+def quoted_printable(data: bytes, start: int, end: int) -> Iterator[bytes]:
+    """Yield the decoded octets of data[start:end] in pieces of about a megabyte, cut where lines end."""
+    view = memoryview(data)
+    while end - start > _PIECE:
+        cut = data.rfind(b"\n", start, start + _PIECE) + 1
+        if cut == 0:
+            # A line of a megabyte is no quoted-printable (RFC 2045 6.7: 76); cut before what may be an escape.
+            escape = data.rfind(b"=", start + _PIECE - 2, start + _PIECE)
+            cut = escape if escape >= 0 else start + _PIECE
+        yield binascii.a2b_qp(view[start:cut])
+        start = cut
+    yield binascii.a2b_qp(view[start:end])
 
 
 def has_encoding_problem(data: bytes, part: Part) -> bool:
@@ -80,48 +108,52 @@ def plain_text(data: bytes, part: Part, limit: int = MAX_TEXT) -> str:
 
 def html_to_text(markup: str) -> str:
     """Return the readable text of HTML: scripts, styles, comments and tags go, blocks end lines, entities are read."""
-    pieces: list[str] = []
+    text = _without_entities("".join(map(_without_tags, _shown(markup))))
+    # Line ends of the source are white space; only blocks end lines.
+    lines = (" ".join(line.split()) for line in text.split("\0"))
+    return clean("\n".join(filter(None, lines)))
+
+
+def _shown(markup: str) -> Iterator[str]:
+    """The stretches of markup between comments and hidden elements.
+
+    An unclosed element hides its start tag only, but for scripts and styles. The names without a further end tag are
+    remembered, so that none is searched for twice.
+    """
     unclosed: set[str] = set()
     position = 0
-    while position < len(markup):
-        match = _TAG.search(markup, position)
-        if match is None:
-            pieces.append(markup[position:])
-            break
-        pieces.append(markup[position : match.start()])
+    while match := _HIDDEN_START.search(markup, position):
+        yield markup[position : match.start()]
         position = match.end()
-        name = (match[2] or "").lower()
-        if match[3]:
-            position = _after(markup, "-->", match.start() + 4)
-        elif name in _HIDDEN and not match[1]:
-            position = _after_hidden(markup, name, position, unclosed)
-        elif name in _BLOCKS:
-            pieces.append("\x00")
-        elif name in _CELLS:
-            pieces.append(" ")
-    # Line ends of the source are white space; only blocks (marked by NUL, which `decode` never yields) end lines.
-    text = "".join(pieces).replace("\n", " ").replace("\x00", "\n")
-    text = clean(_ENTITY.sub(lambda entity: html.unescape(entity[0]), text))
-    return _LINES.sub("\n", _SPACES.sub(" ", text)).strip()
+        if match[1] is None:
+            found = markup.find("-->", position)
+            position = len(markup) if found < 0 else found + 3
+            continue
+        name = match[1].lower()
+        end = None if name in unclosed else _HIDDEN_END[name].search(markup, position)
+        if end is not None:
+            position = end.start()
+        else:
+            unclosed.add(name)
+            if name in ("script", "style"):
+                return
+    yield markup[position:]
 
 
-def _after(markup: str, mark: str, position: int) -> int:
-    found = markup.find(mark, position)
-    return len(markup) if found < 0 else found + len(mark)
+def _without_tags(markup: str) -> str:
+    # Text and names of tags in turn: all loops are C's.
+    pieces = _TAG.split(markup)
+    pieces[1::2] = map(_SEPARATORS.__getitem__, pieces[1::2])
+    return "".join(pieces)
 
 
-def _after_hidden(markup: str, name: str, position: int, unclosed: set[str]) -> int:
-    """The offset of the end tag of a hidden element; an unclosed one hides its start tag only, but for scripts.
-
-    `unclosed` remembers the names without a further end tag, so that none is searched for twice.
-    """
-    match = None
-    if name not in unclosed:
-        match = re.compile(rf"</{name}(?=[\s>/])", re.IGNORECASE).search(markup, position)
-    if match is not None:
-        return match.start()
-    unclosed.add(name)
-    return len(markup) if name in ("script", "style") else position
+def _without_entities(text: str) -> str:
+    if "&" not in text:
+        return text
+    pieces = _ENTITY.split(text)
+    known = {entity: html.unescape(entity) for entity in set(pieces[1::2])}
+    pieces[1::2] = map(known.__getitem__, pieces[1::2])
+    return "".join(pieces)
 
 
 def _base64(data: bytes, start: int, end: int) -> bytes:
