@@ -15,6 +15,7 @@ from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq, ThreadId
 from posthorn_model.mail import Appended, Entry, Mailbox, NewMessage, Role
 from posthorn_model.queue_items import NewQueueMessage
 from posthorn_model.rights import Right
+from posthorn_storage.database import Connection
 from posthorn_storage.mail import (
     changes,
     copying,
@@ -92,10 +93,10 @@ class MailStore:
             shard.deliveries.acknowledged(known)
 
     async def _append_on(self, shard: Shard, new: Sequence[NewMessage]) -> list[Appended]:
-        async def work(journal: Journal) -> list[Appended]:
-            return await append_in(journal, new, window=self._window)
+        async def unit(connection: Connection) -> tuple[list[Appended], Journal]:
+            return await append_in(shard.units, connection, new, window=self._window)
 
-        return await shard.units.change([message.account for message in new], work)
+        return await shard.units.run(unit)
 
     async def _by_shard(
         self,
@@ -236,6 +237,10 @@ class MailStore:
     async def entries(self, account: AccountId, mailbox: MailboxId, since: Modseq | Literal[0] = 0) -> list[Entry]:
         """Entries by ascending UID: all, or those changed after `since`."""
         return await view.entries(await self._reading(account), account, mailbox, since)
+
+    async def uids(self, account: AccountId, mailbox: MailboxId) -> list[Uid]:
+        """Every UID of a mailbox, ascending; none when there is no such mailbox."""
+        return [e.uid for e in await self.entries(account, mailbox)]
 
     async def expunged(self, account: AccountId, mailbox: MailboxId, since: Modseq) -> list[Uid]:
         """UIDs that vanished after `since`. Raises CannotCalculateChanges, MailboxNotFound."""

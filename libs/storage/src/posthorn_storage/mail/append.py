@@ -4,57 +4,22 @@ What can fail is found while planning (mailbox, quota), item by item, before any
 be stored takes nothing from its neighbours in the batch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from posthorn_model.errors import PosthornError
+from posthorn_model.errors import PosthornError, Unavailable
 from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq, ThreadId, Uid
 from posthorn_model.mail import Appended, NewMessage, PreparedBlob
-from posthorn_storage.blobs.attach import attach, refer
-from posthorn_storage.codes import CREATED, REF_MESSAGE, UPDATED
-from posthorn_storage.mail import seen, threads
-from posthorn_storage.mail.journal import Journal, Place
-from posthorn_storage.mail.kinds import EMAIL, THREAD
+from posthorn_storage.blobs.attach import attach
+from posthorn_storage.codes import CREATED, UPDATED
+from posthorn_storage.database import Connection, Row
+from posthorn_storage.mail import append_sql, seen, threads
+from posthorn_storage.mail.journal import Journal, Place, Units
 from posthorn_storage.mail.search_text import clean, search_text
 
-WRITE = """
-WITH messages AS (
-    INSERT INTO message (account_id, id, thread_id, blob_key, size, received_at, sent_at, created_modseq,
-                         has_attachment, message_id, subject, base_subject, preview, envelope, body_structure, body,
-                         structure, listing, headers)
-    SELECT account_id, id, thread_id, blob_key, size, coalesce(received_at, clock_timestamp()), sent_at, modseq,
-           has_attachment, message_id, subject, base_subject, preview, envelope, body_structure, body, structure,
-           listing, headers
-    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bigint[], $6::timestamptz[],
-                $7::timestamptz[], $8::bigint[], $9::boolean[], $10::text[], $11::text[], $12::text[], $13::text[],
-                $14::bytea[], $15::bytea[], $16::bytea[], $17::bytea[], $18::bytea[], $19::bytea[])
-        AS n (account_id, id, thread_id, blob_key, size, received_at, sent_at, modseq, has_attachment, message_id,
-              subject, base_subject, preview, envelope, body_structure, body, structure, listing, headers)
-), texts AS (
-    INSERT INTO message_text (account_id, message_id, "from", "to", cc, bcc, subject, headers, body)
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[],
-                         $25::text[], $26::text[])
-), keys AS (
-    INSERT INTO thread_key (account_id, key, thread_id)
-    SELECT * FROM unnest($27::bigint[], $28::bytea[], $29::bigint[])
-    ON CONFLICT (account_id, key) DO NOTHING
-)
-INSERT INTO mailbox_message (account_id, mailbox_id, uid, message_id, modseq, size, flags, keywords)
-SELECT account_id, mailbox_id, uid, message_id, modseq, size, flags, string_to_array(keywords, ' ')
-FROM unnest($30::bigint[], $31::bigint[], $32::bigint[], $33::bigint[], $34::bigint[], $35::bigint[], $36::smallint[],
-            $37::text[]) AS n (account_id, mailbox_id, uid, message_id, modseq, size, flags, keywords)
-"""
-
-
-EARLIER = """
-SELECT m.account_id, m.id, m.thread_id, b.mailbox_id, b.uid, box.uidvalidity
-FROM unnest($1::bigint[], $2::bigint[]) AS wanted (account_id, id)
-JOIN message m ON m.account_id = wanted.account_id AND m.id = wanted.id
-JOIN mailbox_message b ON b.account_id = m.account_id AND b.message_id = m.id
-JOIN mailbox box ON box.account_id = b.account_id AND box.id = b.mailbox_id
-ORDER BY b.mailbox_id
-"""
+_APPENDED = frozenset({ChangeKind.EMAIL, ChangeKind.THREAD})
+_DELIVERED = _APPENDED | {ChangeKind.EMAIL_DELIVERY}
 
 
 @dataclass(slots=True, eq=False)
@@ -63,12 +28,14 @@ class Planned:
 
     new: NewMessage
     places: list[Place]
+    keys: Sequence[bytes]
+    """Of its thread."""
     repeats: "Planned | MessageId | None" = None
     id: int = 0
     thread: int = 0
+    thread_op: int = UPDATED
     modseq: int = 0
     uids: list[int] = field(default_factory=list)
-    keys: list[bytes] = field(default_factory=list)
 
     @property
     def account(self) -> AccountId:
@@ -85,15 +52,24 @@ class Batch:
     forgotten: Mapping[seen.Key, MessageId]
     """Digests of deliveries whose replies arrived: no repeat of theirs is suppressed."""
     _known: dict[seen.Key, Planned | MessageId] = field(default_factory=dict)
+    _threads: dict[tuple[AccountId, bytes], int] = field(default_factory=dict)
     _planned: list[Planned] = field(default_factory=list)
 
     async def prepare(self, messages: Sequence[NewMessage]) -> None:
-        """Read what planning needs: earlier deliveries and mailboxes, one statement each."""
-        wanted = [(message.account, key) for message in messages for key in seen.keys(message)]
-        self._known.update(await seen.find(self.journal.connection, wanted, self.window, self.forgotten))
-        await self.journal.load(
-            list(self.journal.counters), {mailbox for message in messages for mailbox in message.mailboxes}
-        )
+        """Read what planning needs, for accounts that the journal has locked."""
+        self._take_in(await _read(self.journal.connection, self.journal.counters, messages, self.window))
+
+    def _take_in(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            what = row["what"]
+            if what == append_sql.MAILBOX:
+                self.journal.take_in(*row[:5])
+            elif what == append_sql.SEEN:
+                key = (row["account_id"], row["key"])
+                if self.forgotten.get(key) != row[1]:
+                    self._known[key] = row[1]
+            elif what == append_sql.THREAD:
+                self._threads[row["account_id"], row["key"]] = row[1]
 
     def admit(self, messages: Sequence[NewMessage]) -> list[Planned]:
         """Take in one item: all of its messages, or none, and then the first problem is raised.
@@ -132,36 +108,36 @@ class Batch:
         repeats = next((known for known in found if known is not None), None)
         if repeats is None:
             counter.charge(message.summary.size, 1)
-        return Planned(message, places, repeats)
+        return Planned(message, places, threads.thread_keys(message.summary), repeats)
 
     async def write(self, others: Sequence[PreparedBlob] = ()) -> None:
-        """Store every admitted message. `others` are blobs that the transaction will refer to later.
+        """Store every admitted message, and flush the journal. `others` are blobs that the transaction will refer to.
 
         All are attached at once: blob rows are locked in key order, so attaching twice could wait in a circle.
         """
         planned = self._planned
+        if not planned:
+            return
         connection = self.journal.connection
-        if planned:
-            await attach(connection, [*(one.new.blob for one in planned), *others])
-            for one, number in zip(planned, await self.journal.ids.take(connection, len(planned)), strict=True):
-                one.id = number
-            await self._join_threads()
-            await connection.execute(
-                WRITE, *_message_columns(planned), *_key_columns(planned), *_place_columns(planned)
-            )
-            accounts = [one.account for one in planned]
-            await refer(
-                connection, REF_MESSAGE, [one.new.blob.key for one in planned], accounts, [p.id for p in planned]
-            )
-            remembered = [((one.account, key), MessageId(one.id)) for one in planned for key in seen.keys(one.new)]
-            await seen.remember(connection, remembered)
+        for one, number in zip(planned, await self.journal.ids.take(connection, len(planned)), strict=True):
+            one.id = number
+        await self._join_threads()
+        blobs = {blob.key: blob for blob in (*(one.new.blob for one in planned), *others)}
+        columns = [
+            *_message_columns(planned),
+            *_key_columns(planned),
+            *_place_columns(planned),
+            *_blob_columns(list(blobs.values())),
+            *self.journal.columns(),
+        ]
+        if not await connection.fetchval(append_sql.WRITE, *columns):
+            await attach(connection, list(blobs.values()))
+            if not await connection.fetchval(append_sql.WRITE, *columns):
+                raise Unavailable(step="attach")
 
     async def _join_threads(self) -> None:
         """Give each message its thread, merging threads that it ties together."""
-        for one in self._planned:
-            one.keys = threads.thread_keys(one.new.summary)
-        wanted = [(one.account, key) for one in self._planned for key in one.keys]
-        known: dict[tuple[AccountId, bytes], int] = dict(await threads.find(self.journal.connection, wanted))
+        known = self._threads
         fresh: set[int] = set()
         for one in self._planned:
             tied = {known[one.account, key] for key in one.keys if (one.account, key) in known}
@@ -195,12 +171,9 @@ class Batch:
             for place in one.places:
                 one.uids.append(place.take_uid())
                 place.count(int(one.new.flags.system), one.new.summary.size, 1)
-            self.journal.log(one.account, EMAIL, CREATED, one.id, one.modseq)
-            thread = CREATED if one.thread in fresh else UPDATED
+            one.thread_op = CREATED if one.thread in fresh else UPDATED
             fresh.discard(one.thread)
-            self.journal.log(one.account, THREAD, thread, one.thread, one.modseq)
-            if one.new.delivered:
-                counter.kinds.add(ChangeKind.EMAIL_DELIVERY)
+            counter.kinds |= _DELIVERED if one.new.delivered else _APPENDED
 
     async def _read_earlier(self, items: Sequence[Planned]) -> dict[tuple[AccountId, MessageId], Appended]:
         """Where the messages of earlier deliveries are now, for those repeated in this batch."""
@@ -208,7 +181,9 @@ class Batch:
         if not wanted:
             return {}
         found: dict[tuple[AccountId, MessageId], Appended] = {}
-        rows = await self.journal.connection.fetch(EARLIER, [pair[0] for pair in wanted], [pair[1] for pair in wanted])
+        rows = await self.journal.connection.fetch(
+            append_sql.EARLIER, [pair[0] for pair in wanted], [pair[1] for pair in wanted]
+        )
         for row in rows:
             key = (row["account_id"], row["id"])
             before = found[key].uids if key in found else ()
@@ -244,7 +219,7 @@ def _appended(one: Planned, *, duplicate: bool) -> Appended:
 
 
 def _message_columns(planned: Sequence[Planned]) -> list[list[object]]:
-    """Arrays 1 to 26 of WRITE: the rows of message and message_text."""
+    """Arrays 1 to 29 of WRITE: messages, their searched texts, the keys under which deliveries are remembered."""
     rows = []
     for one in planned:
         new, summary, text = one.new, one.new.summary, search_text(one.new.summary)
@@ -253,6 +228,7 @@ def _message_columns(planned: Sequence[Planned]) -> list[list[object]]:
                 one.account,
                 one.id,
                 one.thread,
+                one.thread_op,
                 new.blob.key,
                 summary.size,
                 new.received_at,
@@ -270,19 +246,21 @@ def _message_columns(planned: Sequence[Planned]) -> list[list[object]]:
                 summary.listing,
                 summary.headers,
                 *text,
+                seen.id_key(new),
+                seen.digest_key(new),
             )
         )
     return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _key_columns(planned: Sequence[Planned]) -> list[list[object]]:
-    """Arrays 27 to 29 of WRITE: the rows of thread_key."""
+    """Arrays 30 to 32 of WRITE: the rows of thread_key."""
     rows = {(one.account, key): one.thread for one in planned for key in one.keys}
     return [[account for account, _ in rows], [key for _, key in rows], list(rows.values())]
 
 
 def _place_columns(planned: Sequence[Planned]) -> list[list[object]]:
-    """Arrays 30 to 37 of WRITE: the rows of mailbox_message."""
+    """Arrays 33 to 40 of WRITE: the rows of mailbox_message."""
     rows = [
         (
             one.account,
@@ -300,10 +278,64 @@ def _place_columns(planned: Sequence[Planned]) -> list[list[object]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-async def append_in(journal: Journal, messages: Sequence[NewMessage], *, window: float) -> list[Appended]:
+def _blob_columns(blobs: Sequence[PreparedBlob]) -> list[list[object]]:
+    """Arrays 41 to 44 of WRITE: blobs to store or to lock."""
+    return [
+        [blob.key for blob in blobs],
+        [blob.size for blob in blobs],
+        [blob.encoding for blob in blobs],
+        [blob.inline for blob in blobs],
+    ]
+
+
+async def open_batch(
+    units: Units,
+    connection: Connection,
+    messages: Sequence[NewMessage],
+    *,
+    window: float,
+    forgotten: Mapping[seen.Key, MessageId],
+    tolerant: bool = False,
+) -> Batch:
+    """Lock the accounts of `messages` and read what planning needs: in one statement, where nobody else is at them.
+
+    Raises as `Units.begin` does.
+    """
+    accounts = sorted({message.account for message in messages})
+    rows = await _read(connection, accounts, messages, window)
+    if any(row["what"] == append_sql.LOCKED and row["read_at"] != row["modseq"] for row in rows):
+        rows = await _read(connection, accounts, messages, window)
+    locked = [row for row in rows if row["what"] == append_sql.LOCKED]
+    batch = Batch(units.journal(connection, locked, accounts, tolerant=tolerant), window, forgotten)
+    batch._take_in(rows)
+    return batch
+
+
+async def _read(
+    connection: Connection, accounts: Iterable[AccountId], messages: Sequence[NewMessage], window: float
+) -> list[Row]:
+    boxes = list({(message.account, mailbox) for message in messages for mailbox in message.mailboxes})
+    known = list({(message.account, key) for message in messages for key in seen.keys(message)})
+    keys = list({(message.account, key) for message in messages for key in threads.thread_keys(message.summary)})
+    rows: list[Row] = await connection.fetch(
+        append_sql.READ,
+        list(accounts),
+        [account for account, _ in boxes],
+        [mailbox for _, mailbox in boxes],
+        [account for account, _ in known],
+        [key for _, key in known],
+        window,
+        [account for account, _ in keys],
+        [key for _, key in keys],
+    )
+    return rows
+
+
+async def append_in(
+    units: Units, connection: Connection, messages: Sequence[NewMessage], *, window: float
+) -> tuple[list[Appended], Journal]:
     """Store all of `messages` or, raising the first problem, none. Raises MailboxNotFound, OverQuota, Unavailable."""
-    batch = Batch(journal, window, {})
-    await batch.prepare(messages)
+    batch = await open_batch(units, connection, messages, window=window, forgotten={})
     items = batch.admit(messages)
     await batch.write()
-    return await batch.results(items)
+    return await batch.results(items), batch.journal

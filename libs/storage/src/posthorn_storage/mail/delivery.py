@@ -13,7 +13,7 @@ from posthorn_model.mail import Appended, NewMessage
 from posthorn_model.queue_items import NewQueueMessage
 from posthorn_storage.database import Connection
 from posthorn_storage.mail import seen
-from posthorn_storage.mail.append import Batch, Planned
+from posthorn_storage.mail.append import Planned, open_batch
 from posthorn_storage.mail.combiner import Combiner
 from posthorn_storage.mail.journal import Journal, Units
 
@@ -92,21 +92,18 @@ class Deliveries:
                 del self._answered[key]
 
     async def _store(self, items: Sequence[Delivery]) -> list[list[Appended] | PosthornError]:
-        accounts = sorted({message.account for item in items for message in item.messages})
-
         async def unit(connection: Connection) -> tuple[list[list[Appended] | PosthornError], Journal]:
-            journal = await self._units.begin(connection, accounts, tolerant=True)
-            outcomes = await self._store_in(journal, items)
-            await journal.flush()
-            return outcomes, journal
+            return await self._store_in(connection, items)
 
-        outcomes, journal = await self._units.database.run(unit)
-        self._units.announce(journal)
-        return outcomes
+        return await self._units.run(unit)
 
-    async def _store_in(self, journal: Journal, items: Sequence[Delivery]) -> list[list[Appended] | PosthornError]:
-        batch = Batch(journal, self._window, dict(self._answered))
-        await batch.prepare([message for item in items for message in item.messages])
+    async def _store_in(
+        self, connection: Connection, items: Sequence[Delivery]
+    ) -> tuple[list[list[Appended] | PosthornError], Journal]:
+        messages = [message for item in items for message in item.messages]
+        batch = await open_batch(
+            self._units, connection, messages, window=self._window, forgotten=dict(self._answered), tolerant=True
+        )
         admitted: list[list[Planned] | PosthornError] = []
         for item in items:
             try:
@@ -121,8 +118,9 @@ class Deliveries:
         ]
         await batch.write([message.blob for message in queued])
         if queued:
-            await self._enqueue(journal.connection, queued)
+            await self._enqueue(connection, queued)
         stored = iter(
             await batch.results([one for outcome in admitted if isinstance(outcome, list) for one in outcome])
         )
-        return [[next(stored) for _ in outcome] if isinstance(outcome, list) else outcome for outcome in admitted]
+        outcomes = [[next(stored) for _ in outcome] if isinstance(outcome, list) else outcome for outcome in admitted]
+        return outcomes, batch.journal

@@ -4,6 +4,7 @@ Every transaction that changes something of an account begins with `Units.begin`
 The lock is a statement of its own: under READ COMMITTED each later statement then sees all that earlier holders did.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -12,9 +13,10 @@ from posthorn_model.errors import AccountMoving, AccountNotFound, MailboxNotFoun
 from posthorn_model.events import Changed, ChangeKind
 from posthorn_model.ids import AccountId, Modseq
 from posthorn_storage.codes import COUNTED
-from posthorn_storage.database import Connection, Database
+from posthorn_storage.database import Connection, Database, Row
 from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.kinds import MAILBOX, NAMED
+from posthorn_storage.mail.plans import one_plan
 
 T = TypeVar("T")
 Notify = Callable[[Changed], None]
@@ -31,25 +33,38 @@ SELECT account_id, id, uidvalidity, uidnext, role = 'inbox' AS is_inbox FROM mai
 WHERE account_id = ANY ($1::bigint[]) AND (id = ANY ($2::bigint[]) OR role = 'inbox')
 """
 
-FLUSH = """
-WITH counters AS (
+# The arrays that `Journal.columns` gives. `guard` may hold everything back (see posthorn_storage.mail.append_sql).
+_FLUSH = """
+counters AS (
     UPDATE account_counter c
     SET modseq = n.modseq, used_bytes = n.used_bytes, used_messages = n.used_messages, uidvalidity = n.uidvalidity
     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
         AS n (account_id, modseq, used_bytes, used_messages, uidvalidity)
-    WHERE c.account_id = n.account_id
+    WHERE c.account_id = n.account_id {guard}
 ), counts AS (
     UPDATE mailbox m
     SET total = m.total + n.total, unseen = m.unseen + n.unseen, deleted = m.deleted + n.deleted,
         size = m.size + n.size, uidnext = m.uidnext + n.taken, modseq = n.modseq
     FROM unnest($6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
                 $13::bigint[]) AS n (account_id, id, total, unseen, deleted, size, taken, modseq)
-    WHERE m.account_id = n.account_id AND m.id = n.id
+    WHERE m.account_id = n.account_id AND m.id = n.id {guard}
+), logged AS (
+    INSERT INTO change_log (account_id, kind, modseq, object_id, op, container_id, uid, name)
+    SELECT * FROM unnest($14::bigint[], $15::smallint[], $16::bigint[], $17::bigint[], $18::smallint[], $19::bigint[],
+                         $20::bigint[], $21::text[])
+        AS n (account_id, kind, modseq, object_id, op, container_id, uid, name)
+    WHERE true {guard}
 )
-INSERT INTO change_log (account_id, kind, modseq, object_id, op, container_id, uid, name)
-SELECT * FROM unnest($14::bigint[], $15::smallint[], $16::bigint[], $17::bigint[], $18::smallint[], $19::bigint[],
-                     $20::bigint[], $21::text[])
 """
+
+
+def flush_sql(first: int = 1, guard: str = "") -> str:
+    """The common table expressions that write a journal, their arrays numbered from `first`."""
+    numbered = re.sub(r"\$(\d+)", lambda found: f"${int(found[1]) + first - 1}", _FLUSH)
+    return numbered.format(guard=guard)
+
+
+FLUSH = one_plan(f"WITH {flush_sql()} SELECT 1")
 
 
 @dataclass(slots=True)
@@ -110,6 +125,13 @@ class Place:
         self.taken += 1
         return uid
 
+    def take_counts(self) -> tuple[int, int, int, int, int, int, int]:
+        """What is to be added to the row, for FLUSH; from now on there is nothing to add."""
+        found = (self.account, self.id, self.total, self.unseen, self.deleted, self.size, self.taken)
+        self.total = self.unseen = self.deleted = self.size = self.taken = 0
+        self.touched = False
+        return found
+
     def count(self, flags: int, size: int, sign: int) -> None:
         """Count a message with these system flags in (`sign` 1) or out (-1)."""
         self.total += sign
@@ -143,6 +165,7 @@ class Journal:
         self._inboxes: dict[int, int] = {}
         self._log: list[tuple[int, int, int, int, int, int | None, int | None, str | None]] = []
         self._started = {account: counter.modseq for account, counter in counters.items()}
+        self._written = dict(self._started)
 
     def absent(self, account: AccountId) -> PosthornError:
         """Why a tolerant unit of work has no counter of this account."""
@@ -156,10 +179,14 @@ class Journal:
     async def load(self, accounts: Collection[int], mailboxes: Collection[int]) -> None:
         """Read mailboxes of locked accounts, and their inboxes, in one statement; those not there are left out."""
         for row in await self.connection.fetch(MAILBOXES, list(accounts), list(set(mailboxes))):
-            place = Place(row["account_id"], row["id"], row["uidvalidity"], row["uidnext"])
-            self._places.setdefault((place.account, place.id), place)
-            if row["is_inbox"]:
-                self._inboxes[place.account] = place.id
+            self.take_in(*row)
+
+    def take_in(self, account: AccountId, mailbox: int, uidvalidity: int, uidnext: int, is_inbox: object) -> None:
+        """Note a mailbox that was read under the lock of its account."""
+        if (account, mailbox) not in self._places:
+            self._places[account, mailbox] = Place(account, mailbox, uidvalidity, uidnext)
+        if is_inbox:
+            self._inboxes[account] = mailbox
 
     def place(self, account: AccountId, mailbox: int) -> Place:
         """A mailbox that was loaded. Raises MailboxNotFound."""
@@ -198,7 +225,13 @@ class Journal:
             self.counters[account].kinds.add(NAMED[kind])
 
     async def flush(self) -> None:
-        """Write counters, counts and log; the last statement of the unit of work."""
+        """Write counters, counts and log, if there are any; the last statement of the unit of work."""
+        columns = self.columns()
+        if any(columns):
+            await self.connection.execute(FLUSH, *columns)
+
+    def columns(self) -> list[list[object]]:
+        """The arrays of `flush_sql`. What they hold counts as written from now on."""
         touched = [place for place in self._places.values() if place.touched or place.taken]
         for place in touched:
             counter = self.counters[place.account]
@@ -206,26 +239,15 @@ class Journal:
                 counter.take()
             if place.counted:
                 self.log(place.account, MAILBOX, COUNTED, place.id, counter.modseq)
-        moved = [c for c in self.counters.values() if c.modseq != self._started[c.account]]
-        if not moved and not self._log:
-            return
-        await self.connection.execute(
-            FLUSH,
-            [c.account for c in moved],
-            [c.modseq for c in moved],
-            [c.used_bytes for c in moved],
-            [c.used_messages for c in moved],
-            [c.uidvalidity for c in moved],
-            [p.account for p in touched],
-            [p.id for p in touched],
-            [p.total for p in touched],
-            [p.unseen for p in touched],
-            [p.deleted for p in touched],
-            [p.size for p in touched],
-            [p.taken for p in touched],
-            [self.counters[p.account].modseq for p in touched],
+        moved = [c for c in self.counters.values() if c.modseq != self._written[c.account]]
+        found = [
+            *_columns([(c.account, c.modseq, c.used_bytes, c.used_messages, c.uidvalidity) for c in moved], 5),
+            *_columns([(*place.take_counts(), self.counters[place.account].modseq) for place in touched], 8),
             *_columns(self._log, 8),
-        )
+        ]
+        self._written.update((counter.account, counter.modseq) for counter in moved)
+        self._log.clear()
+        return found
 
     def changed(self) -> list[Changed]:
         """What to tell after the commit, one event for each account whose modseq moved."""
@@ -250,21 +272,21 @@ class Units:
         Raises AccountMoving when one of them is on its way to another shard, or lives there by now (flows.md F).
         """
         wanted = sorted(set(accounts))
-        rows = await connection.fetch(LOCK, wanted)
-        moving = frozenset(row["account_id"] for row in rows if row["state"])
-        counters = {
-            row["account_id"]: Counter(
-                row["account_id"],
-                row["modseq"],
-                row["used_bytes"],
-                row["used_messages"],
-                row["uidvalidity"],
-                row["quota"],
-            )
-            for row in rows
-            if not row["state"]
-        }
-        journal = Journal(connection, counters, self._ids, moving)
+        return self.journal(connection, await connection.fetch(LOCK, wanted), wanted, tolerant=tolerant)
+
+    def journal(
+        self, connection: Connection, rows: Iterable[Row], wanted: Iterable[AccountId], *, tolerant: bool
+    ) -> Journal:
+        """A journal over locked rows, which begin with the columns of LOCK. Raises as `begin` does."""
+        counters: dict[AccountId, Counter] = {}
+        moving: set[AccountId] = set()
+        for row in rows:
+            account, modseq, used_bytes, used_messages, uidvalidity, quota, state = row[:7]
+            if state:
+                moving.add(account)
+            else:
+                counters[account] = Counter(account, modseq, used_bytes, used_messages, uidvalidity, quota)
+        journal = Journal(connection, counters, self._ids, frozenset(moving))
         for account in wanted:
             if account not in counters and not tolerant:
                 raise journal.absent(account)
@@ -279,6 +301,10 @@ class Units:
             await journal.flush()
             return result, journal
 
+        return await self.run(unit)
+
+    async def run(self, unit: Callable[[Connection], Awaitable[tuple[T, Journal]]]) -> T:
+        """Run a unit of work that makes its journal itself as one transaction, and tell what it changed."""
         result, journal = await self.database.run(unit)
         self.announce(journal)
         return result

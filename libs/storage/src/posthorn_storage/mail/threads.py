@@ -5,14 +5,14 @@ id of the message that opened it. A message that ties threads together merges th
 immutable, so each message that changes its thread gets a new id, which clients see as destroyed and created.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 from posthorn_model.ids import AccountId, MessageId, ThreadId
 from posthorn_model.mail import MessageSummary
 from posthorn_storage.blobs.attach import refer, release
 from posthorn_storage.codes import CREATED, DESTROYED, REF_MESSAGE, UPDATED
-from posthorn_storage.database import Connection, Database
+from posthorn_storage.database import Database
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import EMAIL, THREAD
 from posthorn_storage.mail.search_text import fold
@@ -21,12 +21,6 @@ MAX_REFERENCES = 64
 """The newest references looked at, beside the very first; a longer chain joins by these."""
 MAX_MERGE = 1000
 """Threads with more messages than this stay apart: a merge must not make one delivery slow."""
-
-FIND = """
-SELECT k.account_id, k.key, k.thread_id
-FROM unnest($1::bigint[], $2::bytea[]) AS wanted (account_id, key)
-JOIN thread_key k ON k.account_id = wanted.account_id AND k.key = wanted.key
-"""
 
 MEMBERS = """
 SELECT id, blob_key FROM message WHERE account_id = $1 AND thread_id = ANY ($2::bigint[]) ORDER BY id LIMIT $3
@@ -67,17 +61,6 @@ def thread_keys(summary: MessageSummary) -> list[bytes]:
     subject = fold(summary.base_subject).encode()
     found = {clean_id: None for text in named if (clean_id := text.strip())}
     return [blake2b(subject + b"\0" + text.encode("utf-8", "replace"), digest_size=16).digest() for text in found]
-
-
-async def find(
-    connection: Connection, wanted: Iterable[tuple[AccountId, bytes]]
-) -> dict[tuple[AccountId, bytes], ThreadId]:
-    """Threads known under (account, key)."""
-    pairs = sorted(set(wanted))
-    if not pairs:
-        return {}
-    rows = await connection.fetch(FIND, [pair[0] for pair in pairs], [pair[1] for pair in pairs])
-    return {(row["account_id"], row["key"]): row["thread_id"] for row in rows}
 
 
 async def merge(

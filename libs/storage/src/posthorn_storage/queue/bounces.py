@@ -13,7 +13,7 @@ from posthorn_model.mail import NewMessage
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient
 from posthorn_storage.codes import LOCAL_SITE
 from posthorn_storage.database import Connection
-from posthorn_storage.mail.append import Batch, Planned
+from posthorn_storage.mail.append import open_batch
 from posthorn_storage.mail.delivery import Enqueue
 from posthorn_storage.mail.journal import Units
 
@@ -43,20 +43,15 @@ class Bounces:
         }
         await self._queue(connection, [(elsewhere[m.account], m) for m in messages if m.account in elsewhere])
         messages = [message for message in messages if message.account not in elsewhere]
-        journal = await self._units.begin(connection, [message.account for message in messages], tolerant=True)
-        batch = Batch(journal, self._window, {})
-        await batch.prepare(messages)
-        admitted: list[Planned] = []
+        batch = await open_batch(self._units, connection, messages, window=self._window, forgotten={}, tolerant=True)
         for message in messages:
             try:
-                admitted += batch.admit([message])
+                batch.admit([message])
             except PosthornError as error:
                 if error.temporary:
                     raise
         await batch.write()
-        await batch.results(admitted)
-        await journal.flush()
-        return journal.changed()
+        return batch.journal.changed()
 
     async def _queue(self, connection: Connection, bounces: Sequence[tuple[str, NewMessage]]) -> None:
         """Let them wait for whoever delivers to mailboxes; the delivery id makes a repeat a no-op."""
