@@ -1,17 +1,24 @@
 """`make bench`: runs the rows and prints their table; the JSON goes to bench/results/."""
 
 import argparse
-import asyncio
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import uvloop
 
 from bench import runner
 from bench.cluster import running
-from bench.rows import bus, imap_fetch, mime, notice, smtp_in, start_up
+from bench.rows import bus, imap_fetch, mime, notice, queue, sizes, smtp_in, start_up, storage
+from bench.stock import stocked
+from posthorn_testkit.servers import postgres_server
 
 RESULTS = Path(__file__).parent / "results"
-GROUPS = ("smtp", "imap", "bus", "notice", "start", "mime")
+GROUPS = ("smtp", "imap", "bus", "notice", "start", "mime", "storage", "sizes")
+SIZES = ((1_000, 1_000), (100_000, 10))
+"""Accounts and messages in each of them; 100,000 with 1,000 each would be 200 GB."""
+Tell = Callable[[str], None]
 
 
 async def measure(groups: list[str]) -> list[runner.Result]:
@@ -40,6 +47,36 @@ async def measure(groups: list[str]) -> list[runner.Result]:
         folder = start_up.new_folder()
         results += [await runner.run(row, tell) for row in start_up.rows(folder)]
         shutil.rmtree(folder.parent, ignore_errors=True)
+    if set(groups) & {"storage", "sizes"}:
+        with postgres_server() as server:
+            if "storage" in groups:
+                results += await measure_storage(server, tell)
+            if "sizes" in groups:
+                results += await measure_sizes(server, tell)
+    return results
+
+
+async def measure_storage(server: str, tell: Tell) -> list[runner.Result]:
+    """The storage library alone, on databases of its own."""
+    results = []
+    async with stocked(server, 1_000, 10) as stock:
+        for row in [*storage.delivery_rows(stock), *queue.rows(stock)]:
+            results.append(await runner.run(row, tell))
+    async with stocked(server, 1, storage.LISTED) as stock:
+        for row in storage.reading_rows(stock):
+            results.append(await runner.run(row, tell))
+    return results
+
+
+async def measure_sizes(server: str, tell: Tell) -> list[runner.Result]:
+    """The same operations in databases of several sizes."""
+    results = []
+    async with stocked(server, 1_000, 10) as base:
+        for accounts, messages in SIZES:
+            tell(f"filling {accounts:,} accounts with {messages:,} messages each")
+            async with stocked(server, accounts, messages) as other:
+                for row in sizes.rows(base, other, f"{accounts:,} x {messages:,}", "1,000 x 10"):
+                    results.append(await runner.run(row, tell))
     return results
 
 
@@ -50,7 +87,7 @@ def main() -> None:
     groups = parser.parse_args().groups or list(GROUPS)
     if unknown := set(groups) - set(GROUPS):
         parser.error(f"unknown group {unknown.pop()}: the groups are {', '.join(GROUPS)}")
-    results = asyncio.run(measure(groups))
+    results = uvloop.run(measure(groups))
     print(runner.table(results))
     print(f"\nfigures of each run: {runner.save(results, RESULTS)}")
 

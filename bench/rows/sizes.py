@@ -1,0 +1,73 @@
+"""What one operation costs in databases of several sizes: it must stay flat. Reference: the smallest of them."""
+
+from collections.abc import Awaitable, Callable
+from itertools import cycle
+from typing import Any
+
+from bench.rows.storage import Deliveries, timed
+from bench.runner import Measure, Row
+from bench.stock import Stock, new_messages
+from posthorn_model.events import ChangeKind
+from posthorn_model.flags import SystemFlag
+from posthorn_model.ids import AccountId, MailboxId, Modseq
+from posthorn_storage.mail.flags import FlagsOp
+
+ROUNDS = 200
+Operation = Callable[[Stock, AccountId, MailboxId], Awaitable[Any]]
+
+
+async def _deliver(stock: Stock, account: AccountId, _box: MailboxId) -> None:
+    (new,) = await new_messages(stock.storage, [account], 1)
+    await stock.storage.mail.deliver(new)
+
+
+async def _flag(stock: Stock, account: AccountId, box: MailboxId) -> None:
+    op: FlagsOp
+    for op in ("add", "remove"):
+        await stock.storage.mail.set_flags(account, box, [1], op=op, system=SystemFlag.FLAGGED)
+
+
+async def _changes(stock: Stock, account: AccountId, _box: MailboxId) -> None:
+    await stock.storage.mail.changes(account, ChangeKind.EMAIL, Modseq(5), 10)
+
+
+async def _mailboxes(stock: Stock, account: AccountId, _box: MailboxId) -> None:
+    await stock.storage.mail.mailboxes(account)
+
+
+async def _uids(stock: Stock, account: AccountId, box: MailboxId) -> None:
+    await stock.storage.mail.uids(account, box)
+
+
+OPERATIONS: dict[str, tuple[str, Operation]] = {
+    "deliver": ("one delivery", _deliver),
+    "flag": ("two flag changes", _flag),
+    "changes": ("changes since", _changes),
+    "mailboxes": ("mailbox list", _mailboxes),
+    "uids": ("UID list", _uids),
+}
+
+
+def _cost(stock: Stock, operation: Operation) -> Measure:
+    """Milliseconds of the operation at the median, each time on another account far from the last."""
+    accounts = cycle(stock.accounts[:: max(1, len(stock.accounts) // 997)])
+
+    async def measure() -> float:
+        taken = []
+        for _ in range(ROUNDS):
+            account = next(accounts)
+            box = await stock.inbox(account)
+            taken.append(await timed(lambda a=account, b=box: operation(stock, a, b)))  # type: ignore[misc]
+        return sorted(taken)[ROUNDS // 2] * 1000
+
+    return measure
+
+
+def rows(base: Stock, other: Stock, name: str, base_name: str) -> list[Row]:
+    """Each operation in `other`, beside the same in `base`; and batches of deliveries."""
+    found = [
+        Row(f"{shown}, {name}", "ms", False, _cost(other, operation), _cost(base, operation), base_name, 3)
+        for shown, operation in OPERATIONS.values()
+    ]
+    ours, small = Deliveries(other, other.accounts), Deliveries(base, base.accounts)
+    return [*found, Row(f"100 for each commit, {name}", "/s", True, ours.batched, small.batched, base_name, 3)]
