@@ -135,5 +135,11 @@ class AccountMoving(Unavailable):
     default = "the account is being moved, try again"
 
 
+class Archived(Unavailable):
+    """Content in a class of storage that cannot be read until somebody asks its provider to restore it."""
+
+    default = "the content is archived: it can be read after it was restored"
+
+
 class Overloaded(Unavailable):
     default = "too busy, try again later"

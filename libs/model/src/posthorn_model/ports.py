@@ -150,19 +150,48 @@ class Bus(Protocol):
     def health(self) -> BusHealth: ...
 
 
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object that a store holds; `stored_at` is in seconds since 1970, by the store's clock."""
+
+    key: BlobKey
+    stored_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of what a store holds."""
+
+    objects: Sequence[StoredObject]
+    foreign: int
+    """Names on this page that are no keys: not ours, and left alone."""
+    after: str
+    """Where the next page begins; empty: this was the last one."""
+
+
 class ObjectStore(Protocol):
     """Where blobs too large for the database live. Keys are chosen by the caller; values are immutable."""
 
-    async def put(self, key: BlobKey, data: bytes) -> None:
-        """Store durably (fsynced, or confirmed by the server) before returning. Raises Unavailable."""
+    async def put(self, key: BlobKey, data: bytes | memoryview) -> None:
+        """Store durably (fsynced, or confirmed by the server) before returning: whole, or not at all.
+
+        Raises Unavailable.
+        """
         ...
 
     async def get(self, key: BlobKey) -> bytes:
-        """Raises BlobNotFound, Unavailable."""
+        """Raises BlobNotFound, Archived, Unavailable."""
         ...
 
     async def get_range(self, key: BlobKey, start: int, length: int) -> bytes:
-        """Bytes `start` to `start + length` (fewer at the end). Raises BlobNotFound, Unavailable."""
+        """Bytes `start` to `start + length` (fewer at the end). Raises BlobNotFound, Archived, Unavailable."""
+        ...
+
+    async def list(self, after: str, limit: int) -> Listing:
+        """A page of about `limit` objects, in an order of the store's own; the first one is after "".
+
+        What comes and goes meanwhile may be missed; what stays is told once. Raises Unavailable.
+        """
         ...
 
     async def delete(self, key: BlobKey) -> None:

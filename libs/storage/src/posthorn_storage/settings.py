@@ -34,9 +34,45 @@ class S3Settings:
     """Seconds for one request."""
     attempts: int = 4
     create_bucket: bool = False
+    storage_class: str = ""
+    """Of new objects, such as "STANDARD_IA" or "GLACIER"; empty: the bucket's own."""
 
 
-StoreSettings = FsSettings | S3Settings
+@dataclass(frozen=True, slots=True)
+class AzureSettings:
+    """Blobs in a container of an Azure storage account. `endpoint` is a URL, empty: the public cloud's."""
+
+    account: str
+    container: str
+    access_key: str = field(repr=False)
+    """The account's key, base64."""
+    endpoint: str = ""
+    prefix: str = ""
+    connections: int = 16
+    timeout: float = 30.0
+    """Seconds for one request."""
+    attempts: int = 4
+    create_container: bool = False
+    storage_class: str = ""
+    """Access tier of new blobs: "Hot", "Cool", "Cold" or "Archive"; empty: the account's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class RocksSettings:
+    """Blobs in a RocksDB of this machine, which one process at a time can open."""
+
+    path: Path
+    compression: Literal["none", "lz4", "zstd"] = "none"
+    """Of RocksDB itself: blobs come compressed already, unless they are stored plain."""
+    cache_bytes: int = 32 * 1024 * 1024
+    background_jobs: int = 2
+    for_writes: bool = False
+    """Larger write buffers: fewer and longer flushes, more memory."""
+    for_reads: bool = False
+    """Filters and indexes are kept in the cache, so that a key that is missing costs no read."""
+
+
+StoreSettings = FsSettings | S3Settings | AzureSettings | RocksSettings
 
 
 @dataclass(frozen=True, slots=True)

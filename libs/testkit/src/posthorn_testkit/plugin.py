@@ -22,6 +22,7 @@ from posthorn_testkit.strict import missing
 if TYPE_CHECKING:
     from posthorn_storage import Storage
     from posthorn_storage.directory import AccountRecord
+    from posthorn_testkit.azure_server import Azure
     from posthorn_testkit.databases import Databases
     from posthorn_testkit.redis_servers import RedisCluster, RedisServer, SentinelSet
     from posthorn_testkit.replication import ReplicationSet
@@ -128,6 +129,15 @@ def s3() -> Iterator[S3]:
 
     with ExitStack() as stack:
         yield _started(stack, s3_server())
+
+
+@pytest.fixture(scope="session")
+def azure() -> Iterator[Azure]:
+    """A real Azure Blob Storage emulator; `azure.new_container()` makes a container of the test's own."""
+    from posthorn_testkit.azure_server import azure_server
+
+    with ExitStack() as stack:
+        yield _started(stack, azure_server())
 
 
 @pytest.fixture(scope="session")

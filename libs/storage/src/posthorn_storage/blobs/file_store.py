@@ -4,20 +4,20 @@ A file is written under `tmp`, fsynced, renamed into place and its folder fsynce
 durable. Names come from keys as hexadecimal, never from anybody's text.
 """
 
-import asyncio
 import os
 import secrets
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from posthorn_model.errors import BlobNotFound, Overloaded, Unavailable
+from posthorn_model.errors import BlobNotFound, Unavailable
 from posthorn_model.ids import BlobKey
+from posthorn_model.ports import Listing, StoredObject
+from posthorn_storage.blobs.object_names import key_of
+from posthorn_storage.blobs.threads import Threads
 
 _THREADS = 8
-_WAITING = 512
 _ABANDONED_SECONDS = 24 * 3600
 T = TypeVar("T")
 
@@ -27,8 +27,7 @@ class FileStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="blob-file")
-        self._waiting = 0
+        self._threads = Threads("blob-file", _THREADS)
 
     @classmethod
     async def open(cls, path: Path) -> "FileStore":
@@ -41,7 +40,7 @@ class FileStore:
             raise
         return store
 
-    async def put(self, key: BlobKey, data: bytes) -> None:
+    async def put(self, key: BlobKey, data: bytes | memoryview) -> None:
         """See the port."""
         await self._run("put", lambda: self._write(key, data))
 
@@ -59,6 +58,10 @@ class FileStore:
 
         return await self._run("get", read)
 
+    async def list(self, after: str, limit: int) -> Listing:
+        """See the port: in the order of the names, whole folders at a time."""
+        return await self._run("list", lambda: self._page(after, limit))
+
     async def delete(self, key: BlobKey) -> None:
         """See the port."""
         await self._run("delete", lambda: self._file(key).unlink(missing_ok=True))
@@ -69,22 +72,17 @@ class FileStore:
 
     async def close(self) -> None:
         """See the port."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     async def _run(self, step: str, work: Callable[[], T]) -> T:
-        if self._waiting >= _WAITING:
-            raise Overloaded(step=f"blob {step}", waiting=self._waiting)
-        self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await self._threads.run(step, work)
         except FileNotFoundError as error:
             if step == "get":
                 raise BlobNotFound(cause=repr(error)) from error
             raise Unavailable(step=f"blob {step}", cause=repr(error)) from error
-        except (OSError, RuntimeError) as error:  # RuntimeError: the pool was shut down by close()
+        except OSError as error:
             raise Unavailable(step=f"blob {step}", cause=repr(error)) from error
-        finally:
-            self._waiting -= 1
 
     def _prepare(self) -> None:
         (self._path / "tmp").mkdir(parents=True, exist_ok=True)
@@ -99,11 +97,36 @@ class FileStore:
         file.write_bytes(b"probe")
         file.unlink()
 
+    def _page(self, after: str, limit: int) -> Listing:
+        found: list[StoredObject] = []
+        foreign = 0
+        for first in _names(self._path):
+            if first == "tmp" or first < after[:2]:
+                continue
+            for second in _names(self._path / first):
+                if first + second < after[:4]:
+                    continue
+                folder = self._path / first / second
+                for name in _names(folder):
+                    if name <= after:
+                        continue
+                    key = key_of(f"{first}/{name}") if name[2:4] == second else None
+                    if key is None:
+                        foreign += 1
+                        continue
+                    try:
+                        found.append(StoredObject(key, (folder / name).stat().st_mtime))
+                    except FileNotFoundError:
+                        continue  # deleted meanwhile
+                if len(found) >= limit:
+                    return Listing(found, foreign, found[-1].key.hex())
+        return Listing(found, foreign, "")
+
     def _file(self, key: BlobKey) -> Path:
         name = key.hex()
         return self._path / name[:2] / name[2:4] / name
 
-    def _write(self, key: BlobKey, data: bytes) -> None:
+    def _write(self, key: BlobKey, data: bytes | memoryview) -> None:
         target = self._file(key)
         self._make_folder(target.parent)
         unfinished = self._path / "tmp" / f"{target.name}.{secrets.token_hex(8)}"
@@ -131,3 +154,11 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _names(folder: Path) -> list[str]:
+    """What is in a folder, sorted; nothing when it is none."""
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []

@@ -4,12 +4,13 @@ from typing import NoReturn
 
 from posthorn_model.errors import Unavailable
 from posthorn_model.ids import BlobKey
+from posthorn_model.ports import Listing
 
 
 class NoStore:
     """The port posthorn_model.ports.ObjectStore where there is none: every use of it raises Unavailable."""
 
-    async def put(self, key: BlobKey, data: bytes) -> None:  # noqa: ARG002 (the port's)
+    async def put(self, key: BlobKey, data: bytes | memoryview) -> None:  # noqa: ARG002
         """See the port."""
         _refuse("put")
 
@@ -20,6 +21,10 @@ class NoStore:
     async def get_range(self, key: BlobKey, start: int, length: int) -> bytes:  # noqa: ARG002
         """See the port."""
         _refuse("get")
+
+    async def list(self, after: str, limit: int) -> Listing:  # noqa: ARG002
+        """See the port."""
+        _refuse("list")
 
     async def delete(self, key: BlobKey) -> None:  # noqa: ARG002
         """See the port."""

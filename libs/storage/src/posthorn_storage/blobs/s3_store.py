@@ -2,23 +2,24 @@
 
 One attempt is one request (never a multipart upload: a PUT is whole or absent). Attempts that may succeed later are
 repeated with jitter inside one time limit; everything else becomes Unavailable, with the reason in the log only.
+The server checks what it is sent: its SHA-256 is part of the signature, or over TLS there is a Content-MD5.
 """
 
-import asyncio
 import io
-import random
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from itertools import islice
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
-from posthorn_model.errors import BlobNotFound, Overloaded, PosthornError, Unavailable
+from posthorn_model.errors import Archived, BlobNotFound, PosthornError, Unavailable
 from posthorn_model.ids import BlobKey
+from posthorn_model.ports import Listing, StoredObject
+from posthorn_storage.blobs.object_names import key_of, object_name
+from posthorn_storage.blobs.threads import Threads, patiently
 from posthorn_storage.settings import S3Settings
 
 _MISSING: Final = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound"})
@@ -34,8 +35,8 @@ _FINAL: Final = frozenset(
 )
 _PAST_END: Final = "InvalidRange"
 _ONE_PART: Final = 5 * 1024**3
-_WAITING: Final = 512
-_FIRST_PAUSE: Final = 0.05
+_ARCHIVED: Final = "InvalidObjectState"
+_FAILURES: Final = (MinioException, urllib3.exceptions.HTTPError, OSError, ValueError)
 T = TypeVar("T")
 
 
@@ -60,8 +61,10 @@ class S3Store:
             region=settings.region,
             http_client=self._http,
         )
-        self._threads = ThreadPoolExecutor(settings.connections, thread_name_prefix="blob-s3")
-        self._waiting = 0
+        self._threads = Threads("blob-s3", settings.connections)
+        self._headers: dict[str, Any] = (
+            {"x-amz-storage-class": settings.storage_class} if settings.storage_class else {}
+        )
 
     @classmethod
     async def open(cls, settings: S3Settings) -> "S3Store":
@@ -77,12 +80,17 @@ class S3Store:
             raise
         return store
 
-    async def put(self, key: BlobKey, data: bytes) -> None:
+    async def put(self, key: BlobKey, data: bytes | memoryview) -> None:
         """See the port."""
 
         def request() -> None:
             self._client.put_object(
-                self._settings.bucket, self._name(key), io.BytesIO(data), len(data), part_size=_ONE_PART
+                self._settings.bucket,
+                self._name(key),
+                io.BytesIO(data),
+                len(data),
+                part_size=_ONE_PART,
+                metadata=self._headers or None,
             )
 
         await self._run("put", request)
@@ -96,6 +104,10 @@ class S3Store:
         if length <= 0:
             return b""
         return await self._run("get", lambda: self._read(key, max(start, 0), length))
+
+    async def list(self, after: str, limit: int) -> Listing:
+        """See the port: in the order of the names."""
+        return await self._run("list", lambda: self._page(after, limit))
 
     async def delete(self, key: BlobKey) -> None:
         """See the port."""
@@ -120,12 +132,28 @@ class S3Store:
 
     async def close(self) -> None:
         """See the port."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
         self._http.clear()
 
     def _name(self, key: BlobKey) -> str:
-        name = key.hex()
-        return f"{self._settings.prefix}{name[:2]}/{name}"
+        return self._settings.prefix + object_name(key)
+
+    def _page(self, after: str, limit: int) -> Listing:
+        prefix = self._settings.prefix
+        names = self._client.list_objects(
+            self._settings.bucket, prefix=prefix, recursive=True, start_after=after or None
+        )
+        page = list(islice(names, limit))
+        keys = [key_of(item.object_name.removeprefix(prefix)) for item in page]
+        return Listing(
+            objects=[
+                StoredObject(key, item.last_modified.timestamp())
+                for key, item in zip(keys, page, strict=True)
+                if key is not None
+            ],
+            foreign=keys.count(None),
+            after=page[-1].object_name if len(page) == limit else "",
+        )
 
     def _read(self, key: BlobKey, start: int, length: int) -> bytes:
         response = self._client.get_object(self._settings.bucket, self._name(key), offset=start, length=length)
@@ -136,32 +164,20 @@ class S3Store:
             response.release_conn()
 
     async def _run(self, step: str, request: Callable[[], T]) -> T:
-        if self._waiting >= _WAITING:
-            raise Overloaded(step=f"blob {step}", waiting=self._waiting)
-        self._waiting += 1
-        try:
-            # The threads have limits of their own; this one is for a server that trickles.
-            async with asyncio.timeout(self._settings.timeout * 2):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, self._attempts, step, request)
-        except (TimeoutError, RuntimeError) as error:  # RuntimeError: the pool was shut down by close()
-            raise Unavailable(step=f"blob {step}", cause=repr(error)) from error
-        finally:
-            self._waiting -= 1
+        settings = self._settings
 
-    def _attempts(self, step: str, request: Callable[[], T]) -> T:
-        end = time.monotonic() + self._settings.timeout
-        pause = _FIRST_PAUSE
-        for attempt in range(1, self._settings.attempts + 1):
-            try:
-                return request()
-            except (MinioException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                refused = _refusal(error, step)
-                wait = random.uniform(pause / 2, pause)  # noqa: S311  jitter, not a secret
-                if refused is not None or attempt == self._settings.attempts or time.monotonic() + wait > end:
-                    raise refused or Unavailable(step=f"blob {step}", attempt=attempt, cause=repr(error)) from error
-            time.sleep(wait)
-            pause = min(pause * 4, 2.0)
-        raise Unavailable(step=f"blob {step}", cause="no attempt was allowed")
+        def work() -> T:
+            return patiently(
+                step,
+                request,
+                failures=_FAILURES,
+                refusal=_refusal,
+                attempts=settings.attempts,
+                seconds=settings.timeout,
+            )
+
+        # The attempts have limits of their own; this one is for a server that trickles.
+        return await self._threads.run(step, work, timeout=settings.timeout * 2)
 
 
 def _refusal(error: Exception, step: str) -> PosthornError | None:
@@ -169,6 +185,8 @@ def _refusal(error: Exception, step: str) -> PosthornError | None:
     if isinstance(error, S3Error):
         if error.code in _MISSING:
             return BlobNotFound()
+        if error.code == _ARCHIVED:
+            return Archived(step=f"blob {step}")
         if error.code in _FINAL or error.code == _PAST_END:
             return Unavailable(step=f"blob {step}", cause=repr(error.code))
         return None
