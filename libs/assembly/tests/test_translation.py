@@ -8,6 +8,7 @@ from posthorn_assembly import bus_settings, roles, storage_settings
 from posthorn_bus import KafkaSettings, PeerSettings
 from posthorn_node.settings import NodeSettings, SettingsError, load, validate
 from posthorn_storage import BlobPlaces, FsSettings, S3Settings
+from posthorn_storage.settings import AzureSettings, RocksSettings
 
 BASE = """
 [cluster]
@@ -95,6 +96,36 @@ def test_several_blob_stores(tmp_path: Path) -> None:
     assert isinstance(storage.blobs, BlobPlaces)
     assert storage.blobs.hot == ("b", "a")
     assert storage.blobs.stores == {name: FsSettings(Path(f"/srv/{name}")) for name in ("old", "a", "b")}
+
+
+def test_azure_and_rocksdb(tmp_path: Path) -> None:
+    text = """
+[store."azure"]
+type = "azure"
+account = "mail"
+container = "blobs"
+access-key = "c2VjcmV0"
+storage-class = "Cool"
+[store."rocksdb"]
+type = "rocksdb"
+path = "/srv/rocks"
+compression = "lz4"
+cache.size = "8GB"
+optimize.writes = true
+optimize.reads = true
+max-background-jobs = 8
+[storage]
+blob = ["azure", "rocksdb"]
+"""
+    places = storage_settings(settings(tmp_path, BASE + text)).blobs
+    assert isinstance(places, BlobPlaces)
+    assert places.stores["rocksdb"] == RocksSettings(
+        Path("/srv/rocks"), "lz4", 8 * 1024**3, 8, for_writes=True, for_reads=True
+    )
+    azure = places.stores["azure"]
+    assert isinstance(azure, AzureSettings)
+    assert (azure.account, azure.access_key, azure.storage_class) == ("mail", "c2VjcmV0", "Cool")
+    assert "c2VjcmV0" not in repr(places)
 
 
 def test_a_store_that_is_missing(tmp_path: Path) -> None:

@@ -295,7 +295,7 @@ def test_both_forms_of_the_coordinator_give_the_same(text: str) -> None:
         ('[server.listener.a]\nprotocol = "jmap"\nbind = "h:1"\ntls = "starttls"\n', "a.tls: HTTP has no STARTTLS"),
         ('[server.listener.a]\nprotocol = "imap"\nbind = []\n', "server.listener.a.bind: "),
         ('[store.x]\npath = "/"\n', "store.x.type: is missing"),
-        ('[store.x]\ntype = "rocksdb"\n', "store.x.type: is no known kind; known are fs, kafka, postgresql, redis, s3"),
+        ('[store.x]\ntype = "etcd"\n', "store.x.type: is no known kind; known are azure, fs, kafka, postgresql, "),
         ('[storage]\ndata = "fs"\n[store.fs]\ntype = "fs"\npath = "/"\n', 'storage.data: store "fs" is of type fs'),
         ("server = 3\n", "node.toml:1: server: must be a table"),
         ("cluster = [1]\n[storage]\n", "node.toml:1: cluster: must be a table"),

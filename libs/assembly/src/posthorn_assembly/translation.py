@@ -3,19 +3,16 @@
 import socket
 from collections.abc import Mapping
 
+from posthorn_assembly.blob_places import blob_places
 from posthorn_bus import BusSettings, KafkaSettings, PeerSettings, SaslSettings, TlsSettings
 from posthorn_node import settings as node_settings
 from posthorn_node.settings import NodeSettings, parse_bind
 from posthorn_storage import (
-    BlobPlaces,
-    FsSettings,
     PlacementRules,
-    S3Settings,
     ShardRule,
     ShardSettings,
     StorageSettings,
 )
-from posthorn_storage.settings import StoreSettings
 
 ANY_HOST = "0.0.0.0"  # noqa: S104  the operator's own word for every address
 
@@ -25,7 +22,7 @@ def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0)
     data = settings.data_store()
     return StorageSettings(
         dsn=data.connection(),
-        blobs=_blobs(settings),
+        blobs=blob_places(settings),
         inline_limit=settings.storage.blobs.inline_limit,
         compression=settings.storage.blobs.compression,
         pool_size=data.pool.max_connections,
@@ -41,24 +38,6 @@ def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0)
 def _rule(name: str, rule: node_settings.ShardSettings) -> ShardRule:
     first, last = rule.bounds()
     return ShardRule(name, frozenset(pin.lower() for pin in rule.pin), first, last, rule.weight)
-
-
-def _blobs(settings: NodeSettings) -> BlobPlaces:
-    stores = {name: _store(blob) for name, blob in settings.blob_stores().items()}
-    return BlobPlaces(stores, settings.storage.blob)
-
-
-def _store(blob: node_settings.BlobStore) -> StoreSettings:
-    if isinstance(blob, node_settings.FsStore):
-        return FsSettings(blob.path)
-    return S3Settings(
-        endpoint=blob.endpoint,
-        bucket=blob.bucket,
-        access_key=blob.access_key,
-        secret_key=blob.secret_key.get_secret_value(),
-        region=blob.region,
-        create_bucket=True,
-    )
 
 
 def bus_settings(settings: NodeSettings) -> BusSettings:

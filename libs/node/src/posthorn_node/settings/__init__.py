@@ -1,5 +1,6 @@
 """Settings from TOML and the environment: read, judged as a whole, typed. It knows no service's own table."""
 
+from posthorn_node.settings.blob_stores import AzureStore, BlobStore, FsStore, RocksStore, S3Store
 from posthorn_node.settings.check import notices, validate
 from posthorn_node.settings.cluster import (
     BusSaslSettings,
@@ -16,12 +17,9 @@ from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.server import HTTP_PROTOCOLS, ListenerSettings, ServerSettings, ServerTlsSettings
 from posthorn_node.settings.stores import (
     BlobsSettings,
-    BlobStore,
-    FsStore,
     KafkaStore,
     PostgresStore,
     RedisStore,
-    S3Store,
     ShardSettings,
     StorageSettings,
 )
@@ -41,6 +39,7 @@ from posthorn_node.settings.values import (
 
 __all__ = [
     "HTTP_PROTOCOLS",
+    "AzureStore",
     "Bind",
     "Binds",
     "BlobStore",
@@ -62,6 +61,7 @@ __all__ = [
     "Problem",
     "RedisStore",
     "ResolverSettings",
+    "RocksStore",
     "RolesSettings",
     "S3Store",
     "Section",

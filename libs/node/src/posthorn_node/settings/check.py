@@ -8,11 +8,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from posthorn_model.cluster import SERVICES
+from posthorn_node.settings.blob_stores import BLOB_KINDS
 from posthorn_node.settings.file import SettingsFile
 from posthorn_node.settings.keys import keys_at, known_keys
 from posthorn_node.settings.node import NodeSettings
 from posthorn_node.settings.problems import KeyPath, Problem, SettingsError
-from posthorn_node.settings.stores import BLOB_KINDS
 from posthorn_node.settings.values import Section, one_or_more, parse_bind
 
 MAX_PROBLEMS = 200

@@ -4,10 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from posthorn_node.settings.blob_stores import BLOB_KINDS, BlobStore
 from posthorn_node.settings.cluster import ClusterSettings, KafkaSettings
 from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.server import ListenerSettings, ServerSettings
-from posthorn_node.settings.stores import BLOB_KINDS, BlobStore, KafkaStore, PostgresStore, StorageSettings, Store
+from posthorn_node.settings.stores import KafkaStore, PostgresStore, StorageSettings, Store
 from posthorn_node.settings.values import Bind, Duration, Endpoint, Section
 
 

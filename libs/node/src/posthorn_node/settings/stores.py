@@ -1,11 +1,11 @@
-"""Settings of [storage] and of the stores it names: PostgreSQL, file system, S3, Kafka."""
+"""Settings of [storage] and of the stores that no blobs lie in: PostgreSQL, Kafka, Redis."""
 
-from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 from urllib.parse import quote, urlsplit
 
 from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from posthorn_node.settings.blob_stores import BlobStore
 from posthorn_node.settings.cluster import KafkaSettings
 from posthorn_node.settings.values import Duration, Endpoint, Section, Size, one_or_more, parse_bind, refused
 
@@ -63,29 +63,6 @@ class PostgresStore(Section):
         login = quote(self.user, safe="") + (f":{password}" if password else "")
         shown = f"[{host}]" if ":" in host else host
         return f"postgresql://{login}@{shown}:{port}/{quote(self.database, safe='')}?sslmode={self.tls}"
-
-
-class FsStore(Section):
-    """[store."NAME"] with type "fs": blobs as files; every node must see the same folder."""
-
-    type: Literal["fs"]
-    path: Path
-
-
-class S3Store(Section):
-    """[store."NAME"] with type "s3": blobs in a bucket of any server that speaks S3."""
-
-    type: Literal["s3"]
-    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/]+/?$")] = "https://s3.amazonaws.com"
-    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
-    region: str = "us-east-1"
-    access_key: str = ""
-    secret_key: SecretStr = SecretStr("")
-
-
-BlobStore = FsStore | S3Store
-BLOB_KINDS = tuple(get_args(kind.model_fields["type"].annotation)[0] for kind in get_args(BlobStore))
-"""The types of stores that may hold blobs."""
 
 
 class KafkaStore(KafkaSettings):

@@ -1,7 +1,7 @@
 """Blobs in a RocksDB on this machine: many small objects in few files, for a single process.
 
 RocksDB locks its folder: a second process that opens it is refused. Since each service is a process of its own, this
-store serves where only one of them touches blobs (docs/decisions/0011-rocksdb-serves-one-process.md).
+store serves where only one of them touches blobs (docs/decisions/0010-rocksdb-serves-one-process.md).
 """
 
 import struct
