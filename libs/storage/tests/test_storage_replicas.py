@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -13,9 +14,12 @@ import pytest_asyncio
 from posthorn_model.errors import AccountNotFound
 from posthorn_model.events import Changed, ChangeKind
 from posthorn_model.ids import AccountId, Modseq
+from posthorn_model.mail import NewMessage
+from posthorn_storage import FsSettings, Storage, StorageSettings
 from posthorn_storage.database import Connection, Database, DatabaseLimits, Pools, PoolSizes, ReplicaLimits
 from posthorn_storage.database.positions import Positions, Written
 from posthorn_storage.migrate import migrate
+from posthorn_storage.settings import PoolSettings
 from posthorn_testkit.databases import Databases
 from posthorn_testkit.replication import ReplicatedServer, ReplicationSet, replication_set
 
@@ -311,6 +315,39 @@ async def test_no_account_goes_back_in_time(one: Process, replication: Replicati
             second.thaw()
         await asyncio.gather(*tasks)
         assert min(one.count("replica"), one.count("primary"), other.count("replica")) > 0
+
+
+async def test_a_mail_store_shows_what_it_stored(
+    replication: ReplicationSet, tmp_path: Path, new_message: Callable[..., NewMessage]
+) -> None:
+    databases = Databases(replication.primary.dsn(), migrate)
+    with databases.fresh() as dsn:
+        replicas = tuple(standby.dsn(urlsplit(dsn).path[1:]) for standby in replication.standbys)
+        pools = PoolSettings(replicas=replicas, reading=LIMITS)
+        storage = await Storage.open(StorageSettings(dsn=dsn, blobs=FsSettings(tmp_path), pools=pools))
+        told: list[Changed] = []
+        storage.on_change = told.append
+        try:
+            replicas_of_home = storage.databases()["postgres"].replicas
+            assert storage.has_replicas
+            assert replicas_of_home is not None
+            await storage.directory.add_domain("example.org")
+            ann = (await storage.directory.add_account("ann@example.org", None)).id
+            inbox = (await storage.mail.mailboxes(ann))[0].id
+            for number in range(1, 11):
+                await storage.mail.deliver([new_message(ann, inbox, subject=f"mail {number}")])
+                before = replicas_of_home.counts().get("replica", 0)
+                while replicas_of_home.counts().get("replica", 0) < before + 2:
+                    view = await storage.mail.view(ann, inbox)
+                    assert [entry.uid for entry in view.entries] == list(range(1, number + 1))
+                    assert await storage.mail.state(ann) == view.modseq
+                    await asyncio.sleep(0.02)
+                assert await storage.mail.current_state(ann) == view.modseq
+            assert (await storage.mail.modseqs([ann]))[ann] == view.modseq
+        finally:
+            await storage.close()
+        assert told[-1].modseq == view.modseq
+        assert any(event.position for event in told)
 
 
 def test_positions_are_kept_for_the_accounts_met_last() -> None:

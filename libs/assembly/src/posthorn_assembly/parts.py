@@ -6,9 +6,11 @@ A service's composition root calls `assemble` first and hands the parts on; what
 from dataclasses import dataclass
 from functools import partial
 
+from posthorn_assembly.measures import measure_databases
 from posthorn_assembly.notices import follow_notices
 from posthorn_assembly.translation import bus_settings, storage_settings
 from posthorn_bus import BusIdentity, LeaseKeeper, LeaseTimes, open_bus
+from posthorn_model.events import Changed, Event, Topic
 from posthorn_model.ids import NodeId
 from posthorn_model.ports import Bus, Probe
 from posthorn_node import Node
@@ -50,15 +52,30 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     membership = Membership(node, storage.nodes)
     await membership.join()
     identity = BusIdentity(membership.node_id, node.service, node.boot)
-    bus = open_bus(bus_settings(node.settings), identity, storage.nodes.peer_directory(node.boot))
+    peers = storage.nodes.peer_directory(node.boot)
+    bus = open_bus(bus_settings(node.settings), identity, peers, first=partial(_hear, storage))
     await bus.start()
     node.health.add("bus", _probe_of(bus))
     storage.on_change = bus.publish
     _measure(node, bus)
+    measure_databases(node.metrics, storage)
     leases = LeaseKeeper(storage.leases, node.boot, node.clock, LeaseTimes(ttl=node.settings.cluster.lease_ttl))
     await leases.start()
     node.tasks.start("cluster notices", follow_notices(bus, storage, node.log), restart=False)
+    if storage.has_replicas:
+        node.tasks.start("changes for replicas", _hear_for_ever(bus), restart=False)
     return Parts(storage, bus, membership, leases)
+
+
+def _hear(storage: Storage, event: Event) -> None:
+    if isinstance(event, Changed):
+        storage.heard(event)
+
+
+async def _hear_for_ever(bus: Bus) -> None:
+    """Changes are heard in this process although it may have no session that listens; `_hear` was told already."""
+    async for _ in bus.subscribe(Topic.CHANGES):
+        pass
 
 
 def _probe_of(bus: Bus) -> Probe:

@@ -1,23 +1,32 @@
 """Chooses the bus."""
 
+from collections.abc import Callable
+
 from posthorn_bus.kafka import KafkaBus
 from posthorn_bus.peer import PeerBus
 from posthorn_bus.settings import BusIdentity, BusSettings, KafkaSettings
 from posthorn_model.clock import SystemClock
+from posthorn_model.events import Event
 from posthorn_model.ports import Bus, Clock, PeerDirectory
 
 
 def open_bus(
-    settings: BusSettings, identity: BusIdentity, peers: PeerDirectory | None = None, clock: Clock | None = None
+    settings: BusSettings,
+    identity: BusIdentity,
+    peers: PeerDirectory | None = None,
+    clock: Clock | None = None,
+    *,
+    first: Callable[[Event], None] | None = None,
 ) -> Bus:
     """Make the bus of one process; `await bus.start()` connects it.
 
+    `first` is told of each event of another process before any subscriber is; it may not block.
     `peers` is needed by the peer-to-peer bus. Raises ValueError without it, OSError or ssl.SSLError for
     certificates that cannot be read.
     """
     clock = clock or SystemClock()
     if isinstance(settings, KafkaSettings):
-        return KafkaBus(settings, identity, clock)
+        return KafkaBus(settings, identity, clock, first)
     if peers is None:
         raise ValueError("the peer-to-peer bus needs the node table")
-    return PeerBus(settings, identity, peers, clock)
+    return PeerBus(settings, identity, peers, clock, first)

@@ -6,7 +6,7 @@ Bounded: a subscriber that does not keep up loses events and hears a Gap instead
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 from posthorn_bus.envelope import Unreadable, decode
@@ -105,10 +105,14 @@ class Fanout:
 
 
 class Intake:
-    """Reads what other processes sent; this process's own events were heard when they were published."""
+    """Reads what other processes sent; this process's own events were heard when they were published.
 
-    def __init__(self, fanout: Fanout, boot: str, tally: Tally) -> None:
+    `first` is told of each event before any subscriber is; it may not block.
+    """
+
+    def __init__(self, fanout: Fanout, boot: str, tally: Tally, first: Callable[[Event], None] | None = None) -> None:
         self._fanout = fanout
+        self._first = first
         self._boot = boot
         self._tally = tally
 
@@ -123,4 +127,6 @@ class Intake:
             self._tally.skipped += 1
         elif envelope.boot != self._boot:
             self._tally.received += 1
+            if self._first is not None:
+                self._first(envelope.event)
             self._fanout.deliver(envelope.event)

@@ -24,7 +24,7 @@ from posthorn_storage.passwords import Passwords
 from posthorn_storage.purge import Purge
 from posthorn_storage.queue import QueueStore
 from posthorn_storage.queue.bounces import Bounces
-from posthorn_storage.settings import BlobPlaces, StorageSettings
+from posthorn_storage.settings import BlobPlaces, PoolSettings, StorageSettings
 from posthorn_storage.shards import Placements, Shard, Shards
 from posthorn_storage.shards.registry import open_shards
 from posthorn_storage.shards.removals import Removals
@@ -62,8 +62,9 @@ class Storage:
         self._objects = objects
         self._passwords = Passwords()
         blobs = assemble_blobs(pools.interactive, stores[HOME], settings)
-        bounces = Bounces(Units(pools.queue, MessageIds(), self._changed), self._enqueue, settings.duplicate_window)
-        self.queue = QueueStore(pools.queue, blobs, shards=queue_shards, deliver=bounces, notify=self._changed)
+        changed = pools.telling(self._changed)
+        bounces = Bounces(Units(pools.queue, MessageIds(), changed), self._enqueue, settings.duplicate_window)
+        self.queue = QueueStore(pools.queue, blobs, shards=queue_shards, deliver=bounces, notify=changed)
         home = assemble_shard(HOME, settings.name, pools, blobs, self.queue.enqueue_in, settings, self._changed)
         shards = [home, *(self._shard(number, *other, stores[number], settings) for number, other in others.items())]
         self.shards = Shards(shards, Placements(pools.interactive, clock.monotonic))
@@ -91,10 +92,11 @@ class Storage:
         """Connect to databases and blob store and check the schema's version. Raises Unavailable."""
         limits = DatabaseLimits(acquire=settings.acquire_timeout)
 
-        async def connect(dsn: str) -> Pools:
-            return await Pools.open(dsn, PoolSizes(settings.pool_size), limits)
+        async def connect(dsn: str, pools: PoolSettings) -> Pools:
+            sizes = pools.sizes or PoolSizes(settings.pool_size)
+            return await Pools.open(dsn, sizes, limits, replicas=pools.replicas, reading=pools.reading)
 
-        home = await connect(settings.dsn)
+        home = await connect(settings.dsn, settings.pools)
         others: dict[int, tuple[str, Pools]] = {}
         objects = OpenStores(_places(settings))
         try:
@@ -129,6 +131,20 @@ class Storage:
     async def probe_blobs(self) -> str:
         """Prove that the blob stores answer; returns a text for people. Raises Unavailable."""
         return await self._objects.probe()
+
+    def databases(self) -> Mapping[str, Pools]:
+        """The connections to each database, by the name of its store: for metrics."""
+        return {shard.name: shard.pools for shard in self.shards}
+
+    @property
+    def has_replicas(self) -> bool:
+        """Whether anything is read from replicas, so that changes of other processes must be heard."""
+        return any(shard.pools.replicas is not None for shard in self.shards)
+
+    def heard(self, event: Changed) -> None:
+        """Another process changed an account: call it before anybody hears of it who may read. May not block."""
+        for shard in self.shards:
+            shard.pools.heard(event)
 
     def forget_placement(self, account: AccountId) -> None:
         """An account lives on another shard now (Control "account-moved")."""

@@ -26,7 +26,7 @@ from posthorn_model.groupware import Collection, CollectionKind, Item
 from posthorn_model.ids import AccountId, CollectionId, Modseq
 from posthorn_storage import groupware_sql as sql
 from posthorn_storage.codes import CREATED, DESTROYED, UPDATED
-from posthorn_storage.database import Connection, Row
+from posthorn_storage.database import Connection, Database, Row
 from posthorn_storage.groupware_rows import collection_of, etag_of, item_of, properties_text, segment_of
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import FILE, FOLDER, KIND
@@ -65,19 +65,24 @@ class GroupwareStore:
     def __init__(self, shards: Shards) -> None:
         self._change = shards.change
         self._reading = shards.reading
+        self._read = shards.read
 
     async def collections(self, account: AccountId, kind: CollectionKind | None = None) -> list[Collection]:
         """The collections of one kind, or all, by name."""
-        database = await self._reading(account)
-        rows = await database.fetch(sql.COLLECTIONS, account, None if kind is None else kind.value)
+        wanted = None if kind is None else kind.value
+        rows = await self._read(account, lambda database: database.fetch(sql.COLLECTIONS, account, wanted))
         return [collection_of(row) for row in rows]
 
     async def collection(self, account: AccountId, kind: CollectionKind, name: str) -> Collection:
         """One collection by its path. Raises CollectionNotFound."""
-        row = await (await self._reading(account)).fetchrow(sql.BY_NAME, account, kind.value, clean(name))
-        if row is None:
-            raise CollectionNotFound(account=account)
-        return collection_of(row)
+
+        async def work(database: Database) -> Collection:
+            row = await database.fetchrow(sql.BY_NAME, account, kind.value, clean(name))
+            if row is None:
+                raise CollectionNotFound(account=account)
+            return collection_of(row)
+
+        return await self._read(account, work)
 
     async def create_collection(
         self,
@@ -160,23 +165,21 @@ class GroupwareStore:
         time_range: tuple[datetime | None, datetime | None] | None = None,
         with_content: bool = True,
         limit: int | None = None,
+        decides: bool = False,
     ) -> list[Item]:
         """Items by name that pass every given filter; `content` is empty when it is not asked for.
 
-        `time_range` keeps what may have an instance in it, by the bounds over all recurrences.
+        `time_range` keeps what may have an instance in it, by the bounds over all recurrences. `decides`: something is
+        changed or refused by what is found, so that no replica is asked.
         """
         start, end = time_range or (None, None)
-        rows = await (await self._reading(account)).fetch(
-            sql.items(with_content=with_content),
-            account,
-            collection,
-            None if names is None else [clean(name) for name in names],
-            since or 0,
-            component,
-            start,
-            end,
-            limit,
-        )
+        wanted = None if names is None else [clean(name) for name in names]
+        arguments = (account, collection, wanted, since or 0, component, start, end, limit)
+        statement = sql.items(with_content=with_content)
+        if decides:
+            rows = await (await self._reading(account)).fetch(statement, *arguments)
+        else:
+            rows = await self._read(account, lambda database: database.fetch(statement, *arguments))
         return [item_of(row) for row in rows]
 
     async def put_item(
@@ -302,14 +305,17 @@ class GroupwareStore:
 
         Raises CollectionNotFound, CannotCalculateChanges.
         """
-        database = await self._reading(account)
-        async with database.transaction(isolation="repeatable_read", read_only=True) as connection:
-            row = await connection.fetchrow(sql.BY_ID, account, collection)
-            if row is None:
-                raise CollectionNotFound(account=account, collection=collection)
-            await state(connection, account, since, quiet=row["modseq"] <= since)
-            rows = await connection.fetch(sql.REMOVED, account, collection, since)
-            return [row["name"] for row in rows]
+
+        async def work(database: Database) -> list[str]:
+            async with database.transaction(isolation="repeatable_read", read_only=True) as connection:
+                row = await connection.fetchrow(sql.BY_ID, account, collection)
+                if row is None:
+                    raise CollectionNotFound(account=account, collection=collection)
+                await state(connection, account, since, quiet=row["modseq"] <= since)
+                rows = await connection.fetch(sql.REMOVED, account, collection, since)
+                return [row["name"] for row in rows]
+
+        return await self._read(account, work)
 
 
 async def _transfer(

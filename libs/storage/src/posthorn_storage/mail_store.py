@@ -15,7 +15,7 @@ from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq, ThreadId
 from posthorn_model.mail import Appended, Entry, Mailbox, NewMessage, Role
 from posthorn_model.queue_items import NewQueueMessage
 from posthorn_model.rights import Right
-from posthorn_storage.database import Connection
+from posthorn_storage.database import Connection, Database
 from posthorn_storage.mail import (
     changes,
     copying,
@@ -51,6 +51,7 @@ class MailStore:
         self._shards = shards
         self._change = shards.change
         self._reading = shards.reading
+        self._read = shards.read
         self._shares = Shares(shards.home.database)
         self._window = duplicate_window
 
@@ -127,11 +128,11 @@ class MailStore:
 
     async def mailboxes(self, account: AccountId) -> list[Mailbox]:
         """Every mailbox, by sort order and name."""
-        return await mailboxes.all_of(await self._reading(account), account)
+        return await self._read(account, lambda database: mailboxes.all_of(database, account))
 
     async def mailbox(self, account: AccountId, mailbox: MailboxId) -> Mailbox:
         """Raises MailboxNotFound."""
-        return await mailboxes.one(await self._reading(account), account, mailbox)
+        return await self._read(account, lambda database: mailboxes.one(database, account, mailbox))
 
     async def create_mailbox(
         self,
@@ -236,7 +237,7 @@ class MailStore:
 
     async def entries(self, account: AccountId, mailbox: MailboxId, since: Modseq | Literal[0] = 0) -> list[Entry]:
         """Entries by ascending UID: all, or those changed after `since`."""
-        return await view.entries(await self._reading(account), account, mailbox, since)
+        return await self._read(account, lambda database: view.entries(database, account, mailbox, since))
 
     async def uids(self, account: AccountId, mailbox: MailboxId) -> list[Uid]:
         """Every UID of a mailbox, ascending; none when there is no such mailbox."""
@@ -244,35 +245,43 @@ class MailStore:
 
     async def expunged(self, account: AccountId, mailbox: MailboxId, since: Modseq) -> list[Uid]:
         """UIDs that vanished after `since`. Raises CannotCalculateChanges, MailboxNotFound."""
-        database = await self._reading(account)
-        async with database.transaction(isolation="repeatable_read", read_only=True) as connection:
-            return await view.expunged(connection, account, mailbox, since)
+
+        async def work(database: Database) -> list[Uid]:
+            async with database.transaction(isolation="repeatable_read", read_only=True) as connection:
+                return await view.expunged(connection, account, mailbox, since)
+
+        return await self._read(account, work)
 
     async def view(self, account: AccountId, mailbox: MailboxId, since: Modseq | None = None) -> MailboxView:
         """One consistent view of a mailbox: whole, or what changed after `since` (the modseq of an earlier view).
 
         Raises MailboxNotFound, AccountNotFound, CannotCalculateChanges.
         """
-        return await view.view(await self._reading(account), account, mailbox, since)
+        return await self._read(account, lambda database: view.view(database, account, mailbox, since))
 
     async def snapshot(self, account: AccountId, mailbox: MailboxId) -> tuple[Mailbox, Modseq]:
         """A mailbox and the account's modseq at the same instant. Raises MailboxNotFound, AccountNotFound."""
-        return await view.snapshot(await self._reading(account), account, mailbox)
+        return await self._read(account, lambda database: view.snapshot(database, account, mailbox))
+
+    async def current_state(self, account: AccountId) -> Modseq:
+        """The account's modseq, for a decision: from the primary. Raises AccountNotFound."""
+        return await view.state(await self._reading(account), account)
 
     async def state(self, account: AccountId) -> Modseq:
-        """The account's modseq. Raises AccountNotFound."""
-        return await view.state(await self._reading(account), account)
+        """The account's modseq, at least as new as all this process read of it before. Raises AccountNotFound."""
+        return await self._read(account, lambda database: view.state(database, account))
 
     async def modseqs(self, accounts: Sequence[AccountId]) -> dict[AccountId, Modseq]:
         """Modseqs of many accounts in one query; unknown ones are left out."""
         found: dict[AccountId, Modseq] = {}
         for shard, those in (await self._shards.group(accounts)).items():
             found.update(await view.modseqs(shard.database, those))
+            shard.pools.seen(those)
         return found
 
     async def mailbox_modseqs(self, account: AccountId) -> dict[MailboxId, Modseq]:
         """The modseq of each mailbox."""
-        return await view.mailbox_modseqs(await self._reading(account), account)
+        return await self._read(account, lambda database: view.mailbox_modseqs(database, account))
 
     async def take_recent(self, account: AccountId, mailbox: MailboxId) -> Uid:
         """The first UID that no session has seen (RFC 3501 \\Recent); this session has seen all from now on.
@@ -285,29 +294,29 @@ class MailStore:
         self, account: AccountId, ids: Sequence[MessageId], fields: MessageFields
     ) -> list[StoredMessage]:
         """Messages in the order of `ids`; those not there are left out."""
-        return await messages.by_ids(await self._reading(account), account, ids, fields)
+        return await self._read(account, lambda database: messages.by_ids(database, account, ids, fields))
 
     async def messages_by_uid(
         self, account: AccountId, mailbox: MailboxId, uids: Sequence[int], fields: MessageFields
     ) -> list[PlacedMessage]:
         """Messages of one mailbox by ascending UID; those not there are left out."""
-        return await messages.by_uids(await self._reading(account), account, mailbox, uids, fields)
+        return await self._read(account, lambda database: messages.by_uids(database, account, mailbox, uids, fields))
 
     async def search(self, account: AccountId, query: SearchQuery) -> SearchResult:
         """Search a mailbox or the account. Raises TooMany (conditions), AccountNotFound."""
-        return await search_sql.run(await self._reading(account), account, query)
+        return await self._read(account, lambda database: search_sql.run(database, account, query))
 
     async def threads(self, account: AccountId, ids: Sequence[ThreadId]) -> Mapping[ThreadId, list[MessageId]]:
         """Message ids of each thread, oldest first; unknown threads are left out."""
-        return await threads.members(await self._reading(account), account, ids)
+        return await self._read(account, lambda database: threads.members(database, account, ids))
 
     async def thread_counts(self, account: AccountId) -> dict[MailboxId, ThreadCounts]:
         """Threads, unread threads and unread messages of each mailbox that holds anything (RFC 8621 2)."""
-        return await thread_counts(await self._reading(account), account)
+        return await self._read(account, lambda database: thread_counts(database, account))
 
     async def changes(self, account: AccountId, kind: ChangeKind, since: Modseq, limit: int | None = None) -> Changes:
         """Ids created, updated and destroyed after `since`. Raises CannotCalculateChanges, AccountNotFound."""
-        return await changes.changes(await self._reading(account), account, kind, since, limit)
+        return await self._read(account, lambda database: changes.changes(database, account, kind, since, limit))
 
     async def quota(self, account: AccountId) -> tuple[int, int, int | None]:
         """Used bytes, number of messages, and the limit in bytes or None. Raises AccountNotFound."""

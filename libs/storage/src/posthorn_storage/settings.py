@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from posthorn_storage.database.limits import PoolSizes, ReplicaLimits
 from posthorn_storage.placement import PlacementRules
 
 
@@ -121,12 +122,24 @@ class MemorySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """How a process connects to one PostgreSQL, and to its read replicas."""
+
+    sizes: PoolSizes | None = None
+    """None: `StorageSettings.pool_size` connections, shared as PoolSizes does."""
+    replicas: tuple[str, ...] = field(default=(), repr=False)
+    """postgresql:// URLs."""
+    reading: ReplicaLimits = field(default_factory=ReplicaLimits)
+
+
+@dataclass(frozen=True, slots=True)
 class ShardSettings:
     """Another database that accounts live on; `name` is the one it is known by in the cluster, for ever."""
 
     name: str
     dsn: str = field(repr=False)
     """postgresql:// URL."""
+    pools: PoolSettings = PoolSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +155,9 @@ class StorageSettings:
     """Encoded blobs up to this size live in the database."""
     compression: Literal["zstd", "lz4", "none"] = "zstd"
     pool_size: int = 20
+    """Connections of this process to each database whose `pools` say nothing else."""
+    pools: PoolSettings = PoolSettings()
+    """Of the home."""
     grace: float = 3600.0
     """An unreferenced blob is kept this long: longer than the longest upload plus the longest pause of a process."""
     duplicate_window: float = 300.0

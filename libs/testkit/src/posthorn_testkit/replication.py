@@ -16,7 +16,13 @@ from posthorn_ctl.embedded.run import Running
 from posthorn_testkit.databases import with_database
 from posthorn_testkit.servers import folder_of_server
 
-UNSAFE = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB", "max_connections": "100"}
+UNSAFE = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "32MB",
+    "max_connections": "100",
+    "wal_retrieve_retry_interval": "100ms",
+}
 """For servers of tests in which no machine loses its power."""
 
 

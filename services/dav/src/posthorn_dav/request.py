@@ -60,7 +60,9 @@ class Request:
     async def item(self) -> tuple[Collection, Item]:
         """The item of the path with its collection. Raises NotFound."""
         found = await self.collection()
-        items = await self.storage.groupware.items(self.account.id, found.id, names=[self.path.item])
+        items = await self.storage.groupware.items(
+            self.account.id, found.id, names=[self.path.item], decides=self.http.method != "GET"
+        )
         if not items:
             raise NotFound
         return found, items[0]

@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from posthorn_bus.fanout import Fanout, Intake, Subscription, Tally
 from posthorn_bus.kafka.connection import EXPECTED, client_options
@@ -22,7 +22,13 @@ from posthorn_model.ports import BusHealth, Clock
 class KafkaBus:
     """Raises OSError or ssl.SSLError when made with certificates that cannot be read."""
 
-    def __init__(self, settings: KafkaSettings, identity: BusIdentity, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        identity: BusIdentity,
+        clock: Clock,
+        first: Callable[[Event], None] | None = None,
+    ) -> None:
         self._settings = settings
         self._identity = identity
         self._clock = clock
@@ -31,7 +37,7 @@ class KafkaBus:
         }
         self._tally = Tally()
         self._fanout = Fanout(self._tally)
-        self._intake = Intake(self._fanout, identity.boot, self._tally)
+        self._intake = Intake(self._fanout, identity.boot, self._tally, first)
         self._outbox = Outbox(identity, self._tally)
         self._pulse = Pulse(settings, self._options)
         self._sender = Sender(settings, self._options, self._pulse, self._outbox, self._tally)

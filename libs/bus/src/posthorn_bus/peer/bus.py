@@ -7,7 +7,7 @@ table, so they agree within seconds, and leases decide meanwhile.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
 
 import zmq
@@ -36,13 +36,20 @@ FLUSH = 2.0
 class PeerBus:
     """The Bus port over a mesh of CURVE connections."""
 
-    def __init__(self, settings: PeerSettings, identity: BusIdentity, directory: PeerDirectory, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: PeerSettings,
+        identity: BusIdentity,
+        directory: PeerDirectory,
+        clock: Clock,
+        first: Callable[[Event], None] | None = None,
+    ) -> None:
         self._settings = settings
         self._identity = identity
         self._clock = clock
         self._tally = Tally()
         self._fanout = Fanout(self._tally)
-        self._intake = Intake(self._fanout, identity.boot, self._tally)
+        self._intake = Intake(self._fanout, identity.boot, self._tally, first)
         self._outbox = Outbox(identity, self._tally)
         self._roster = Roster(directory, settings, identity, self._roster_changed)
         self._keys = KeyPair.make()

@@ -5,9 +5,11 @@ from posthorn_storage.database.database import Connection, Connections, Database
 from posthorn_storage.database.failures import ROLLED_BACK, translated
 from posthorn_storage.database.limits import WORK, DatabaseLimits, PoolSizes, ReplicaLimits, Work
 from posthorn_storage.database.pools import Pools
+from posthorn_storage.database.reading import READS
 from posthorn_storage.database.replica import ReplicaState
 
 __all__ = [
+    "READS",
     "ROLLED_BACK",
     "WORK",
     "Connection",

@@ -71,6 +71,11 @@ class Connections:
         """How many are open now."""
         return int(self._pool.get_size())
 
+    @property
+    def idle(self) -> int:
+        """How many of them nothing uses."""
+        return int(self._pool.get_idle_size())
+
     async def take(self) -> Connection:
         """One that is free, or a new one. Raises Overloaded, Unavailable."""
         try:

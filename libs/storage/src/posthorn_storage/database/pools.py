@@ -104,6 +104,11 @@ class Pools:
         """How many connections are open now."""
         return sum(connections.opened for connections in self._opened)
 
+    @property
+    def idle(self) -> int:
+        """How many of them nothing uses."""
+        return sum(connections.idle for connections in self._opened)
+
     def load(self) -> Mapping[Work, Load]:
         """How busy each class of work is, by its name; classes that share everything have equal numbers."""
         return {work: getattr(self, work).load() for work in WORK}

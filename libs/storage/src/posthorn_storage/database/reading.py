@@ -22,11 +22,16 @@ from posthorn_storage.database.limits import DatabaseLimits, ReplicaLimits
 from posthorn_storage.database.positions import Positions, Written
 from posthorn_storage.database.replica import Replica, ReplicaState, name_of
 
+# What is flushed: a commit is seen by nobody before it is (design law 2). Standbys get the rest only when it is, too.
 WRITTEN: Final = """
-SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS position,
-       ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int AS timeline,
+SELECT (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint AS position,
+       ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::int AS timeline,
        (SELECT system_identifier FROM pg_control_system()) AS system
 """
+READS: Final = ("replica", "primary", "waited", "behind", "fallback")
+"""What is counted: where a read went; whether it waited for a replica, in vain, or found nothing usable there."""
+SPACING: Final = 0.01
+"""Seconds at least between two looks at the primary, when nobody waits to be told."""
 MAX_UNTOLD: Final = 10_000
 T = TypeVar("T")
 Notify = Callable[[Changed], None]
@@ -43,7 +48,7 @@ class Replicas:
         self._written: Written | None = None
         self._counts: Counter[str] = Counter()
         self._untold: deque[tuple[Changed, Notify]] = deque()
-        self._something_to_tell = asyncio.Event()
+        self._wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -59,7 +64,6 @@ class Replicas:
         opened._tasks = [
             loop.create_task(opened._watch_primary(), name="watch the primary"),
             *(loop.create_task(opened._watch(replica), name=f"watch {replica.name}") for replica in replicas),
-            loop.create_task(opened._tell_for_ever(), name="tell of changes"),
         ]
         return opened
 
@@ -89,14 +93,14 @@ class Replicas:
                 return result
         result = await work(primary)
         self._counts["primary"] += 1
-        self._positions.seen(account, time.monotonic())
+        self.seen([account])
         return result
 
     def changed(self, event: Changed, notify: Notify) -> None:
         """After a commit: `notify` gets the event as soon as its position is known. May not block."""
         self._positions.seen(event.account, time.monotonic())
         self._untold.append((event, notify))
-        self._something_to_tell.set()
+        self._wanted.set()
         if len(self._untold) > MAX_UNTOLD:
             self._tell(None)
 
@@ -104,7 +108,7 @@ class Replicas:
         """Another process committed a change."""
         position = self._written.position_in(event.position) if self._written is not None else None
         if position is None:
-            self._positions.seen(event.account, time.monotonic())
+            self.seen([event.account])
         else:
             self._positions.changed(event.account, position)
 
@@ -113,13 +117,14 @@ class Replicas:
         now = time.monotonic()
         for account in accounts:
             self._positions.seen(account, now)
+        self._wanted.set()
 
     def states(self) -> list[ReplicaState]:
         """Each replica at this moment."""
         return [replica.state for replica in self._replicas]
 
     def counts(self) -> Mapping[str, int]:
-        """Reads by where they went: replica, primary; of the latter: fallback, behind; and waited."""
+        """Reads by the words of READS."""
         return self._counts
 
     async def _chosen(self, account: AccountId) -> Replica | None:
@@ -160,22 +165,20 @@ class Replicas:
         return found
 
     async def _watch_primary(self) -> None:
+        """Look every so often, and soon after something was seen there whose position is not known."""
         while True:
-            await self._look_at_primary()
-            await asyncio.sleep(self._limits.interval)
+            count = len(self._untold)
+            self._tell(await self._look_at_primary(), count)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.interval):
+                    await self._wanted.wait()
+            await asyncio.sleep(0 if self._untold else SPACING)
+            self._wanted.clear()
 
     async def _watch(self, replica: Replica) -> None:
         while True:
             await replica.look(self._written)
             await asyncio.sleep(self._limits.interval)
-
-    async def _tell_for_ever(self) -> None:
-        while True:
-            await self._something_to_tell.wait()
-            self._something_to_tell.clear()
-            count = len(self._untold)
-            written = await self._look_at_primary()
-            self._tell(written, count)
 
     def _tell(self, written: Written | None, count: int | None = None) -> None:
         """Tell of the oldest changes, all of which were committed before the look at the primary began."""

@@ -48,6 +48,11 @@ class ReplicaState:
     lag_bytes: int
     lag_seconds: float
 
+    @property
+    def used(self) -> bool:
+        """Whether it is read from."""
+        return not self.reason
+
 
 class Replica:
     """One server. `life` is a value of its own for each time that it is read from, None while it is left out."""

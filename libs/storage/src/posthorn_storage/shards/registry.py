@@ -13,7 +13,7 @@ import asyncpg
 
 from posthorn_model.errors import Unavailable
 from posthorn_storage.database import Database, Pools
-from posthorn_storage.settings import ShardSettings, StorageSettings
+from posthorn_storage.settings import PoolSettings, ShardSettings, StorageSettings
 from posthorn_storage.version import check_version
 
 ID_BITS: Final = 48
@@ -50,7 +50,7 @@ WHERE schemaname = current_schema() AND start_value <> $1
 
 
 async def open_shards(
-    home: Database, shards: Sequence[ShardSettings], connect: Callable[[str], Awaitable[Pools]]
+    home: Database, shards: Sequence[ShardSettings], connect: Callable[[str, PoolSettings], Awaitable[Pools]]
 ) -> dict[int, tuple[str, Pools]]:
     """Open the databases of shards with `connect`: name and connections by number.
 
@@ -66,7 +66,7 @@ async def open_shards(
             number = numbers.get(settings.name)
             if number is None:
                 raise Unavailable("a shard of the settings is not registered yet: migrate first", shard=settings.name)
-            pools = await connect(settings.dsn)
+            pools = await connect(settings.dsn, settings.pools)
             opened[number] = (settings.name, pools)
             await check_version(pools.interactive)
             found = await pools.interactive.fetchval(IDENTITY)

@@ -71,4 +71,4 @@ class Removals:
         return gone or await self._home.execute(DONE, account)
 
     def _on(self, shard: Shard) -> Removal:
-        return Removal(shard.units, self._notify)
+        return Removal(shard.units, shard.pools.telling(self._notify))

@@ -72,6 +72,7 @@ def assemble_shard(
 ) -> Shard:
     """Put together what works on one shard."""
     ids = MessageIds()
+    notify = pools.telling(notify)
     deliveries = Deliveries(
         Units(pools.delivery, ids, notify),
         enqueue,

@@ -39,8 +39,14 @@ class Shards:
         return self.home if placement is None else self.numbered(placement.shard)
 
     async def reading(self, account: AccountId) -> Database:
-        """Where an account's rows are read. Raises Unavailable."""
-        return (await self.of(account)).database
+        """Where an account's rows are read for a decision: the primary of its shard. Raises Unavailable."""
+        shard = await self.of(account)
+        shard.pools.seen([account])
+        return shard.database
+
+    async def read(self, account: AccountId, work: Callable[[Database], Awaitable[T]]) -> T:
+        """Run `work`, which only reads, on a replica that has what it must, or the primary (Pools.read)."""
+        return await (await self.of(account)).pools.read(account, work)
 
     async def group(self, accounts: Iterable[AccountId]) -> dict[Shard, list[AccountId]]:
         """These accounts by shard, those nobody knows at home; the home comes last. Raises Unavailable."""

@@ -31,7 +31,7 @@ async def put(request: Request) -> Answer:
         raise Refused(403, error.public, (namespace, condition)) from error
     if_match, if_none_match = request.conditions()
     found = await request.storage.groupware.items(
-        request.account.id, collection.id, names=[item.name], with_content=False
+        request.account.id, collection.id, names=[item.name], with_content=False, decides=True
     )
     current = found[0].etag if found else None
     if not conditions.allowed(current, if_match, if_none_match):

@@ -149,7 +149,7 @@ def check_set_count(context: Context, number: int) -> None:
 
 async def check_state(context: Context, arguments: Arguments) -> str:
     """The state before a change. Raises MethodError stateMismatch where ifInState is another."""
-    old = await state(context)
+    old = str(await context.storage.mail.current_state(context.account.id))
     expected = arguments.text("ifInState")
     if expected is not None and expected != old:
         raise MethodError("stateMismatch")
