@@ -48,6 +48,7 @@ class Replicas:
         self._written: Written | None = None
         self._counts: Counter[str] = Counter()
         self._untold: deque[tuple[Changed, Notify]] = deque()
+        self._waiting: list[asyncio.Future[None]] = []
         self._wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -135,15 +136,27 @@ class Replicas:
             return None
         replica = alive[account % len(alive)]
         needed = self._positions.needed(account, replica.life, written)
-        if needed is None:
-            return None
-        if replica.replayed >= needed:
+        if needed is not None and replica.replayed >= needed:
             return replica
         self._counts["waited"] += 1
-        if await replica.reached(needed, self._limits.patience):
+        if await self._nearly_there(account, replica, needed):
             return replica
         self._counts["behind"] += 1
         return None
+
+    async def _nearly_there(self, account: AccountId, replica: Replica, needed: int | None) -> bool:
+        """Wait for what must be known of the account, and then for the replica, together as long as allowed."""
+        end = asyncio.get_running_loop().time() + self._limits.patience
+        if needed is None:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            self._wanted.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(end):
+                    await turn
+            if self._written is not None:
+                needed = self._positions.needed(account, replica.life, self._written)
+        return needed is not None and await replica.reached(needed, end)
 
     async def _look_at_primary(self) -> Written | None:
         begun = time.monotonic()
@@ -165,14 +178,19 @@ class Replicas:
         return found
 
     async def _watch_primary(self) -> None:
-        """Look every so often, and soon after something was seen there whose position is not known."""
+        """Look every so often, soon after something was seen there, and at once when somebody waits to know."""
         while True:
             count = len(self._untold)
+            waiting, self._waiting = self._waiting, []
             self._tell(await self._look_at_primary(), count)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._limits.interval):
-                    await self._wanted.wait()
-            await asyncio.sleep(0 if self._untold else SPACING)
+            for turn in waiting:
+                if not turn.done():
+                    turn.set_result(None)
+            if not self._waiting:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._limits.interval):
+                        await self._wanted.wait()
+                await asyncio.sleep(0 if self._untold or self._waiting else SPACING)
             self._wanted.clear()
 
     async def _watch(self, replica: Replica) -> None:

@@ -133,12 +133,12 @@ class Replica:
             if not reader.expired():
                 reader.reschedule(now)
 
-    async def reached(self, position: int, patience: float) -> bool:
-        """Whether it has replayed so much, now or within `patience` seconds."""
+    async def reached(self, position: int, end: float) -> bool:
+        """Whether it has replayed so much, now or until `end` (of the loop's clock)."""
         if self.replayed >= position:
             return True
         loop = asyncio.get_running_loop()
-        life, end = self.life, loop.time() + patience
+        life = self.life
         if loop.time() < self._no_wait_until or life is None:
             return False
         try:
