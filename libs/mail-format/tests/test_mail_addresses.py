@@ -42,6 +42,9 @@ def one(name: str | None, mailbox: str, host: str, route: str = "") -> Address:
             b"Mary Smith <@node.test:mary@example.net>, , jdoe@test  . example",
             (one("Mary Smith", "mary", "example.net", "@node.test"), one(None, "jdoe", "test.example")),
         ),
+        # RFC 5322 4.4, obs-local-part; a dot that ends an initial is none of it
+        (b"john . q . public @ example.org", (one(None, "john.q.public", "example.org"),)),
+        (b"John Q. public@example.org", (one("John Q.", "public", "example.org"),)),
         (b"<@a.test,@b.test:joe@c.test>", (one(None, "joe", "c.test", "@a.test,@b.test"),)),
         (b"ann@example.org (Ann Other)", (one("Ann Other", "ann", "example.org"),)),
         (b'"a b"@example.org', (one(None, "a b", "example.org"),)),

@@ -68,6 +68,8 @@ def test_the_envelope_of_the_rfc() -> None:
     ("header", "expected"),
     [
         (b"", b"(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"),
+        # of fields that may stand once, the last
+        (b"Subject: a\r\nsubject: b\r\n", b'(NIL "b" NIL NIL NIL NIL NIL NIL NIL NIL)'),
         # present but empty is "", for text fields only
         (b"Date:\r\nSubject: \r\nTo:\r\nMessage-ID:\r\n", b'("" "" NIL NIL NIL NIL NIL NIL NIL "")'),
         (

@@ -323,9 +323,12 @@ def _from_words(words: list[_Token], comment: str | None) -> Address:
         if len(words) == 1 and words[0].kind == "atom":
             return Address(_unquote_comment(comment), words[0].text, "")
         return Address(_phrase(words), "", "")
-    # `John Doe jdoe@example.org`: the words a space apart before the local part are a name.
+    # `John Doe jdoe@example.org`: the words a space apart before the local part are a name, but not before a dot that
+    # stands between them (RFC 5322 4.4, obs-local-part).
     first = at
-    while first > 0 and (first == at or not words[first].spaced or words[first].text.startswith(".")):
+    while first > 0 and (
+        first == at or not words[first].spaced or words[first].text.startswith(".") or words[first - 1].text == "."
+    ):
         first -= 1
     mailbox, host = _split(words[first:])
     return Address(_phrase(words[:first]) or _unquote_comment(comment), mailbox, host)

@@ -37,29 +37,30 @@ def imap_string(value: bytes | None) -> bytes:
 def envelope(fields: Sequence[Field], parse: Parse = parse_addresses) -> bytes:
     """Return the ENVELOPE of a message's header fields, with its parentheses (RFC 9051 7.5.2).
 
-    Sender and reply-to are from's where they are absent or empty. An address list without addresses is NIL. `parse` is
-    parse_addresses, or one that remembers.
+    Sender and reply-to are from's where they are absent or empty. An address list without addresses is NIL. Of fields
+    that may stand once the last counts, as in JMAP (RFC 8621 4.1.3) and other servers. `parse` is parse_addresses, or
+    one that remembers.
     """
     values = by_name(fields)
 
-    def first(name: bytes) -> bytes:
-        return imap_string(unfold(values[name][0])) if name in values else NIL
+    def last(name: bytes) -> bytes:
+        return imap_string(unfold(values[name][-1])) if name in values else NIL
 
     def addresses(name: bytes) -> bytes:
         return address_list(values[name], parse) if name in values else NIL
 
     sender = addresses(b"from")
     items = (
-        first(b"date"),
-        first(b"subject"),
+        last(b"date"),
+        last(b"subject"),
         sender,
         _or(addresses(b"sender"), sender),
         _or(addresses(b"reply-to"), sender),
         addresses(b"to"),
         addresses(b"cc"),
         addresses(b"bcc"),
-        first(b"in-reply-to"),
-        first(b"message-id"),
+        last(b"in-reply-to"),
+        last(b"message-id"),
     )
     return b"(" + b" ".join(items) + b")"
 

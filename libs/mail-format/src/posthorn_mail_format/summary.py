@@ -11,7 +11,7 @@ from posthorn_mail_format import imap_view, jmap_view, listing
 from posthorn_mail_format.addresses import parse_addresses
 from posthorn_mail_format.attachments import is_searched
 from posthorn_mail_format.dates import parse_date
-from posthorn_mail_format.headers import Field, find, iterate, with_crlf
+from posthorn_mail_format.headers import Field, find_all, iterate, with_crlf
 from posthorn_mail_format.part import Part
 from posthorn_mail_format.scan import scan
 from posthorn_mail_format.subject import base_subject
@@ -48,7 +48,7 @@ def summarize(data: bytes) -> MessageSummary:
     lists = jmap_view.read_body(root)
     body, bodystructure = imap_view.body_views(data, root)
     subject = (listed["subject"] or "")[:MAX_SUBJECT]
-    date = find(fields, "date")
+    dates = find_all(fields, "date")
     message_ids = listed["messageId"] or [None]
     return MessageSummary(
         size=len(data),
@@ -57,7 +57,7 @@ def summarize(data: bytes) -> MessageSummary:
         references=_references(listed),
         subject=subject,
         base_subject=base_subject(subject),
-        sent_at=parse_date(date) if date is not None else None,
+        sent_at=parse_date(dates[-1]) if dates else None,
         preview=jmap_view.preview(data, lists, texts),
         has_attachment=lists.has_attachment,
         envelope=imap_view.envelope(fields, parse),
