@@ -235,6 +235,13 @@ async def test_wrong_credentials(dav, login) -> None:
     assert found.headers["www-authenticate"].startswith("Basic")
 
 
+async def test_when_too_many_logins_failed_the_right_password_is_not_judged(dav, lock_out) -> None:
+    await lock_out("ann@example.org")
+    found = await dav("PROPFIND", HOME, Depth="0")
+    assert found.status == 429
+    assert 0 < int(found.headers["retry-after"]) <= 72
+
+
 async def test_too_many_results_are_refused(dav, storage: Storage) -> None:
     for number in range(51):
         event = EVENT.replace("UID:one", f"UID:{number}")

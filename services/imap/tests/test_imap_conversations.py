@@ -117,6 +117,28 @@ async def test_wrong_passwords_are_refused_and_end_the_connection(imap: Any) -> 
     await imap.play(LOGIN)
 
 
+async def test_when_too_many_logins_failed_the_right_password_is_not_judged(imap: Any, lock_out: Any) -> None:
+    await lock_out("ann@example.org")
+    await imap.play(
+        """
+        S: * OK ...
+        C: 1 LOGIN ann@example.org secret
+        S: 1 NO [LIMIT] too many failed logins, try again later
+        C: 2 LOGIN nobody@example.org secret
+        S: 2 NO [AUTHENTICATIONFAILED] ...
+        C: 3 LOGIN ann@example.org wrong
+        S: 3 NO [LIMIT] ...
+        C: 4 AUTHENTICATE PLAIN {plain}
+        S: 4 NO [LIMIT] ...
+        C: 5 LOGIN ann@example.org wrong
+        S: * BYE Too many failed logins
+        S: 5 NO [LIMIT] ...
+        E:
+        """,
+        plain=PLAIN,
+    )
+
+
 async def test_login_with_literals(imap: Any) -> None:
     await imap.play(
         """

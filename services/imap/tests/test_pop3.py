@@ -56,6 +56,13 @@ def test_a_password_keeps_its_spaces() -> None:
 
 
 @pytest.mark.postgres
+async def test_when_too_many_logins_failed_the_right_password_is_not_judged(imap: Any, lock_out: Any) -> None:
+    await lock_out("ann@example.org")
+    script = "S: +OK ...\n" + "C: AUTH PLAIN {plain}\nS: -ERR [SYS/TEMP] too many failed logins, try again later\n" * 5
+    await imap.play(script + "E:", listener="pop3", plain=PLAIN)
+
+
+@pytest.mark.postgres
 async def test_a_whole_conversation(imap: Any) -> None:
     filled = await imap.play(FILL)
     await imap.play(

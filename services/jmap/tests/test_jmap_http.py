@@ -157,6 +157,18 @@ async def test_who_may_log_in(served: Any, jmap: Any) -> None:
     assert (await jmap.request("GET", "/jmap/session")).status == 200
 
 
+async def test_when_too_many_logins_failed_the_right_password_is_not_judged(
+    jmap: Any, account: Any, lock_out: Any
+) -> None:
+    await account("bob@example.org", jmap.password)
+    await lock_out("bob@example.org")
+    jmap.address = "bob@example.org"
+    refused = await jmap.request("GET", "/jmap/session")
+    assert refused.status == 429
+    assert refused.json["detail"] == "too many failed logins, try again later"
+    assert 0 < int(refused.headers["retry-after"]) <= 72
+
+
 async def test_uploads_and_downloads(serve: Any, jmap: Any, account: Any) -> None:
     data = bytes(range(256)) * 300
     made = await jmap.upload(data, "image/png; x=y")

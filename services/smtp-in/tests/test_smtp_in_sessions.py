@@ -265,6 +265,17 @@ async def test_auth_is_not_for_the_mx_and_failed_logins_end_the_connection(servi
         await talk.play("S: 421 4.7.0 *\nS:")
 
 
+async def test_when_too_many_logins_failed_the_right_password_is_not_judged(
+    service: Any, people: Any, lock_out: Any
+) -> None:
+    await lock_out("ann@example.org")
+    async with await service.connect("plain") as talk:
+        await talk.play(HELLO)
+        for _ in range(5):
+            await talk.play(f"C: AUTH PLAIN {LOGIN}\nS: 454 4.7.0 *")
+        await talk.play("S: 421 4.7.0 *\nS:")
+
+
 async def test_submission_mends_the_header_and_queues_what_is_for_others(service: Any, people: Any) -> None:
     async with await service.connect("plain") as talk:
         await talk.play(f"""

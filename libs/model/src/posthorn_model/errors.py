@@ -143,3 +143,16 @@ class Archived(Unavailable):
 
 class Overloaded(Unavailable):
     default = "too busy, try again later"
+
+
+class TooManyFailures(Overloaded):
+    """Too many logins failed from an address or for an account; whether this one is right was not said.
+
+    `retry_after` is in seconds.
+    """
+
+    default = "too many failed logins, try again later"
+
+    def __init__(self, public: str | None = None, *, retry_after: float, **fields: Any) -> None:
+        super().__init__(public, retry_after=round(retry_after, 1), **fields)
+        self.retry_after = retry_after

@@ -26,6 +26,7 @@ from posthorn_storage import directory_sql as sql
 from posthorn_storage.addresses import address_key, alias_key, domain_key, lookup_keys
 from posthorn_storage.database import Connection, Row
 from posthorn_storage.identities import Identities, Identity
+from posthorn_storage.login_throttle import LoginThrottle
 from posthorn_storage.mail.provision import create_in
 from posthorn_storage.passwords import Passwords, Verified
 from posthorn_storage.shards import PlacementRules, Shard, Shards
@@ -52,12 +53,19 @@ class Directory:
     """See the module. All methods raise Unavailable and Overloaded besides what they say."""
 
     def __init__(
-        self, shards: Shards, rules: PlacementRules, passwords: Passwords, removal: Removals, clock: Clock
+        self,
+        shards: Shards,
+        rules: PlacementRules,
+        passwords: Passwords,
+        throttle: LoginThrottle,
+        removal: Removals,
+        clock: Clock,
     ) -> None:
         self._database = shards.home.database
         self._shards = shards
         self._rules = rules
         self._passwords = passwords
+        self._throttle = throttle
         self._removal = removal
         self._clock = clock
         self._identities = Identities(shards)
@@ -190,15 +198,17 @@ class Directory:
         }
 
     async def authenticate(self, login: str, password: str, remote: str = "") -> AccountRecord:
-        """Who this is. `login` is the account's address; `remote` only goes to the log.
+        """Who this is. `login` is the account's address, `remote` the client's; "" is nobody's.
 
-        Raises AuthenticationFailed after the same time whether the account exists or not, Overloaded.
+        Raises AuthenticationFailed after the same time whether the account exists or not, TooManyFailures (which does
+        not say whether the password is right), Overloaded.
         """
         known = self._verified.find(login, password)
         if known is not None:
             rows = await self._database.fetch(sql.BY_ID, [known])
             if rows:
                 return _record(rows[0])
+        self._throttle.admit(remote)
         try:
             key = address_key(login)
         except InvalidAddress:
@@ -206,7 +216,9 @@ class Directory:
         rows = await self._database.fetch(sql.BY_ADDRESS, key)
         secret = rows[0]["secret"] if rows else None
         if not await self._passwords.verify(password, secret):
+            await self._throttle.failed(key or login.lower(), remote)
             raise AuthenticationFailed(login=login[:100], remote=remote)
+        await self._throttle.succeeded(key, remote)
         self._verified.remember(login, password, rows[0]["id"])
         return _record(rows[0])
 

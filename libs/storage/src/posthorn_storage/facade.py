@@ -15,6 +15,7 @@ from posthorn_storage.database import Connection, DatabaseLimits, Pools, PoolSiz
 from posthorn_storage.directory import Directory
 from posthorn_storage.groupware import GroupwareStore
 from posthorn_storage.leases import LeaseStore
+from posthorn_storage.login_throttle import LoginThrottle
 from posthorn_storage.lookup import Lookup, open_backend
 from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.journal import Units
@@ -70,13 +71,14 @@ class Storage:
         self.shards = Shards(shards, Placements(pools.interactive, clock.monotonic))
         removals = Removals(self.shards, self._changed)
         self.blobs = BlobStore(self.shards)
-        self.directory = Directory(self.shards, settings.placement, self._passwords, removals, clock)
+        self.lookup = Lookup(open_backend(settings.lookup, pools.interactive), clock)
+        throttle = LoginThrottle(self.lookup, settings.logins, clock)
+        self.directory = Directory(self.shards, settings.placement, self._passwords, throttle, removals, clock)
         self.mail = MailStore(self.shards, duplicate_window=settings.duplicate_window)
         self.submissions = Submissions(self.shards, self.mail, self.queue.enqueue_in, settings.duplicate_window)
         self.groupware = GroupwareStore(self.shards)
         self.leases = LeaseStore(pools.queue)
         self.nodes = NodeStore(pools.queue)
-        self.lookup = Lookup(open_backend(settings.lookup, pools.interactive), clock)
         self.check = Check(pools.maintenance, stores[HOME])
         self.purge = Purge(
             pools.maintenance,
@@ -145,6 +147,10 @@ class Storage:
         """Another process changed an account: call it before anybody hears of it who may read. May not block."""
         for shard in self.shards:
             shard.pools.heard(event)
+
+    async def probe_lookup(self) -> str:
+        """Prove that the lookup store answers; returns a text for people. Raises Unavailable."""
+        return await self.lookup.probe()
 
     def forget_placement(self, account: AccountId) -> None:
         """An account lives on another shard now (Control "account-moved")."""

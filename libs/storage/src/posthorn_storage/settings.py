@@ -143,6 +143,26 @@ class ShardSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """So many in so many seconds, all at once at the most."""
+
+    limit: int
+    period: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoginLimits:
+    """Failed logins of the whole cluster, until no more are judged for a while. None: without limit."""
+
+    per_address: Rate | None = Rate(100, 3600.0)
+    """An IPv4 address, or the first 64 bits of an IPv6 address."""
+    per_account: Rate | None = Rate(50, 3600.0)
+    """From addresses that have not logged in to it lately; those that have are held to their own limit alone."""
+    exempt: tuple[str, ...] = ()
+    """Networks behind which many people are (a web mail server, a proxy): `per_address` is not for them."""
+
+
+@dataclass(frozen=True, slots=True)
 class StorageSettings:
     """Everything `Storage.open` needs. Times are in seconds, sizes in bytes."""
 
@@ -171,6 +191,7 @@ class StorageSettings:
     acquire_timeout: float = 5.0
     lookup: RedisSettings | MemorySettings | None = None
     """None: the lookup store is in the database."""
+    logins: LoginLimits = LoginLimits()
     name: str = "postgres"
     """Of the home's store, as placement rules name it."""
     shards: tuple[ShardSettings, ...] = ()

@@ -103,6 +103,20 @@ def replication() -> Iterator[ReplicationSet]:
         yield _started(stack, replication_set())
 
 
+@pytest.fixture
+def lock_out(storage: Storage) -> Callable[[str], Awaitable[None]]:
+    """`await lock_out(address)`: as many logins to an account have failed as are judged at all."""
+    from posthorn_model.lookup import Take, lookup_key
+    from posthorn_storage import LoginLimits
+
+    async def exhaust(address: str) -> None:
+        rate = LoginLimits().per_account
+        assert rate is not None
+        await storage.lookup.take([Take(lookup_key("login", "account", address), rate.limit, rate.period, rate.limit)])
+
+    return exhaust
+
+
 @pytest.fixture(scope="session")
 def kafka_broker() -> Iterator[KafkaBroker]:
     """A broker of this session's own, which tests may stop and must start again."""

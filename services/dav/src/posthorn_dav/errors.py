@@ -29,6 +29,7 @@ _STATUS: tuple[tuple[type[errors.PosthornError], int], ...] = (
     (errors.InvalidName, 403),
     (errors.InvalidContent, 403),
     (errors.CannotCalculateChanges, 403),
+    (errors.TooManyFailures, 429),
     (errors.Unavailable, 503),
 )
 

@@ -5,6 +5,7 @@ Every error ends here: a domain error in its HTTP words, anything else as a 500 
 
 import base64
 import binascii
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from posthorn_dav.methods.report import report
 from posthorn_dav.protocol import paths
 from posthorn_dav.request import Answer, Request
 from posthorn_dav.settings import DavSettings
-from posthorn_model.errors import AuthenticationFailed, NotFound
+from posthorn_model.errors import AuthenticationFailed, NotFound, TooManyFailures
 from posthorn_storage import Storage
 from posthorn_storage.directory import AccountRecord
 
@@ -112,6 +113,8 @@ class DavApp:
         headers = {"WWW-Authenticate": CHALLENGE} if status == 401 else {}
         if status == 503:
             headers["Retry-After"] = "5"
+        if isinstance(error, TooManyFailures):
+            headers["Retry-After"] = f"{math.ceil(error.retry_after)}"
         if status == 405:
             headers["Allow"] = ", ".join(METHODS)
         return Response(body, status, headers, content_type)

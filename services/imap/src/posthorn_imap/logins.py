@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 
-from posthorn_model.errors import AuthenticationFailed, Overloaded
+from posthorn_model.errors import AuthenticationFailed, Overloaded, TooManyFailures
 from posthorn_model.ids import AccountId
 from posthorn_storage.directory import AccountRecord, Directory
 
@@ -24,11 +24,11 @@ class Logins:
     async def log_in(self, user: bytes, password: bytes, address: str) -> AccountRecord:
         """Judge a login from an address; a failure is answered late. Call `log_out` when the session ends.
 
-        Raises AuthenticationFailed, Overloaded (too many sessions of the account), Unavailable.
+        Raises AuthenticationFailed, TooManyFailures, Overloaded (too many sessions of the account), Unavailable.
         """
         try:
             account = await self._directory.authenticate(_text(user), _text(password), address)
-        except AuthenticationFailed:
+        except (AuthenticationFailed, TooManyFailures):
             await asyncio.sleep(self._delay * 2 ** (self._failed(address) - 1))
             raise
         self._failures.pop(address, None)

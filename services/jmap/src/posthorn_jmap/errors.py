@@ -49,6 +49,8 @@ def problem(error: errors.PosthornError) -> RequestProblem:
         return RequestProblem("about:blank", error.public, 404)
     if isinstance(error, errors.TooLarge):
         return RequestProblem("limit", error.public, 413, limit="maxSizeUpload")
+    if isinstance(error, errors.TooManyFailures):
+        return RequestProblem("about:blank", error.public, 429)
     if isinstance(error, errors.Unavailable):
         return RequestProblem("about:blank", error.public, 503)
     return RequestProblem("about:blank", error.public, 400)

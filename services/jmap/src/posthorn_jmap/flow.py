@@ -7,6 +7,7 @@ import asyncio
 import base64
 import binascii
 import json
+import math
 import re
 import secrets
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from posthorn_jmap.protocol.errors import RequestProblem
 from posthorn_jmap.protocol.ids import from_wire
 from posthorn_jmap.push import Watchers
 from posthorn_jmap.settings import JmapSettings
-from posthorn_model.errors import AuthenticationFailed, PosthornError
+from posthorn_model.errors import AuthenticationFailed, PosthornError, TooManyFailures
 from posthorn_model.events import Event
 from posthorn_storage import Storage
 from posthorn_storage.directory import AccountRecord
@@ -131,6 +132,7 @@ class JmapApp:
         return await self.storage.directory.authenticate(name, password, http.client.host if http.client else "")
 
     def _refuse(self, http: Request, error: Exception) -> Response:
+        again = f"{math.ceil(error.retry_after)}" if isinstance(error, TooManyFailures) else "5"
         if isinstance(error, PosthornError):
             error = errors.problem(error)
         if not isinstance(error, RequestProblem):
@@ -139,7 +141,7 @@ class JmapApp:
             error = RequestProblem("about:blank", f"internal error, reference {reference}", 500)
         headers: dict[str, str] = {"WWW-Authenticate": CHALLENGE} if error.status == 401 else {}
         if error.status in (429, 503):
-            headers["Retry-After"] = "5"
+            headers["Retry-After"] = again
         return problem_response(error.body(), error.status, headers)
 
 

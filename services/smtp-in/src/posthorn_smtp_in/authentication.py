@@ -1,6 +1,6 @@
 """AUTH on submission: when it is offered, the SASL exchange, and the look-up of the login (RFC 4954)."""
 
-from posthorn_model.errors import AuthenticationFailed
+from posthorn_model.errors import AuthenticationFailed, TooManyFailures
 from posthorn_smtp_in.errors import reply_to
 from posthorn_smtp_in.judge import Kind
 from posthorn_smtp_in.parts import Parts
@@ -61,11 +61,12 @@ class Authentication:
         directory = self._parts.storage.directory
         try:
             account = await directory.authenticate(credentials.login, credentials.password, self._address)
-        except AuthenticationFailed as error:
+        except (AuthenticationFailed, TooManyFailures) as error:
             self.failed += 1
-            logins.labels(self._listener.name, "refused").inc()
+            outcome = "limited" if isinstance(error, TooManyFailures) else "refused"
+            logins.labels(self._listener.name, outcome).inc()
             self._parts.log.warning(
-                "login refused", login=credentials.login, listener=self._listener.name, remote=self._address
+                f"login {outcome}", login=credentials.login, listener=self._listener.name, remote=self._address
             )
             return reply_to(error), None
         logins.labels(self._listener.name, "accepted").inc()

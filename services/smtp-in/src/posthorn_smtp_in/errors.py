@@ -14,6 +14,7 @@ from posthorn_model.errors import (
     PosthornError,
     TooLarge,
     TooMany,
+    TooManyFailures,
     Unavailable,
 )
 from posthorn_smtp_in.protocol.content import Fault
@@ -21,6 +22,7 @@ from posthorn_smtp_in.protocol.replies import Reply, reply
 
 # The first class an error is an instance of decides.
 _TABLE: Sequence[tuple[type[PosthornError], int, str]] = (
+    (TooManyFailures, 454, "4.7.0"),
     (Overloaded, 451, "4.3.2"),
     (Unavailable, 451, "4.3.0"),
     (OverQuota, 452, "4.2.2"),

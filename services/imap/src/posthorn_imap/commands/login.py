@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from posthorn_imap.protocol.commands import Authenticate, Login
 from posthorn_imap.protocol.responses import Answer, bad, bye, no, ok
-from posthorn_model.errors import AuthenticationFailed, Overloaded
+from posthorn_model.errors import AuthenticationFailed, Overloaded, TooManyFailures
 
 if TYPE_CHECKING:
     from posthorn_imap.session import Session
@@ -59,13 +59,20 @@ async def _log_in(session: "Session", user: bytes, password: bytes) -> Answer:
     except AuthenticationFailed:
         count.labels(session.listening.name, "refused").inc()
         session.log.warning("login refused", login=user[:256].decode("utf-8", "replace"))
-        session.failed_logins += 1
-        if session.failed_logins >= session.parts.settings.limits.logins:
-            session.end(bye("Too many failed logins"))
+        _count_failure(session)
         return no("Login or password is wrong", b"AUTHENTICATIONFAILED")
     except Overloaded as error:
         count.labels(session.listening.name, "limited").inc()
+        if isinstance(error, TooManyFailures):
+            session.log.warning("login limited", login=user[:256].decode("utf-8", "replace"))
+            _count_failure(session)
         return no(error.public, b"LIMIT")
     session.logged_in(account)
     count.labels(session.listening.name, "accepted").inc()
     return ok("Logged in", session.capability_code())
+
+
+def _count_failure(session: "Session") -> None:
+    session.failed_logins += 1
+    if session.failed_logins >= session.parts.settings.limits.logins:
+        session.end(bye("Too many failed logins"))

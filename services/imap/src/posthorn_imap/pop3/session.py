@@ -20,7 +20,7 @@ from posthorn_imap.pop3.requests import (
     top,
 )
 from posthorn_mail_format.headers import header_end
-from posthorn_model.errors import AuthenticationFailed, BlobNotFound, PosthornError
+from posthorn_model.errors import AuthenticationFailed, BlobNotFound, PosthornError, TooManyFailures
 from posthorn_node.stream.connection import ConnectionLost
 from posthorn_storage import AccountRecord
 
@@ -198,12 +198,15 @@ class Pop3Session:
         count = self._parts.figures.logins
         try:
             account = await self._parts.logins.log_in(user, password, self._address)
-        except AuthenticationFailed:
-            count.labels(self._listening.name, "refused").inc()
-            self._log.warning("login refused", login=user[:256].decode("utf-8", "replace"))
+        except (AuthenticationFailed, TooManyFailures) as error:
+            outcome = "limited" if isinstance(error, TooManyFailures) else "refused"
+            count.labels(self._listening.name, outcome).inc()
+            self._log.warning(f"login {outcome}", login=user[:256].decode("utf-8", "replace"))
             self._failed += 1
             if self._failed >= self._parts.settings.limits.logins:
                 self._state = State.ENDED
+            if isinstance(error, TooManyFailures):
+                raise
             raise BadRequest(f"{IN_AUTH}login or password is wrong") from None
         self._account = account
         self._maildrop = await open_maildrop(self._parts.storage, account.id)
