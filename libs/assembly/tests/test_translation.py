@@ -7,7 +7,7 @@ import pytest
 from posthorn_assembly import bus_settings, roles, storage_settings
 from posthorn_bus import KafkaSettings, PeerSettings
 from posthorn_node.settings import NodeSettings, SettingsError, load, validate
-from posthorn_storage import BlobPlaces, FsSettings, S3Settings
+from posthorn_storage import BlobPlaces, FsSettings, LoginLimits, MemorySettings, Rate, RedisSettings, S3Settings
 from posthorn_storage.settings import AzureSettings, RocksSettings
 
 BASE = """
@@ -126,6 +126,51 @@ blob = ["azure", "rocksdb"]
     assert isinstance(azure, AzureSettings)
     assert (azure.account, azure.access_key, azure.storage_class) == ("mail", "c2VjcmV0", "Cool")
     assert "c2VjcmV0" not in repr(places)
+
+
+def test_look_ups_in_redis_and_failed_logins(tmp_path: Path) -> None:
+    text = (
+        BASE
+        + """
+[auth.throttle]
+address = "7/1m"
+account = "none"
+exempt-networks = ["10.0.0.0/8"]
+[storage]
+lookup = "r"
+[store."fs"]
+type = "fs"
+path = "/x"
+[store."r"]
+type = "redis"
+urls = ["rediss://s1", "rediss://:watch@s2"]
+sentinel.master = "m"
+password = "hidden"
+tls.ca = "/ca.pem"
+pool.max-connections = 3
+timeout = "200ms"
+"""
+    )
+    found = storage_settings(settings(tmp_path, text))
+    assert found.lookup == RedisSettings(
+        ("rediss://s1", "rediss://:watch@s2"),
+        sentinel_master="m",
+        password="hidden",
+        prefix="north:",
+        connections=3,
+        timeout=0.2,
+        tls_ca="/ca.pem",
+    )
+    assert found.logins == LoginLimits(Rate(7, 60.0), None, ("10.0.0.0/8",))
+    assert "hidden" not in repr(found)
+    assert "watch" not in repr(found)
+
+
+def test_look_ups_elsewhere(tmp_path: Path) -> None:
+    text = BASE + '[store."fs"]\ntype = "fs"\npath = "/x"\n[store."m"]\ntype = "memory"\nentries = 5000\n'
+    assert storage_settings(settings(tmp_path, text)).lookup is None
+    found = storage_settings(settings(tmp_path, text + '[storage]\nlookup = "m"\n'))
+    assert found.lookup == MemorySettings(5000)
 
 
 def test_a_store_that_is_missing(tmp_path: Path) -> None:

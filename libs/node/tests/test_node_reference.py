@@ -10,7 +10,7 @@ from posthorn_node.settings import NodeSettings, known_keys, parse, validate
 
 REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "configuration.md"
 TEXT = REFERENCE.read_text(encoding="utf-8")
-SHARED = ("cluster", "server", "storage", "store", "metrics", "log", "resolver")
+SHARED = ("auth", "cluster", "server", "storage", "store", "metrics", "log", "resolver")
 EXAMPLES = re.findall(r"^```toml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 STORES = {
     "postgres": '[store."postgres"]\ntype = "postgresql"\n',

@@ -10,6 +10,7 @@ from posthorn_node.settings import (
     Duration,
     FsStore,
     NodeSettings,
+    RedisStore,
     S3Store,
     Section,
     SettingsError,
@@ -18,6 +19,7 @@ from posthorn_node.settings import (
     parse,
     parse_bind,
     parse_duration,
+    parse_rate,
     parse_size,
     shown,
     validate,
@@ -295,7 +297,7 @@ def test_both_forms_of_the_coordinator_give_the_same(text: str) -> None:
         ('[server.listener.a]\nprotocol = "jmap"\nbind = "h:1"\ntls = "starttls"\n', "a.tls: HTTP has no STARTTLS"),
         ('[server.listener.a]\nprotocol = "imap"\nbind = []\n', "server.listener.a.bind: "),
         ('[store.x]\npath = "/"\n', "store.x.type: is missing"),
-        ('[store.x]\ntype = "etcd"\n', "store.x.type: is no known kind; known are azure, fs, kafka, postgresql, "),
+        ('[store.x]\ntype = "etcd"\n', "store.x.type: is no known kind; known are azure, fs, kafka, memory, "),
         ('[storage]\ndata = "fs"\n[store.fs]\ntype = "fs"\npath = "/"\n', 'storage.data: store "fs" is of type fs'),
         ("server = 3\n", "node.toml:1: server: must be a table"),
         ("cluster = [1]\n[storage]\n", "node.toml:1: cluster: must be a table"),
@@ -379,7 +381,97 @@ def test_whole_data_source_name_and_its_replicas() -> None:
 
 def test_stores_that_nothing_uses_get_a_notice() -> None:
     text = f'{SECRETS}[store.redis]\ntype = "redis"\nurls = ["redis://r:6379"]\ncluster = true\n'
-    assert notices(read(text)) == ['store "redis" of type redis is not used: the data store answers look-ups']
+    assert notices(read(text)) == ['store "redis" of type redis is not used: storage.lookup does not name it']
+    used = text.replace("[storage]", '[storage]\nlookup = "redis"')
+    assert used != text
+    assert notices(read(used)) == []
+    memory = used.replace('lookup = "redis"', 'lookup = "here"') + '[store.here]\ntype = "memory"\n'
+    assert notices(read(memory)) == [
+        'store "redis" of type redis is not used: storage.lookup does not name it',
+        'store "here": each process counts for itself, what one sees the others do not',
+    ]
+
+
+def test_redis_as_the_guide_writes_it() -> None:
+    settings = read("""
+    [storage]
+    lookup = "redis"
+    data = "p"
+    blob = "f"
+    [store.p]
+    type = "postgresql"
+    [store.f]
+    type = "fs"
+    path = "/blobs"
+    [store."redis"]
+    type = "redis"
+    urls = [
+        "redis://sentinel1:26379",
+        "redis://:hidden@sentinel2:26379",
+        "redis://sentinel3:26379"
+    ]
+    sentinel.master = "stalwart-master"
+    """)
+    store = settings.lookup_store()
+    assert isinstance(store, RedisStore)
+    assert (store.sentinel.master, store.cluster, len(store.urls)) == ("stalwart-master", False, 3)
+    assert store.urls[0].get_secret_value() == "redis://sentinel1:26379"
+    assert "hidden" not in shown(settings) + repr(settings)
+
+
+def test_look_ups_are_in_the_data_store_by_default() -> None:
+    assert read(SECRETS).lookup_store() is None
+    assert read(SECRETS.replace("[storage]", '[storage]\nlookup = "postgres"')).lookup_store() is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ("", "store.r.urls: is missing"),
+        ("urls = []", "store.r.urls: "),
+        ('urls = ["http://:hidden@r"]', "store.r.urls: must be redis://host:port"),
+        ('urls = ["redis://:hidden@r:port"]', "store.r.urls: must be redis://host:port"),
+        ('urls = "redis://r/name"', "store.r.urls: what follows the host"),
+        ('urls = ["redis://a", "redis://b"]', "store.r.urls: several need sentinel.master, or cluster = true"),
+        ('urls = ["redis://a", "rediss://b"]\ncluster = true', "store.r.urls: must all be redis://, or all rediss://"),
+        ('urls = "redis://a/1"\ncluster = true', "store.r.urls: a cluster has no numbered databases"),
+        ('urls = "redis://a"\ncluster = true\nsentinel.master = "m"', "store.r.cluster: give either cluster or"),
+        ('urls = "redis://:hidden@a"\npassword = "hidden"', "store.r.password: give it either here or in the urls"),
+        ('urls = "redis://a"\nuser = "u"', "store.r.user: a user needs a password"),
+        ('urls = "redis://a"\ntls.ca = "ca.pem"', "store.r.tls: only used with rediss://"),
+        ('urls = "rediss://a"\ntls.cert = "c.pem"', "store.r.tls.key: a client certificate needs both"),
+        ('urls = "redis://a"\ntimeout = "1m"', "store.r.timeout: "),
+        ('urls = "redis://a"\nurl = "x"', "store.r.url: is not a known key (did you mean urls?)"),
+    ],
+)
+def test_each_wrong_redis_has_a_clear_reason(keys: str, reason: str) -> None:
+    found = problems(f'[store.r]\ntype = "redis"\n{keys}\n')
+    assert any(reason in line for line in found), found
+    assert "hidden" not in str(found)
+
+
+def test_look_ups_go_to_the_data_store_or_elsewhere() -> None:
+    text = '[storage]\ndata = "p"\nblob = "f"\nlookup = "{}"\n'
+    text += '[store.p]\ntype = "postgresql"\n[store.q]\ntype = "postgresql"\n[store.f]\ntype = "fs"\npath = "/"\n'
+    assert problems(text.format("q")) == [
+        'node.toml:4: storage.lookup: look-ups in PostgreSQL are kept in the data store, which is "p"'
+    ]
+    assert problems(text.format("f")) == [
+        'node.toml:4: storage.lookup: store "f" is of type fs; this needs postgresql or redis or memory'
+    ]
+
+
+def test_how_often_logins_may_fail() -> None:
+    throttle = read("").auth.throttle
+    assert (throttle.address, throttle.account, throttle.exempt_networks) == ("100/1h", "50/1h", ())
+    assert parse_rate(throttle.address) == (100, 3600.0)
+    text = '[auth.throttle]\naddress = "20 / 10m"\naccount = "none"\nexempt-networks = ["192.0.2.7", "2001:db8::/32"]\n'
+    throttle = read(text).auth.throttle
+    assert (parse_rate(throttle.address), parse_rate(throttle.account)) == ((20, 600.0), None)
+    assert throttle.exempt_networks == ("192.0.2.7/32", "2001:db8::/32")
+    for wrong in ('"20"', '"0/1h"', '"20/0s"', '"20/1y"', "20", '"20/99d"', '"99999/1s"', '"-1/1h"'):
+        (found,) = problems(f"[auth.throttle]\naccount = {wrong}\n")
+        assert "auth.throttle.account: not a " in found
 
 
 def test_what_is_accepted_and_does_nothing_gets_a_notice() -> None:

@@ -1,4 +1,4 @@
-"""Metrics of the databases of a process, read when they are scraped: connections by class of work, and replicas."""
+"""Metrics of what a process stores in: connections by class of work, and replicas, when they are scraped; look-ups."""
 
 from functools import partial
 
@@ -42,6 +42,18 @@ def measure_databases(metrics: Metrics, storage: Storage) -> None:
                 gauge.labels(store, state.name).set_function(partial(_state, pools, number, name))
         for how in READS:
             reads.labels(store, how).set_function(partial(_reads, pools, how))
+
+
+def measure_lookups(metrics: Metrics, storage: Storage) -> None:
+    """Count the calls of the lookup store of `storage` in `metrics`, as they end."""
+    calls = metrics.counter("lookup_calls", "Calls of the lookup store by outcome", ["operation", "outcome"])
+    seconds = metrics.histogram("lookup_seconds", "Time that a call of the lookup store took", ["operation"])
+
+    def told(operation: str, taken: float, outcome: str) -> None:
+        calls.labels(operation, outcome).inc()
+        seconds.labels(operation).observe(taken)
+
+    storage.lookup.told = told
 
 
 def _load(pools: Pools, work: Work, name: str) -> float:

@@ -3,19 +3,24 @@
 A service's composition root calls `assemble` first and hands the parts on; what only one service needs is not here.
 """
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
 
-from posthorn_assembly.measures import measure_databases
+from posthorn_assembly.measures import measure_databases, measure_lookups
 from posthorn_assembly.notices import follow_notices
 from posthorn_assembly.translation import bus_settings, storage_settings
 from posthorn_bus import BusIdentity, LeaseKeeper, LeaseTimes, open_bus
+from posthorn_model.errors import Unavailable
 from posthorn_model.events import Changed, Event, Topic
 from posthorn_model.ids import NodeId
 from posthorn_model.ports import Bus, Probe
 from posthorn_node import Node
 from posthorn_node.membership import Membership
 from posthorn_storage import Storage
+
+LOOKUP_PROBE_SECONDS = 1.0
+"""Less than a probe may take: without the lookup store a process is ready all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +48,13 @@ class Parts:
 async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     """Open the storage (waiting for the database as long as it takes), join the cluster, start the bus.
 
-    Adds the probes "database", "blobs" and "bus" to the node's health. Raises DuplicateNode, SettingsError.
+    Adds the probes "database", "blobs", "lookup" and "bus" to the node's health. Raises DuplicateNode, SettingsError.
     """
     settings = storage_settings(node.settings, duplicate_window=duplicate_window)
     storage = await node.obtain("database", lambda: Storage.open(settings))
     node.health.add("database", storage.probe_database)
     node.health.add("blobs", storage.probe_blobs)
+    node.health.add("lookup", _lookup_probe(storage))
     membership = Membership(node, storage.nodes)
     await membership.join()
     identity = BusIdentity(membership.node_id, node.service, node.boot)
@@ -59,6 +65,7 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     storage.on_change = bus.publish
     _measure(node, bus)
     measure_databases(node.metrics, storage)
+    measure_lookups(node.metrics, storage)
     leases = LeaseKeeper(storage.leases, node.boot, node.clock, LeaseTimes(ttl=node.settings.cluster.lease_ttl))
     await leases.start()
     node.tasks.start("cluster notices", follow_notices(bus, storage, node.log), restart=False)
@@ -85,6 +92,19 @@ def _probe_of(bus: Bus) -> Probe:
         health = bus.health()
         state = "" if health.connected else ", not connected"
         return f"{health.kind}{state}: {health.detail}"
+
+    return probe
+
+
+def _lookup_probe(storage: Storage) -> Probe:
+    """Who asks the lookup store goes on without it: a process that cannot reach it is still ready, and says so."""
+
+    async def probe() -> str:
+        try:
+            async with asyncio.timeout(LOOKUP_PROBE_SECONDS):
+                return await storage.probe_lookup()
+        except (Unavailable, TimeoutError) as error:
+            return f"not used: {error.public if isinstance(error, Unavailable) else 'it does not answer'}"
 
     return probe
 

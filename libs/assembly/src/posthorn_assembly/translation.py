@@ -2,13 +2,18 @@
 
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 
 from posthorn_assembly.blob_places import blob_places
 from posthorn_bus import BusSettings, KafkaSettings, PeerSettings, SaslSettings, TlsSettings
 from posthorn_node import settings as node_settings
-from posthorn_node.settings import NodeSettings, parse_bind
+from posthorn_node.settings import NodeSettings, parse_bind, parse_rate
 from posthorn_storage import (
+    LoginLimits,
+    MemorySettings,
     PlacementRules,
+    Rate,
+    RedisSettings,
     ShardRule,
     ShardSettings,
     StorageSettings,
@@ -32,6 +37,42 @@ def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0)
         name=settings.storage.data,
         shards=tuple(ShardSettings(name, store.connection()) for name, store in settings.shard_stores().items()),
         placement=PlacementRules(tuple(_rule(name, rule) for name, rule in settings.storage.shards.items())),
+        lookup=_lookup(settings),
+        logins=_logins(settings.auth.throttle),
+    )
+
+
+def _lookup(settings: NodeSettings) -> RedisSettings | MemorySettings | None:
+    store = settings.lookup_store()
+    if store is None:
+        return None
+    if isinstance(store, node_settings.MemoryStore):
+        return MemorySettings(store.entries)
+    return RedisSettings(
+        urls=tuple(url.get_secret_value() for url in store.urls),
+        sentinel_master=store.sentinel.master,
+        cluster=store.cluster,
+        user=store.user,
+        password=store.password.get_secret_value(),
+        prefix=f"{settings.cluster.name}:",
+        connections=store.pool.max_connections,
+        timeout=store.timeout,
+        tls_ca=_path(store.tls.ca),
+        tls_cert=_path(store.tls.cert),
+        tls_key=_path(store.tls.key),
+    )
+
+
+def _path(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _logins(throttle: node_settings.ThrottleSettings) -> LoginLimits:
+    address, account = parse_rate(throttle.address), parse_rate(throttle.account)
+    return LoginLimits(
+        per_address=Rate(*address) if address else None,
+        per_account=Rate(*account) if account else None,
+        exempt=throttle.exempt_networks,
     )
 
 

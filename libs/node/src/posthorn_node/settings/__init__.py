@@ -1,5 +1,6 @@
 """Settings from TOML and the environment: read, judged as a whole, typed. It knows no service's own table."""
 
+from posthorn_node.settings.auth import AuthSettings, Rate, ThrottleSettings, parse_rate
 from posthorn_node.settings.blob_stores import AzureStore, BlobStore, FsStore, RocksStore, S3Store
 from posthorn_node.settings.check import notices, validate
 from posthorn_node.settings.cluster import (
@@ -12,6 +13,7 @@ from posthorn_node.settings.cluster import (
 from posthorn_node.settings.display import shown
 from posthorn_node.settings.file import SettingsFile, load, parse
 from posthorn_node.settings.keys import known_keys
+from posthorn_node.settings.lookup_stores import LookupStore, MemoryStore, RedisStore
 from posthorn_node.settings.node import LogSettings, MetricsSettings, NodeSettings, ResolverSettings
 from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.server import HTTP_PROTOCOLS, ListenerSettings, ServerSettings, ServerTlsSettings
@@ -19,7 +21,6 @@ from posthorn_node.settings.stores import (
     BlobsSettings,
     KafkaStore,
     PostgresStore,
-    RedisStore,
     ShardSettings,
     StorageSettings,
 )
@@ -39,6 +40,7 @@ from posthorn_node.settings.values import (
 
 __all__ = [
     "HTTP_PROTOCOLS",
+    "AuthSettings",
     "AzureStore",
     "Bind",
     "Binds",
@@ -55,10 +57,13 @@ __all__ = [
     "KafkaStore",
     "ListenerSettings",
     "LogSettings",
+    "LookupStore",
+    "MemoryStore",
     "MetricsSettings",
     "NodeSettings",
     "PostgresStore",
     "Problem",
+    "Rate",
     "RedisStore",
     "ResolverSettings",
     "RocksStore",
@@ -72,12 +77,14 @@ __all__ = [
     "ShardSettings",
     "Size",
     "StorageSettings",
+    "ThrottleSettings",
     "known_keys",
     "load",
     "notices",
     "parse",
     "parse_bind",
     "parse_duration",
+    "parse_rate",
     "parse_size",
     "refused",
     "shown",

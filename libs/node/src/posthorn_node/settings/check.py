@@ -16,7 +16,8 @@ from posthorn_node.settings.problems import KeyPath, Problem, SettingsError
 from posthorn_node.settings.values import Section, one_or_more, parse_bind
 
 MAX_PROBLEMS = 200
-STORE_KINDS = frozenset({"postgresql", "kafka", "redis", *BLOB_KINDS})
+LOOKUP_KINDS = ("postgresql", "redis", "memory")
+STORE_KINDS = frozenset({"postgresql", "kafka", *LOOKUP_KINDS, *BLOB_KINDS})
 _REASONS = {
     "missing": "is missing",
     "model_type": "must be a table",
@@ -54,8 +55,10 @@ def notices(settings: NodeSettings) -> list[str]:
     """What the file says and nothing uses: worth a line in the log at start, no mistake."""
     found = []
     for name, store in settings.store.items():
-        if store.type == "redis":
-            found.append(f'store "{name}" of type redis is not used: the data store answers look-ups')
+        if store.type in ("redis", "memory") and settings.storage.lookup != name:
+            found.append(f'store "{name}" of type {store.type} is not used: storage.lookup does not name it')
+        elif store.type == "memory":
+            found.append(f'store "{name}": each process counts for itself, what one sees the others do not')
         elif store.type == "kafka" and settings.cluster.coordinator != name:
             found.append(f'store "{name}" of type kafka is not used: cluster.coordinator does not name it')
         elif store.type == "postgresql" and store.read_replicas:
@@ -158,7 +161,7 @@ def _crossed(file: SettingsFile) -> Iterator[Problem]:
     stores = _tables(file.data, "store")
     kinds = {name: str(table.get("type")) for name, table in stores.items()}
     storage = _tables({"storage": file.data.get("storage")}, None).get("storage", {})
-    wanted = {"data": ("postgresql",), "blob": BLOB_KINDS, "fts": ("postgresql",), "lookup": ("postgresql", "redis")}
+    wanted = {"data": ("postgresql",), "blob": BLOB_KINDS, "fts": ("postgresql",), "lookup": LOOKUP_KINDS}
     defaults = {"data": "postgres", "blob": "fs"}
     if "storage" in file.data:
         for key, allowed in wanted.items():
@@ -168,6 +171,10 @@ def _crossed(file: SettingsFile) -> Iterator[Problem]:
                     yield from _store_named(file, ("storage", key), name, kinds, allowed)
     for name in _tables(storage, "shards"):
         yield from _store_named(file, ("storage", "shards", name), name, kinds, ("postgresql",))
+    lookup, data = storage.get("lookup", ""), storage.get("data", "postgres")
+    if isinstance(lookup, str) and lookup != data and kinds.get(lookup) == "postgresql":
+        reason = f'look-ups in PostgreSQL are kept in the data store, which is "{data}"'
+        yield file.problem(("storage", "lookup"), reason)
     directory = storage.get("directory", "internal")
     if isinstance(directory, str) and directory != "internal":
         yield from _store_named(file, ("storage", "directory"), directory, kinds, ("postgresql",))

@@ -4,8 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from posthorn_node.settings.auth import AuthSettings
 from posthorn_node.settings.blob_stores import BLOB_KINDS, BlobStore
 from posthorn_node.settings.cluster import ClusterSettings, KafkaSettings
+from posthorn_node.settings.lookup_stores import LookupStore
 from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.server import ListenerSettings, ServerSettings
 from posthorn_node.settings.stores import KafkaStore, PostgresStore, StorageSettings, Store
@@ -42,6 +44,7 @@ class ResolverSettings(Section):
 class NodeSettings(Section):
     """Everything outside the services' own tables."""
 
+    auth: AuthSettings = AuthSettings()
     cluster: ClusterSettings = ClusterSettings()
     server: ServerSettings = Field(default_factory=ServerSettings)
     storage: StorageSettings = StorageSettings()
@@ -75,6 +78,16 @@ class NodeSettings(Section):
             if name not in found:
                 raise _no_store("storage.blob", name, " or ".join(BLOB_KINDS))
         return {name: found[name] for name in dict.fromkeys([*self.storage.blob, *found])}
+
+    def lookup_store(self) -> LookupStore | None:
+        """The store named by storage.lookup; None when that is the data store. Raises SettingsError."""
+        name = self.storage.lookup
+        store = self.store.get(name)
+        if isinstance(store, LookupStore):
+            return store
+        if name not in ("", self.storage.data):
+            raise _no_store("storage.lookup", name, "redis or memory")
+        return None
 
     def kafka(self) -> KafkaSettings | None:
         """The Kafka to coordinate by, with topic and group prefixes filled in; None for peer to peer.

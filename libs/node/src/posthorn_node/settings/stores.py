@@ -1,12 +1,13 @@
-"""Settings of [storage] and of the stores that no blobs lie in: PostgreSQL, Kafka, Redis."""
+"""Settings of [storage] and of stores: PostgreSQL and Kafka here, others in blob_stores.py and lookup_stores.py."""
 
 from typing import Annotated, Literal, Self
 from urllib.parse import quote, urlsplit
 
-from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from posthorn_node.settings.blob_stores import BlobStore
 from posthorn_node.settings.cluster import KafkaSettings
+from posthorn_node.settings.lookup_stores import LookupStore
 from posthorn_node.settings.values import Duration, Endpoint, Section, Size, one_or_more, parse_bind, refused
 
 
@@ -72,15 +73,7 @@ class KafkaStore(KafkaSettings):
     bootstrap_servers: Annotated[tuple[Endpoint, ...], Field(min_length=1)]
 
 
-class RedisStore(Section):
-    """[store."NAME"] with type "redis": accepted for files of other systems; nothing uses it (a notice says so)."""
-
-    model_config = ConfigDict(extra="allow")
-    type: Literal["redis"]
-    urls: tuple[str, ...] | str = ()
-
-
-Store = Annotated[PostgresStore | BlobStore | KafkaStore | RedisStore, Field(discriminator="type")]
+Store = Annotated[PostgresStore | BlobStore | KafkaStore | LookupStore, Field(discriminator="type")]
 
 
 class BlobsSettings(Section):
@@ -112,7 +105,7 @@ class ShardSettings(Section):
 
 
 class StorageSettings(Section):
-    """[storage]: which store keeps what. fts, lookup and directory are kept by the data store."""
+    """[storage]: which store keeps what. fts and directory are in the data store, as lookup is by default."""
 
     data: str = "postgres"
     blob: Annotated[tuple[str, ...], BeforeValidator(one_or_more), Field(min_length=1)] = ("fs",)
