@@ -2,19 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
+import pytest_asyncio
 
 from posthorn_model.events import Changed
 from posthorn_model.flags import Flags, SystemFlag
 from posthorn_model.ids import AccountId, BlobKey, MailboxId
 from posthorn_model.mail import MessageSummary, NewMessage, PreparedBlob
-from posthorn_storage import Storage
+from posthorn_storage import FsSettings, PlacementRules, ShardRule, ShardSettings, Storage, StorageSettings
 from posthorn_storage.mail_store import MailStore
+from posthorn_storage.shards.registry import register
+
+if TYPE_CHECKING:
+    from posthorn_testkit.databases import Databases
 
 MakeMessage = Callable[..., NewMessage]
 
@@ -115,3 +121,36 @@ def _address(text: str) -> dict[str, Any]:
 
 def _json(value: object) -> bytes:
     return json.dumps(value).encode()
+
+
+RULES = PlacementRules(
+    (
+        ShardRule("east", first="a", last="m"),
+        ShardRule("west", pins=frozenset({"zoe@example.org"}), first="n", last="p"),
+    )
+)
+
+
+@pytest.fixture
+def settings(databases: "Databases", tmp_path: Path) -> Iterator[StorageSettings]:
+    """A home and two shards: names from a to m live on one, n to p (and zoe) on the other."""
+    with databases.fresh() as home, databases.fresh() as east, databases.fresh() as west:
+        yield StorageSettings(
+            dsn=home,
+            blobs=FsSettings(tmp_path / "blobs"),
+            pool_size=4,
+            shards=(ShardSettings("east", east), ShardSettings("west", west)),
+            placement=RULES,
+        )
+
+
+@pytest_asyncio.fixture
+async def sharded(settings: StorageSettings) -> AsyncIterator[Storage]:
+    """The storage of `settings`, with the domain example.org."""
+    await register(settings)
+    opened = await Storage.open(settings)
+    await opened.directory.add_domain("example.org")
+    try:
+        yield opened
+    finally:
+        await opened.close()

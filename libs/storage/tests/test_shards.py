@@ -2,14 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 
 from posthorn_model.errors import AccountNotFound, AlreadyExists, NotFound, OverQuota, Unavailable
 from posthorn_model.events import ChangeKind
@@ -17,7 +14,7 @@ from posthorn_model.groupware import CollectionKind
 from posthorn_model.ids import AccountId, Epoch
 from posthorn_model.mail import NewMessage, Role
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, Outcome, RecipientState
-from posthorn_storage import FsSettings, Storage, StorageSettings
+from posthorn_storage import Storage, StorageSettings
 from posthorn_storage.check import Check
 from posthorn_storage.codes import LOCAL_SITE
 from posthorn_storage.migrate import migrate
@@ -27,37 +24,6 @@ from posthorn_storage.shards.registry import ID_BITS, register
 from posthorn_storage.submissions import NewSubmission
 
 MakeMessage = Callable[..., NewMessage]
-RULES = PlacementRules(
-    (
-        ShardRule("east", first="a", last="m"),
-        ShardRule("west", pins=frozenset({"zoe@example.org"}), first="n", last="p"),
-    )
-)
-
-
-@pytest.fixture
-def settings(databases: object, tmp_path: Path) -> Iterator[StorageSettings]:
-    """A home and two shards, registered: names from a to m live on one, n to p (and zoe) on the other."""
-    fresh: Callable[[], contextmanager] = databases.fresh  # type: ignore[attr-defined, type-arg]
-    with fresh() as home, fresh() as east, fresh() as west:
-        yield StorageSettings(
-            dsn=home,
-            blobs=FsSettings(tmp_path / "blobs"),
-            pool_size=4,
-            shards=(ShardSettings("east", east), ShardSettings("west", west)),
-            placement=RULES,
-        )
-
-
-@pytest_asyncio.fixture
-async def sharded(settings: StorageSettings) -> AsyncIterator[Storage]:
-    await register(settings)
-    opened = await Storage.open(settings)
-    await opened.directory.add_domain("example.org")
-    try:
-        yield opened
-    finally:
-        await opened.close()
 
 
 async def people(storage: Storage) -> tuple[AccountId, AccountId, AccountId]:
@@ -89,8 +55,8 @@ async def check(storage: Storage) -> None:
         ("0@example.org", None),
     ],
 )
-def test_ranges_and_pins(address: str, shard: str | None) -> None:
-    assert RULES.shard_for(address) == shard
+def test_ranges_and_pins(address: str, shard: str | None, settings: StorageSettings) -> None:
+    assert settings.placement.shard_for(address) == shard
 
 
 def test_weights_share_out_and_growth_moves_only_to_the_new_shard() -> None:

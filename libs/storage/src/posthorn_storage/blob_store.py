@@ -48,7 +48,19 @@ class BlobStore:
         self, account: AccountId, data: bytes | memoryview, content_type: str = "application/octet-stream"
     ) -> BlobKey:
         """Store content for an account to refer to within 24 h (RFC 8620 6.1), committed."""
-        return await (await self.of(account)).upload(account, data, content_type)
+
+        async def store() -> BlobKey:
+            return await (await self.of(account)).upload(account, data, content_type)
+
+        return await self._shards.follow([account], store)
+
+    async def keep(self, account: AccountId, data: bytes | memoryview) -> PreparedBlob:
+        """Make `data` safe to refer to, and an upload of the account's for 24 h too."""
+
+        async def store() -> PreparedBlob:
+            return await (await self.of(account)).prepare(data, account=account)
+
+        return await self._shards.follow([account], store)
 
     async def may_read(self, account: AccountId, key: BlobKey) -> bool:
         """Whether anything of the account refers to the blob."""

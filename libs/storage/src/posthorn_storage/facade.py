@@ -1,6 +1,8 @@
 """The facade: one Storage for a process, which opens the parts, hands them to each other and closes them."""
 
 import json
+import secrets
+import socket
 from collections.abc import Callable, Mapping, Sequence
 
 from posthorn_model.clock import SystemClock
@@ -27,6 +29,7 @@ from posthorn_storage.queue import QueueStore
 from posthorn_storage.queue.bounces import Bounces
 from posthorn_storage.settings import BlobPlaces, PoolSettings, StorageSettings
 from posthorn_storage.shards import Placements, Shard, Shards
+from posthorn_storage.shards.moving import Moves
 from posthorn_storage.shards.registry import open_shards
 from posthorn_storage.shards.removals import Removals
 from posthorn_storage.shards.shard import HOME, assemble_blobs, assemble_shard, refuse_queue
@@ -79,6 +82,7 @@ class Storage:
         self.groupware = GroupwareStore(self.shards)
         self.leases = LeaseStore(pools.queue)
         self.nodes = NodeStore(pools.queue)
+        self.moves = Moves(self.shards, self.leases, f"{socket.gethostname()}/{secrets.token_hex(4)}", self._changed)
         self.check = Check(pools.maintenance, stores[HOME])
         self.purge = Purge(
             pools.maintenance,

@@ -265,7 +265,11 @@ class MailStore:
 
     async def current_state(self, account: AccountId) -> Modseq:
         """The account's modseq, for a decision: from the primary. Raises AccountNotFound."""
-        return await view.state(await self._reading(account), account)
+
+        async def read() -> Modseq:
+            return await view.state(await self._reading(account), account)
+
+        return await self._shards.follow([account], read)
 
     async def state(self, account: AccountId) -> Modseq:
         """The account's modseq, at least as new as all this process read of it before. Raises AccountNotFound."""
@@ -275,8 +279,10 @@ class MailStore:
         """Modseqs of many accounts in one query; unknown ones are left out."""
         found: dict[AccountId, Modseq] = {}
         for shard, those in (await self._shards.group(accounts)).items():
-            found.update(await view.modseqs(shard.database, those))
+            here = await view.modseqs(shard.database, those)
+            found.update(here)
             shard.pools.seen(those)
+            self._shards.placements.forget(set(those) - set(here))  # gone, or moved away: looked for next time
         return found
 
     async def mailbox_modseqs(self, account: AccountId) -> dict[MailboxId, Modseq]:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final, TypeVar
 
-from posthorn_model.errors import BlobNotFound, Unavailable
+from posthorn_model.errors import AccountMoving, BlobNotFound, Unavailable
 from posthorn_model.ids import AccountId, BlobKey
 from posthorn_model.mail import PreparedBlob
 from posthorn_storage.blobs.attach import attach
@@ -44,6 +44,9 @@ VALUES ($1, $2, $3, 0, $4, now() + make_interval(secs => $5))
 ON CONFLICT (blob_key, kind, account_id, ref_id) DO UPDATE SET
     content_type = EXCLUDED.content_type, expires_at = greatest(blob_ref.expires_at, EXCLUDED.expires_at)
 """
+
+# Whoever freezes the account (flows.md F) waits for this transaction, or it sees the freeze.
+STATE = "SELECT state FROM account_counter WHERE account_id = $1 FOR SHARE"
 
 OWNED = """
 SELECT size FROM blob WHERE key = $2 AND state = 1 AND EXISTS (
@@ -135,6 +138,8 @@ class Blobs:
             blob = await self.prepare(data)
 
             async def work(connection: Connection, blob: PreparedBlob = blob) -> None:
+                if await connection.fetchval(STATE, account):
+                    raise AccountMoving(account=account)
                 await attach(connection, [blob])
                 await connection.execute(KEEP_UPLOAD, blob.key, REF_UPLOAD, account, content_type, float(ttl))
 

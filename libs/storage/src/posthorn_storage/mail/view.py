@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from posthorn_model.errors import AccountNotFound, CannotCalculateChanges, MailboxNotFound
+from posthorn_model.errors import AccountMoving, AccountNotFound, CannotCalculateChanges, MailboxNotFound
 from posthorn_model.ids import AccountId, MailboxId, Modseq, Uid
 from posthorn_model.mail import Entry, Mailbox
 from posthorn_storage.database import Connection, Database
@@ -11,7 +11,10 @@ from posthorn_storage.mail.flags import entry_of
 from posthorn_storage.mail.kinds import VANISHED
 from posthorn_storage.mail.mailboxes import one
 
-COUNTER = "SELECT modseq, horizon FROM account_counter WHERE account_id = $1"
+ELSEWHERE = 2
+"""The state of a counter whose account lives on another shard by now."""
+
+COUNTER = "SELECT modseq, horizon, state FROM account_counter WHERE account_id = $1"
 
 ENTRIES = """
 SELECT uid, message_id, flags, keywords, modseq FROM mailbox_message
@@ -32,7 +35,7 @@ ORDER BY uid
 """
 
 QUOTA = "SELECT used_bytes, used_messages, quota FROM account_counter WHERE account_id = $1"
-MODSEQS = "SELECT account_id, modseq FROM account_counter WHERE account_id = ANY ($1::bigint[])"
+MODSEQS = "SELECT account_id, modseq FROM account_counter WHERE account_id = ANY ($1::bigint[]) AND state <> 2"
 MAILBOX_MODSEQS = "SELECT id, modseq FROM mailbox WHERE account_id = $1"
 
 # The counter is locked by every change, not by this: recent_uid is nobody's state but the next session's.
@@ -78,13 +81,16 @@ async def expunged(connection: Connection, account: AccountId, mailbox: MailboxI
 async def state(
     connection: Connection | Database, account: AccountId, since: int | None = None, *, quiet: bool = False
 ) -> Modseq:
-    """The account's modseq. Raises AccountNotFound, and CannotCalculateChanges when `since` is out of reach.
+    """The account's modseq. Raises AccountNotFound, AccountMoving (it lives elsewhere by now), and
+    CannotCalculateChanges when `since` is out of reach.
 
     `quiet`: nothing happened after `since` to what the caller looks at, so that the horizon does not matter.
     """
     row = await connection.fetchrow(COUNTER, account)
     if row is None:
         raise AccountNotFound(account=account)
+    if row["state"] == ELSEWHERE:
+        raise AccountMoving(account=account)
     if since is not None and (since > row["modseq"] or (since < row["horizon"] and not quiet)):
         raise CannotCalculateChanges(account=account, since=since, horizon=row["horizon"])
     return Modseq(row["modseq"])

@@ -58,4 +58,5 @@ account_move = Table(
     Column("step", Text, nullable=False, comment="copying, switched; rows go when it is over"),
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("switched_at", DateTime(timezone=True)),
+    Column("epoch", BigInteger, nullable=False, server_default="0", comment="of the mover's lease"),
 )

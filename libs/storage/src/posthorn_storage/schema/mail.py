@@ -49,6 +49,8 @@ account_counter = Table(
     Column("used_messages", BigInteger, nullable=False, server_default="0"),
     Column("quota", BigInteger, comment="bytes; NULL is without limit"),
     Column("state", SmallInteger, nullable=False, server_default="0", comment="0 live, 1 frozen, 2 lives elsewhere"),
+    Column("move_epoch", BigInteger, comment="of who froze it"),
+    Index("ix_account_counter_state", "account_id", postgresql_where=text("state <> 0")),
     postgresql_with={"fillfactor": 50, "autovacuum_vacuum_scale_factor": 0.05},
 )
 

@@ -14,8 +14,10 @@ STEP_ROWS: Final = 5000
 
 # Nobody finds the account from here on, and what it held is on the list of what is to go.
 CLOSE = """
-WITH closed AS (DELETE FROM account WHERE id = $1 RETURNING id, shard)
-INSERT INTO removed_account (account_id, shard) SELECT id, shard FROM closed ON CONFLICT DO NOTHING
+WITH closed AS (DELETE FROM account WHERE id = $1 RETURNING id, shard), noted AS (
+    INSERT INTO removed_account (account_id, shard) SELECT id, shard FROM closed ON CONFLICT DO NOTHING
+)
+SELECT shard FROM closed
 """
 
 NEXT = "SELECT account_id, shard FROM removed_account ORDER BY at LIMIT 1"
@@ -44,10 +46,10 @@ class Removals:
 
         A process killed in between leaves the rest to `step`. Raises AccountNotFound.
         """
-        shard = await self._shards.of(account)
-        if not await self._home.execute(CLOSE, account):
+        number = await self._home.fetchval(CLOSE, account)
+        if number is None:
             raise AccountNotFound(account=account)
-        while await self._step(account, shard, STEP_ROWS):
+        while await self._step(account, self._shards.numbered(number), STEP_ROWS):
             pass
 
     async def step(self, limit: int) -> int:

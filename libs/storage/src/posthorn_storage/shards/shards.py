@@ -45,8 +45,12 @@ class Shards:
         return shard.database
 
     async def read(self, account: AccountId, work: Callable[[Database], Awaitable[T]]) -> T:
-        """Run `work`, which only reads, on a replica that has what it must, or the primary (Pools.read)."""
-        return await (await self.of(account)).pools.read(account, work)
+        """Run `work`, which only reads, where the account lives: on a replica that has what it must (Pools.read)."""
+
+        async def once() -> T:
+            return await (await self.of(account)).pools.read(account, work)
+
+        return await self.follow([account], once)
 
     async def group(self, accounts: Iterable[AccountId]) -> dict[Shard, list[AccountId]]:
         """These accounts by shard, those nobody knows at home; the home comes last. Raises Unavailable."""

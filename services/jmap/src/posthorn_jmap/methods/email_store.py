@@ -69,8 +69,7 @@ async def store(
 ) -> dict[str, Any]:
     """Append a message; returns id, blobId, threadId and size of the new Email. Raises SetError, OverQuota."""
     summary = await asyncio.to_thread(summarize, raw) if len(raw) > LARGE else summarize(raw)
-    blobs = await context.storage.blobs.of(context.account.id)
-    blob = await blobs.prepare(raw, account=context.account.id)
+    blob = await context.storage.blobs.keep(context.account.id, raw)
     new = NewMessage(context.account.id, mailboxes, summary, blob, flags, received_at)
     try:
         (made,) = await context.storage.mail.append([new])

@@ -1,0 +1,38 @@
+"""What moves with an account: every table of its rows, and how changes to them are found again while they are copied.
+
+A test compares this with the schema: whoever adds a table keyed by account says here how it moves.
+"""
+
+from typing import Final
+
+BY_MESSAGE: Final = {"message": "id", "message_text": "message_id", "mailbox_message": "message_id"}
+"""Tables with rows of messages, and the column with the message's id: the change log names what changed."""
+
+WHOLE: Final = ("mailbox", "mailbox_right", "collection", "identity", "email_submission")
+"""Small tables, copied once more as a whole while the account is frozen."""
+
+LOGGED: Final = "change_log"
+KEYS: Final = "thread_key"
+SEEN: Final = "delivery_seen"
+ITEMS: Final = "item"
+REFERENCES: Final = "blob_ref"
+COUNTER: Final = "account_counter"
+
+MOVED: Final = frozenset({*BY_MESSAGE, *WHOLE, LOGGED, KEYS, SEEN, ITEMS, REFERENCES, COUNTER})
+
+COMPARED: Final = {
+    "message": "id, thread_id, blob_key, created_modseq, size",
+    "message_text": "message_id",
+    "mailbox_message": "mailbox_id, uid, message_id, modseq, flags, keywords, size",
+    "mailbox": "*",
+    "mailbox_right": "*",
+    "collection": "*",
+    "identity": "*",
+    "email_submission": "id, message_id, thread_id, send_at",
+    "change_log": "kind, modseq, object_id, op, container_id, uid",
+    "thread_key": "key, thread_id",
+    "delivery_seen": "key, message_id",
+    "item": "collection_id, name, id, etag, modseq",
+    "blob_ref": "blob_key, kind, ref_id",
+}
+"""Columns whose values are compared, row by row, before the account is let live in its new place."""
