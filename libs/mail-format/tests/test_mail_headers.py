@@ -98,7 +98,7 @@ def test_eight_bit_values_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "charset", ["idna", "punycode", "unicode_escape", "base64", "zlib", "hex", "os.path", "x" * 99, "a\0"]
+    "charset", ["idna", "punycode", "unicode_escape", "base64", "zlib", "hex", "os.path", "x" * 99, "a\0", "utf-7"]
 )
 def test_encodings_that_are_no_charsets_are_refused(charset: str) -> None:
     assert codec_name(charset) is None

@@ -207,7 +207,7 @@ class _Token:
 class _Parser:
     """Collects the tokens of one address at a time; `,` `;` and the group's `:` end it."""
 
-    __slots__ = ("angle", "closed", "comment", "entries", "group", "members", "total", "value", "words")
+    __slots__ = ("angle", "at", "closed", "comment", "entries", "group", "members", "total", "value", "words")
 
     def __init__(self, value: str) -> None:
         self.value = value
@@ -219,6 +219,7 @@ class _Parser:
 
     def clear(self) -> None:
         self.words: list[_Token] = []
+        self.at = False
         self.angle: list[_Token] | None = None
         self.closed = False
         self.comment: str | None = None
@@ -268,11 +269,12 @@ class _Parser:
             self.flush()
             if mark == ";":
                 self.end_group()
-        elif mark == ":" and self.angle is None and self.group is None and not any(t.text == "@" for t in self.words):
+        elif mark == ":" and self.angle is None and self.group is None and not self.at:
             self.group = _phrase(self.words) or ""
             self.clear()
         elif mark != ">" and not self.closed and len(self.words) < _MAX_TOKENS:
             self.words.append(token)
+            self.at = self.at or mark == "@"
 
     @staticmethod
     def in_route(angle: list[_Token]) -> bool:

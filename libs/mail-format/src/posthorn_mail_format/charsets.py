@@ -1,7 +1,8 @@
 """Bytes in a named charset to text, never failing.
 
 Only text encodings of Python's own tables are looked up: a name from a message never reaches the import system, and
-encodings that are programs or quadratic (idna, punycode, unicode_escape) are refused like unknown ones.
+encodings that are programs or quadratic (idna, punycode, unicode_escape) are refused like unknown ones; so is UTF-7:
+it hides text from whatever reads octets before us (the WHATWG encoding standard refuses it too).
 """
 
 import re
@@ -9,7 +10,7 @@ from encodings.aliases import aliases
 
 _REFUSED = frozenset(
     {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec", "mbcs", "oem"}
-    | {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
+    | {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "utf_7"}
 )
 _EXTRA = (
     "cp720", "cp737", "cp856", "cp874", "cp875", "cp1006", "koi8_t", "koi8_u", "mac_arabic", "mac_croatian",
@@ -27,7 +28,7 @@ _CODECS |= {
     "gb_2312_80": "gb18030", "gbk": "gb18030", "x_gbk": "gb18030", "chinese": "gb18030", "big5": "big5hkscs",
     "x_big5": "big5hkscs", "windows_874": "cp874", "tis_620": "cp874", "x_mac_roman": "mac_roman",
     "macintosh": "mac_roman", "x_mac_cyrillic": "mac_cyrillic", "x_windows_949": "cp949", "x_euc_jp": "euc_jp",
-    "iso_8859_1": "latin_1", "unicode_1_1_utf_7": "utf_7", "utf8": "utf_8", "utf_8": "utf_8", "utf8mb4": "utf_8",
+    "iso_8859_1": "latin_1", "utf8": "utf_8", "utf_8": "utf_8", "utf8mb4": "utf_8",
     "cp_850": "cp850", "x_user_defined": "latin_1", "koi8_ru": "koi8_u", "koi": "koi8_r",
 }  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9._:+()\- ]{1,40}")

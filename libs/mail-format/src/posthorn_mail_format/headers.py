@@ -23,7 +23,8 @@ _LINES = re.compile(rb"(?:(?:" + _NAME + rb"[ \t]*+:|[ \t])[^\n]*+\n?+){1,1000}"
 """Lines of fields: so many at once that a match takes little memory."""
 MBOX_LINE = re.compile(rb">?From [^\n]*+(?:\n|\Z)")
 EMPTY_LINE = re.compile(rb"\r?\n")
-_FOLD = re.compile(rb"\r*\n(?=[ \t])")
+# The look behind keeps a search from beginning anew at each CR of a long run.
+_FOLD = re.compile(rb"(?<!\r)\r*\n(?=[ \t])")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 

@@ -22,11 +22,13 @@ MAX_IDS = 1000
 MAX_ID = 998
 
 _MESSAGE_ID = re.compile(r"<([^<>]{1,2000})>")
-_BARE_IDS = re.compile(r"[^\s<>,;]+@[^\s<>,;]+")
+_BARE_WORD = re.compile(r"[^\s<>,;]+")
 _URL = re.compile(r"<([^<>]{1,8000})>")
 _SPACES = re.compile(r"\s+")
 _COMMENT = re.compile(r"\([^()<>]*+\)")
-_BROKEN_END = re.compile(r"\r*\n")
+_BROKEN_END = re.compile(r"(?<!\r)\r*\n")
+_NORMALIZED_AT_ONCE = 2048
+"""Characters: Python sorts a run of combining marks in quadratic time, so that a long text is taken in pieces."""
 
 LISTED = {
     "messageId": ("message-id", "ids"),
@@ -52,7 +54,8 @@ def as_raw(value: bytes) -> str:
 def as_text(value: bytes) -> str:
     """The value unfolded, encoded words decoded, in NFC, without white space around it (RFC 8621 4.1.2.2)."""
     line = _BROKEN_END.sub(" ", decode_text(value[:MAX_VALUE]))
-    return unicodedata.normalize("NFC", line).strip()
+    pieces = (line[start : start + _NORMALIZED_AT_ONCE] for start in range(0, len(line), _NORMALIZED_AT_ONCE))
+    return "".join(unicodedata.normalize("NFC", piece) for piece in pieces).strip()
 
 
 def as_addresses(value: bytes) -> list[dict[str, Any]]:
@@ -79,7 +82,8 @@ def as_message_ids(value: bytes) -> list[str] | None:
     found = [_SPACES.sub("", text_of(inner)) for inner in _MESSAGE_ID.findall(line)]
     if not found:
         # Some senders leave the brackets out.
-        found = [text_of(bare) for bare in _BARE_IDS.findall(_COMMENT.sub("", line))]
+        words = _BARE_WORD.findall(_COMMENT.sub("", line))
+        found = [text_of(word) for word in words if "@" in word[1:-1]]
     return [one for one in found if 0 < len(one) <= MAX_ID][:MAX_IDS] or None
 
 
