@@ -10,12 +10,15 @@ import uvloop
 
 from bench import runner
 from bench.cluster import running
-from bench.rows import bus, imap_fetch, mime, notice, queue, sizes, smtp_in, start_up, storage
+from bench.rows import bus, imap_fetch, lookup, mime, notice, queue, sizes, smtp_in, start_up, storage
 from bench.stock import stocked
+from posthorn_storage.migrate import migrate
+from posthorn_testkit.databases import Databases
+from posthorn_testkit.redis_servers import redis_server
 from posthorn_testkit.servers import postgres_server
 
 RESULTS = Path(__file__).parent / "results"
-GROUPS = ("smtp", "imap", "bus", "notice", "start", "mime", "storage", "sizes")
+GROUPS = ("smtp", "imap", "bus", "notice", "start", "mime", "storage", "sizes", "lookup")
 SIZES = ((1_000, 1_000), (100_000, 10))
 """Accounts and messages in each of them; 100,000 with 1,000 each would be 200 GB."""
 Tell = Callable[[str], None]
@@ -47,12 +50,14 @@ async def measure(groups: list[str]) -> list[runner.Result]:
         folder = start_up.new_folder()
         results += [await runner.run(row, tell) for row in start_up.rows(folder)]
         shutil.rmtree(folder.parent, ignore_errors=True)
-    if set(groups) & {"storage", "sizes"}:
+    if set(groups) & {"storage", "sizes", "lookup"}:
         with postgres_server() as server:
             if "storage" in groups:
                 results += await measure_storage(server, tell)
             if "sizes" in groups:
                 results += await measure_sizes(server, tell)
+            if "lookup" in groups:
+                results += await measure_lookups(server, tell)
     return results
 
 
@@ -78,6 +83,17 @@ async def measure_sizes(server: str, tell: Tell) -> list[runner.Result]:
                 for row in sizes.rows(base, other, f"{accounts:,} x {messages:,}", "1,000 x 10"):
                     results.append(await runner.run(row, tell))
     return results
+
+
+async def measure_lookups(server: str, tell: Tell) -> list[runner.Result]:
+    """The lookup store over each of its back ends."""
+    databases = Databases(server, migrate)
+    try:
+        with redis_server() as redis, databases.fresh() as dsn:
+            async with lookup.opened(dsn, redis.url) as rows:
+                return [await runner.run(row, tell) for row in rows]
+    finally:
+        databases.close()
 
 
 def main() -> None:
