@@ -177,3 +177,26 @@ async def test_what_a_migration_would_do_is_told_and_not_done(posthorn: Program)
     assert [step["pending"] for step in found["revisions"]][:3] == [False, False, True]
     assert await connection.fetchval("SELECT version_num FROM alembic_version") == "0002"
     await connection.close()
+
+
+async def test_the_search_index_is_told_of_and_done_anew(posthorn: Program) -> None:
+    posthorn("account", "add", "ann@example.org")
+    assert json.loads(posthorn("index", "status", "ann@example.org", "--json")) == {
+        "indexed": 0, "partly": 0, "waiting": 0, "failed": 0, "seconds": 0.0, "failures": []
+    }  # fmt: skip
+    connection = await asyncpg.connect(posthorn.dsn)
+    await connection.execute(
+        'INSERT INTO message_text (account_id, message_id, "from", "to", cc, bcc, subject, headers, body) '
+        "SELECT id, n, '', '', '', '', '', '', '' FROM account, generate_series(1, 3) AS n"
+    )
+    await connection.execute("UPDATE index_task SET state = 3, reason = 'it is broken' WHERE message_id = 2")
+    told = posthorn("index", "status")
+    assert "2 messages wait" in told
+    assert "1 given up" in told
+    assert "message 2: it is broken" in told
+    assert "3 messages of ann@example.org are indexed anew" in posthorn("index", "rebuild", "ann@example.org")
+    assert json.loads(posthorn("index", "rebuild", "ann@example.org", "--json")) == {"messages": 3}
+    lag = json.loads(posthorn("index", "status", "--json"))
+    assert (lag["waiting"], lag["failed"]) == (3, 0)
+    await connection.close()
+    assert "ben@example.org" in posthorn("index", "status", "ben@example.org", code=1)

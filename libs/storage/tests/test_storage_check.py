@@ -24,6 +24,7 @@ HARM = {
     "entry-without-message": "UPDATE mailbox_message SET size = size + 1 WHERE account_id = $1 AND uid = 1",
     "mailbox-tree": "UPDATE mailbox SET parent_id = 999999 WHERE account_id = $1 AND role = 'trash'",
     "search-text": "DELETE FROM message_text WHERE account_id = $1",
+    "search-index": "DELETE FROM index_task WHERE account_id = $1",
     "thread-key": "UPDATE thread_key SET thread_id = 999999 WHERE account_id = $1",
     "message-blob": "DELETE FROM blob_ref WHERE account_id = $1 AND kind = 1",
     "stray-reference": "UPDATE blob_ref SET ref_id = ref_id + 999999 WHERE account_id = $1 AND kind = 1",

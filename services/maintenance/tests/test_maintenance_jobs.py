@@ -1,17 +1,25 @@
 """How a role works its steps off: batch by batch, past failures, never under a lost lease; on the real database."""
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from posthorn_bus import HeldLease, LeaseKeeper
+from posthorn_mail_format.summary import summarize
 from posthorn_maintenance.jobs import purge_accounts, purge_stores
+from posthorn_maintenance.jobs.calculate import ClusterFigures
+from posthorn_maintenance.jobs.index_messages import Indexing
 from posthorn_maintenance.jobs.steps import work_off
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_model.clock import SystemClock
 from posthorn_model.errors import LeaseLost, Unavailable
+from posthorn_model.mail import NewMessage
+from posthorn_node.metrics import Metrics
 from posthorn_storage import AccountRecord, Fence, Storage
+from posthorn_storage.mail.search import Matches, SearchQuery, TextField
+from posthorn_testkit.documents import pdf, shown
 
 LOG = structlog.get_logger()
 
@@ -107,3 +115,34 @@ async def test_every_step_runs_on_the_database(
             assert await step() >= 0, name
     assert await storage.directory.find_account("ann@example.org") == ann
     assert len(await storage.mail.mailboxes(ann.id)) == 6
+
+
+async def test_messages_are_indexed_until_the_lease_ends(
+    storage: Storage, account: Callable[..., Awaitable[AccountRecord]]
+) -> None:
+    """With the real readers of documents: what a PDF says is found, and the figures are told."""
+    ann = await account("ann@example.org", "secret")
+    document = base64.encodebytes(pdf(shown("Quarterly giraffes"))).decode()
+    raw = (
+        "From: a@example.net\r\nSubject: plan\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+        '--b\r\n\r\nsee below\r\n--b\r\nContent-Type: application/pdf; name="plan.pdf"\r\n'
+        f"Content-Transfer-Encoding: base64\r\n\r\n{document}\r\n--b--\r\n"
+    ).encode()
+    new = NewMessage(ann.id, [], summarize(raw), await storage.blobs.prepare(raw))
+    (appended,) = await storage.mail.append([new])
+    lease = await held(storage, "role/index.messages")
+    metrics = Metrics()
+    figures = ClusterFigures(metrics)
+    await figures.read(storage)
+    assert b'index_tasks{state="waiting"} 1.0' in metrics.exposition()
+    indexing = Indexing(metrics, MaintenanceSettings())
+    work = asyncio.create_task(indexing.run(storage.search, lease, LOG, part=0, parts=1))
+    async with asyncio.timeout(60):
+        while (await storage.search.lag()).waiting:  # noqa: ASYNC110 - the database tells nobody
+            await asyncio.sleep(0.05)
+        lease.end()
+        await work
+    found = await storage.mail.search(ann.id, SearchQuery(Matches(TextField.BODY, '"quarterly giraffes"')))
+    assert found.ids == [appended.message]
+    await figures.read(storage)
+    assert b'index_tasks{state="waiting"} 0.0' in metrics.exposition()

@@ -14,6 +14,7 @@ from posthorn_storage import (
     PlacementRules,
     Rate,
     RedisSettings,
+    SearchSettings,
     ShardRule,
     ShardSettings,
     StorageSettings,
@@ -37,6 +38,7 @@ def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0)
         name=settings.storage.data,
         shards=tuple(ShardSettings(name, store.connection()) for name, store in settings.shard_stores().items()),
         placement=PlacementRules(tuple(_rule(name, rule) for name, rule in settings.storage.shards.items())),
+        search=SearchSettings(settings.storage.search.languages, settings.storage.search.default_language),
         lookup=_lookup(settings),
         logins=_logins(settings.auth.throttle),
     )
@@ -115,4 +117,5 @@ def roles(settings: NodeSettings) -> Mapping[str, node_settings.EligibleNodes]:
         "acme.renew": found.acme.renew,
         "metrics.calculate": found.metrics.calculate,
         "metrics.push": found.metrics.push,
+        "index.messages": found.index.messages,
     }

@@ -21,6 +21,8 @@ from posthorn_ctl.commands import (
     demo,
     domain_add,
     domain_list,
+    index_rebuild,
+    index_status,
     logs,
     migrate,
     node,
@@ -77,6 +79,11 @@ domain = typer.Typer(no_args_is_help=True, help="Domains whose mail is for this 
 domain.command("add", epilog=domain_add.EPILOG)(domain_add.add)
 domain.command("list", epilog=domain_list.EPILOG)(domain_list.list_)
 app.add_typer(domain, name="domain")
+
+index = typer.Typer(no_args_is_help=True, help="The search index: how far it is, and doing it anew.")
+index.command("status", epilog=index_status.EPILOG)(index_status.status)
+index.command("rebuild", epilog=index_rebuild.EPILOG)(index_rebuild.rebuild)
+app.add_typer(index, name="index")
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from posthorn_storage.settings import (
     Rate,
     RedisSettings,
     S3Settings,
+    SearchSettings,
     ShardSettings,
     StorageSettings,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Rate",
     "RedisSettings",
     "S3Settings",
+    "SearchSettings",
     "ShardRule",
     "ShardSettings",
     "Storage",

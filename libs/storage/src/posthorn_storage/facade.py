@@ -27,6 +27,7 @@ from posthorn_storage.passwords import Passwords
 from posthorn_storage.purge import Purge
 from posthorn_storage.queue import QueueStore
 from posthorn_storage.queue.bounces import Bounces
+from posthorn_storage.search_store import SearchStore
 from posthorn_storage.settings import BlobPlaces, PoolSettings, StorageSettings
 from posthorn_storage.shards import Placements, Shard, Shards
 from posthorn_storage.shards.moving import Moves
@@ -80,6 +81,7 @@ class Storage:
         self.mail = MailStore(self.shards, duplicate_window=settings.duplicate_window)
         self.submissions = Submissions(self.shards, self.mail, self.queue.enqueue_in, settings.duplicate_window)
         self.groupware = GroupwareStore(self.shards)
+        self.search = SearchStore(self.shards)
         self.leases = LeaseStore(pools.queue)
         self.nodes = NodeStore(pools.queue)
         self.moves = Moves(self.shards, self.leases, f"{socket.gethostname()}/{secrets.token_hex(4)}", self._changed)

@@ -16,6 +16,7 @@ from posthorn_model.mail import Appended, Entry, Mailbox, NewMessage, Role
 from posthorn_model.queue_items import NewQueueMessage
 from posthorn_model.rights import Right
 from posthorn_storage.database import Connection, Database
+from posthorn_storage.index.resolve import resolved
 from posthorn_storage.mail import (
     changes,
     copying,
@@ -309,8 +310,9 @@ class MailStore:
         return await self._read(account, lambda database: messages.by_uids(database, account, mailbox, uids, fields))
 
     async def search(self, account: AccountId, query: SearchQuery) -> SearchResult:
-        """Search a mailbox or the account. Raises TooMany (conditions), AccountNotFound."""
-        return await self._read(account, lambda database: search_sql.run(database, account, query))
+        """Search a mailbox or the account. Raises TooMany (conditions, words), AccountNotFound."""
+        known = await resolved((await self._shards.of(account)).index, account, query)
+        return await self._read(account, lambda database: search_sql.run(database, account, known))
 
     async def threads(self, account: AccountId, ids: Sequence[ThreadId]) -> Mapping[ThreadId, list[MessageId]]:
         """Message ids of each thread, oldest first; unknown threads are left out."""

@@ -163,6 +163,19 @@ class LoginLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """Whose word forms a search by words knows. Languages are named as PostgreSQL's dictionaries are."""
+
+    languages: tuple[str, ...] = (
+        "english", "german", "french", "spanish", "italian", "portuguese", "dutch", "russian", "swedish", "danish",
+        "norwegian", "finnish", "hungarian", "turkish", "greek",
+    )  # fmt: skip
+    """Looked for in messages; each makes a search ask for one more form of every word."""
+    default_language: str = "english"
+    """Of messages whose language cannot be told; "simple": words as they stand."""
+
+
+@dataclass(frozen=True, slots=True)
 class StorageSettings:
     """Everything `Storage.open` needs. Times are in seconds, sizes in bytes."""
 
@@ -186,6 +199,7 @@ class StorageSettings:
     """Concurrent deliveries within this time share one transaction."""
     cache_bytes: int = 64 * 1024 * 1024
     """Memory for hot blobs of this process."""
+    search: SearchSettings = SearchSettings()
     queue_shards: int = 16
     """Only the first Storage that opens a new database decides; later ones read what is there."""
     acquire_timeout: float = 5.0

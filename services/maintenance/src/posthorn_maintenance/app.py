@@ -16,8 +16,9 @@ async def build(node: Node) -> "Maintenance":
     """Put the service together."""
     settings: MaintenanceSettings = node.own
     parts = await assemble(node)
-    work = RoleWork(node, parts.storage, settings)
     eligible = {role: nodes for role, nodes in roles(node.settings).items() if role in ROLES}
+    shares = {role: max(1, len(nodes)) for role, nodes in eligible.items()}
+    work = RoleWork(node, parts.storage, settings, shares)
     owner = election(parts.bus, parts.leases, parts.node_id, eligible, work.run)
     name, shards = node.settings.cluster.name, node.settings.cluster.queue_shards
 

@@ -5,34 +5,44 @@ from collections.abc import Mapping
 from posthorn_bus import HeldLease, role_of
 from posthorn_maintenance.jobs import purge_accounts, purge_stores
 from posthorn_maintenance.jobs.calculate import ClusterFigures
+from posthorn_maintenance.jobs.index_messages import Indexing
 from posthorn_maintenance.jobs.steps import Step, work_off
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_node import Node
 from posthorn_storage import Fence, Storage
 
-ROLES = ("purge.stores", "purge.accounts", "metrics.calculate")
+ROLES = ("purge.stores", "purge.accounts", "metrics.calculate", "index.messages")
 """The roles that this service can do; those named in the settings beyond them have no work yet."""
 
 
 class RoleWork:
     """What a holder of a role does, role by role."""
 
-    def __init__(self, node: Node, storage: Storage, settings: MaintenanceSettings) -> None:
+    def __init__(
+        self, node: Node, storage: Storage, settings: MaintenanceSettings, parts: Mapping[str, int] | None = None
+    ) -> None:
+        """`parts` says of a role how many shares it is cut into; those not named there are whole."""
         self._storage = storage
         self._settings = settings
         self._log = node.log
+        self._parts = parts or {}
+        self._indexing = Indexing(node.metrics, settings)
         self._figures = ClusterFigures(node.metrics)
         self._removed = node.metrics.counter("purge_removed", "Rows removed by purge steps", ["step"])
         self._held = node.metrics.gauge("role_held", "Whether this process holds the role (1)", ["role"])
 
     async def run(self, key: str, lease: HeldLease) -> None:
         """Work as the holder of `key` until the lease is to be handed over or was lost."""
-        role, _ = role_of(key)
+        role, part = role_of(key)
         self._log.info("role taken", role=role, epoch=lease.epoch)
         self._held.labels(role).set(1)
         try:
             if role == "metrics.calculate":
                 await self._figures.keep(self._storage, lease, self._settings.metrics_interval, self._log)
+            elif role == "index.messages":
+                await self._indexing.run(
+                    self._storage.search, lease, self._log, part=part or 0, parts=self._parts.get(role, 1)
+                )
             else:
                 await self._purge(role, lease)
         finally:

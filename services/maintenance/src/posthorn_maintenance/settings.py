@@ -24,5 +24,9 @@ class MaintenanceSettings(Section):
     """How long finished queue messages and their time lines are kept."""
     keep_dead_processes: Interval = 86_400.0
     """How long processes that left or died are shown."""
+    index_batch: Annotated[int, Field(ge=1, le=1_000)] = 50
+    """Most messages that are read for the search index at once."""
+    index_interval: Annotated[Duration, Field(ge=0.1)] = 1.0
+    """Pause of index.messages when every message is indexed."""
     metrics_interval: Interval = 15.0
     """How often metrics.calculate reads the figures of the whole cluster."""

@@ -72,12 +72,19 @@ class MetricsRoles(Section):
     push: EligibleNodes = ()
 
 
+class IndexRoles(Section):
+    """Who keeps the search index."""
+
+    messages: EligibleNodes = ()
+
+
 class RolesSettings(Section):
     """Which nodes may hold which role; a role left out may be held by any node."""
 
     purge: PurgeRoles = PurgeRoles()
     acme: AcmeRoles = AcmeRoles()
     metrics: MetricsRoles = MetricsRoles()
+    index: IndexRoles = IndexRoles()
 
 
 class ClusterSettings(KafkaSettings):

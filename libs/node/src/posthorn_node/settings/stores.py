@@ -104,6 +104,25 @@ class ShardSettings(Section):
         return first, last
 
 
+Language = Literal[
+    "arabic", "danish", "dutch", "english", "finnish", "french", "german", "greek", "hungarian", "indonesian", "irish",
+    "italian", "lithuanian", "norwegian", "portuguese", "romanian", "russian", "spanish", "swedish", "turkish",
+]  # fmt: skip
+"""Those whose word forms PostgreSQL 15 knows."""
+
+
+class SearchSettings(Section):
+    """[storage.search]: in whose languages a search by words knows the forms of a word."""
+
+    languages: Annotated[tuple[Language, ...], Field(max_length=20)] = (
+        "english", "german", "french", "spanish", "italian", "portuguese", "dutch", "russian", "swedish", "danish",
+        "norwegian", "finnish", "hungarian", "turkish", "greek",
+    )  # fmt: skip
+    """Looked for in messages that do not tell their language."""
+    default_language: Language | Literal["simple"] = "english"
+    """Where none can be told; "simple": words as they stand."""
+
+
 class StorageSettings(Section):
     """[storage]: which store keeps what. fts and directory are in the data store, as lookup is by default."""
 
@@ -115,3 +134,4 @@ class StorageSettings(Section):
     directory: str = "internal"
     blobs: BlobsSettings = BlobsSettings()
     shards: dict[str, ShardSettings] = Field(default_factory=dict)
+    search: SearchSettings = SearchSettings()

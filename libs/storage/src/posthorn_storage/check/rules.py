@@ -119,6 +119,18 @@ ACCOUNT_RULES: Final = (
         """,
     ),
     Rule(
+        "search-index",
+        "a message is neither in the search index nor about to be, or the index has words of none",
+        """
+        SELECT m.account_id, m.id AS message FROM message m WHERE m.account_id = ANY ($1)
+            AND NOT EXISTS (SELECT FROM message_index i WHERE i.account_id = m.account_id AND i.message_id = m.id)
+            AND NOT EXISTS (SELECT FROM index_task k WHERE k.account_id = m.account_id AND k.message_id = m.id)
+        UNION ALL
+        SELECT i.account_id, i.message_id FROM message_index i WHERE i.account_id = ANY ($1)
+            AND NOT EXISTS (SELECT FROM message m WHERE m.account_id = i.account_id AND m.id = i.message_id)
+        """,
+    ),
+    Rule(
         "thread-key",
         "a key leads to a thread without messages",
         """

@@ -1,7 +1,8 @@
 """Searching: a small tree of conditions, sort keys and a page, compiled to one statement (search_sql).
 
-The words are those of RFC 9051 6.4.4 and RFC 8621 4.4.1. Text is matched as a substring without regard to case, in what
-was kept of the message: the fields often asked for and a bounded part of the body's text.
+The words are those of RFC 9051 6.4.4 and RFC 8621 4.4.1. There are two ways to look for a text. IMAP's is exact: a
+substring without regard to case, in what was kept of the message, the fields often asked for and a bounded part of the
+body's text (Contains, Header). JMAP's goes by words, looked up in the search index (Matches).
 """
 
 from dataclasses import dataclass
@@ -113,6 +114,17 @@ class Contains:
 
 
 @dataclass(frozen=True, slots=True)
+class Matches:
+    """A field has the words of a text (RFC 8621 4.4.1), in any form; see posthorn_storage.index.terms.
+
+    Words in quotes are a phrase, one that ends with "*" is a beginning. Attachments belong to the body.
+    """
+
+    field: TextField
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """A header field contains a text; the empty text asks whether the field is there.
 
@@ -172,6 +184,7 @@ Condition: TypeAlias = (
     | InOtherThan
     | InThread
     | Contains
+    | Matches
     | Header
     | Received
     | Sent

@@ -3,6 +3,6 @@
 from posthorn_storage.schema.naming import metadata
 
 # isort: split
-from posthorn_storage.schema import blob, cluster, directory, groupware, lookup, mail, queue, submission
+from posthorn_storage.schema import blob, cluster, directory, groupware, lookup, mail, queue, search, submission
 
-__all__ = ["blob", "cluster", "directory", "groupware", "lookup", "mail", "metadata", "queue", "submission"]
+__all__ = ["blob", "cluster", "directory", "groupware", "lookup", "mail", "metadata", "queue", "search", "submission"]

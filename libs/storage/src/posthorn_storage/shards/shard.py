@@ -14,6 +14,9 @@ from posthorn_storage.blobs.content import BY_NAME
 from posthorn_storage.blobs.store import Blobs
 from posthorn_storage.blobs.stores import Stores
 from posthorn_storage.database import Connection, Database, Pools
+from posthorn_storage.index.languages import Stems
+from posthorn_storage.index.port import SearchIndex
+from posthorn_storage.index.postgres import PostgresIndex
 from posthorn_storage.mail.delivery import Deliveries, Enqueue
 from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.journal import Units
@@ -34,6 +37,8 @@ class Shard:
     """Of interactive work."""
     blobs: Blobs
     deliveries: Deliveries
+    index: SearchIndex
+    stems: Stems
 
     @property
     def database(self) -> Database:
@@ -79,7 +84,9 @@ def assemble_shard(
         duplicate_window=settings.duplicate_window,
         combine_window=settings.combine_window,
     )
-    return Shard(number, name, pools, Units(pools.interactive, ids, notify), blobs, deliveries)
+    stems = Stems(pools.interactive, settings.search)
+    index = PostgresIndex(pools.interactive, stems)
+    return Shard(number, name, pools, Units(pools.interactive, ids, notify), blobs, deliveries, index, stems)
 
 
 async def refuse_queue(_connection: Connection, _messages: Sequence[NewQueueMessage]) -> None:

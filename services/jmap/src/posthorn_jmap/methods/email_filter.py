@@ -87,7 +87,7 @@ def _in_other_than(context: Context, name: str, value: Any) -> Condition:
 def _text(_: Context, name: str, value: Any) -> Condition:
     if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise invalid_arguments(f"{name} is a text of at most {MAX_TEXT} characters")
-    return search.Contains(_TEXTS[name], value)
+    return search.Matches(_TEXTS[name], value)
 
 
 def _date(_: Context, name: str, value: Any) -> Condition:

@@ -13,6 +13,7 @@ from posthorn_jmap.protocol.errors import invalid_arguments
 from posthorn_mail_format.jmap_view import read_body
 from posthorn_mail_format.text import html_to_text
 from posthorn_model.ids import MessageId
+from posthorn_storage.index.marks import Marker
 from posthorn_storage.mail import MessageFields, search
 from posthorn_storage.mail.search import Condition, TextField
 
@@ -36,8 +37,8 @@ async def snippet_get(context: Context, arguments: Arguments) -> Responses:
         raise invalid_arguments("emailIds is needed")
     standard.check_count(context, len(asked))
     where = email_filter.condition(context, arguments.mapping("filter"))
-    in_subject = _pattern(_texts(where, (TextField.TEXT, TextField.SUBJECT)))
-    in_body = _pattern(_texts(where, (TextField.TEXT, TextField.BODY)))
+    in_subject = await context.storage.search.marker(_texts(where, (TextField.TEXT, TextField.SUBJECT)))
+    in_body = await context.storage.search.marker(_texts(where, (TextField.TEXT, TextField.BODY)))
     wires = {context.real_id(wire): wire for wire in asked}
     numbers = [MessageId(number) for wire in wires if (number := ids.from_wire("e", wire)) is not None]
     fields = MessageFields.SUMMARY | MessageFields.STRUCTURE
@@ -63,42 +64,45 @@ def _texts(where: Condition, fields: tuple[TextField, ...]) -> Iterator[str]:
         case search.And(parts) | search.Or(parts):
             for part in parts:
                 yield from _texts(part, fields)
-        case search.Contains(field, text) if field in fields and text.strip():
+        case search.Matches(field, text) if field in fields:
             yield text
 
 
-def _pattern(texts: Iterator[str]) -> re.Pattern[str] | None:
-    wanted = sorted({re.escape(text) for text in texts}, key=len, reverse=True)
-    return re.compile("|".join(wanted), re.IGNORECASE) if wanted else None
-
-
-def _marked(text: str, pattern: re.Pattern[str]) -> str | None:
+def _marked(text: str, marker: Marker) -> str | None:
     """The text as HTML with its matches marked; None without any."""
+    places = marker.places(text)
+    return _html(text, 0, len(text), places) if places else None
+
+
+def _html(text: str, start: int, end: int, places: list[tuple[int, int]]) -> str:
+    """A part of the text with the matches that are whole in it marked."""
     pieces: list[str] = []
-    position = 0
-    for match in pattern.finditer(text):
-        pieces += [html.escape(text[position : match.start()]), f"<mark>{html.escape(match[0])}</mark>"]
-        position = match.end()
-    return "".join([*pieces, html.escape(text[position:])]) if pieces else None
+    position = start
+    for first, last in places:
+        if first >= position and last <= end:
+            pieces += [html.escape(text[position:first]), f"<mark>{html.escape(text[first:last])}</mark>"]
+            position = last
+    return "".join([*pieces, html.escape(text[position:end])])
 
 
-def _marked_part(text: str, pattern: re.Pattern[str]) -> str | None:
+def _marked_part(text: str, marker: Marker) -> str | None:
     """The part of the text around its first match, marked, in at most 255 octets."""
-    match = pattern.search(text)
-    if match is None:
+    places = marker.places(text)
+    if not places:
         return None
-    start = max(match.start() - BEFORE, 0)
-    end = max(min(start + MAX_PREVIEW, len(text)), match.end())
+    first, last = places[0]
+    start = max(first - BEFORE, 0)
+    end = max(min(start + MAX_PREVIEW, len(text)), last)
     while True:
-        shown = _marked(text[start:end], pattern)
-        if shown is None or len(shown.encode()) <= MAX_PREVIEW:
+        shown = _html(text, start, end, places)
+        if len(shown.encode()) <= MAX_PREVIEW:
             return shown
-        if end <= match.end() and start >= match.start():
+        if end <= last and start >= first:
             return None  # the match alone is too long to be shown
-        if end > match.end():
-            end = max(end - 16, match.end())
+        if end > last:
+            end = max(end - 16, last)
         else:
-            start = min(start + 8, match.start())
+            start = min(start + 8, first)
 
 
 async def _body(message: Opened) -> str:

@@ -15,13 +15,17 @@ class ClusterFigures:
 
     def __init__(self, metrics: Metrics) -> None:
         self._queue = metrics.gauge("cluster_queue_recipients", "Recipients in the queue", ["state"])
+        self._index = metrics.gauge("cluster_index_tasks", "Messages not in the search index", ["state"])
+        self._index_lag = metrics.gauge(
+            "cluster_index_lag_seconds", "Age of the oldest message that waits for the search index", ["state"]
+        )
         self._processes = metrics.gauge("cluster_processes", "Live processes", ["service"])
 
     async def keep(self, storage: Storage, lease: HeldLease, interval: float, log: FilteringBoundLogger) -> None:
         """Read the figures every `interval` seconds while the lease is held."""
         while lease.may_start():
             try:
-                await self._read(storage)
+                await self.read(storage)
             except PosthornError as error:
                 log.warning("figures not read", reason=error.public)
             try:
@@ -31,10 +35,15 @@ class ClusterFigures:
                 continue
         self.forget()
 
-    async def _read(self, storage: Storage) -> None:
+    async def read(self, storage: Storage) -> None:
+        """Read and show them once. Raises Unavailable, Overloaded."""
         depth = await storage.queue.depth()
         processes = await storage.nodes.all()
+        lag = await storage.search.lag()
         self.forget()
+        self._index.labels("waiting").set(lag.waiting)
+        self._index.labels("failed").set(lag.failed)
+        self._index_lag.labels("waiting").set(lag.seconds)
         for state, count in depth.items():
             self._queue.labels(state.name.lower()).set(count)
         for process in processes:
@@ -44,4 +53,6 @@ class ClusterFigures:
     def forget(self) -> None:
         """Show nothing: another process calculates now."""
         self._queue.clear()
+        self._index.clear()
+        self._index_lag.clear()
         self._processes.clear()
