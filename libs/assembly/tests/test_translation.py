@@ -98,6 +98,32 @@ def test_several_blob_stores(tmp_path: Path) -> None:
     assert storage.blobs.stores == {name: FsSettings(Path(f"/srv/{name}")) for name in ("old", "a", "b")}
 
 
+def test_tiers(tmp_path: Path) -> None:
+    text = """
+[store."s3-hot"]
+type = "s3"
+bucket = "stalwart-hot"
+[store."s3-cold"]
+type = "s3"
+bucket = "stalwart-cold"
+storage-class = "GLACIER"
+[storage]
+blob = "s3-hot"
+[storage.tiers]
+cold = "s3-cold"
+after = "60d"
+"""
+    storage = storage_settings(settings(tmp_path, BASE + text))
+    assert isinstance(storage.blobs, BlobPlaces)
+    assert (storage.blobs.hot, storage.blobs.cold, storage.cold_after) == (("s3-hot",), "s3-cold", 60 * 86_400.0)
+    cold = storage.blobs.stores["s3-cold"]
+    assert isinstance(cold, S3Settings)
+    assert cold.storage_class == "GLACIER"
+    for wrong in (text.replace('cold = "s3-cold"', 'cold = "s3-hot"'), text.replace('cold = "s3-cold"', 'cold = "x"')):
+        with pytest.raises(SettingsError, match=r"tiers\.cold"):
+            settings(tmp_path, BASE + wrong)
+
+
 def test_azure_and_rocksdb(tmp_path: Path) -> None:
     text = """
 [store."azure"]

@@ -17,7 +17,8 @@ from posthorn_storage.blobs.attach import attach, refer, release
 from posthorn_storage.blobs.collect import mark, remove
 from posthorn_storage.blobs.content import LZ4, PLAIN, ZSTD, decode, encode
 from posthorn_storage.blobs.file_store import FileStore
-from posthorn_storage.blobs.store import Blobs, object_key
+from posthorn_storage.blobs.object_names import object_key
+from posthorn_storage.blobs.store import Blobs
 from posthorn_storage.blobs.stores import alone
 from posthorn_storage.codes import REF_ITEM, REF_MESSAGE
 from posthorn_storage.database import Connection

@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import structlog
 
@@ -11,10 +13,12 @@ from posthorn_mail_format.summary import summarize
 from posthorn_maintenance.jobs import purge_accounts, purge_stores
 from posthorn_maintenance.jobs.calculate import ClusterFigures
 from posthorn_maintenance.jobs.index_messages import Indexing
+from posthorn_maintenance.jobs.scrub import BlobScrub
 from posthorn_maintenance.jobs.steps import work_off
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_model.clock import SystemClock
 from posthorn_model.errors import LeaseLost, Unavailable
+from posthorn_model.ids import AccountId
 from posthorn_model.mail import NewMessage
 from posthorn_node.metrics import Metrics
 from posthorn_storage import AccountRecord, Fence, Storage
@@ -146,3 +150,22 @@ async def test_messages_are_indexed_until_the_lease_ends(
     assert found.ids == [appended.message]
     await figures.read(storage)
     assert b'index_tasks{state="waiting"} 0.0' in metrics.exposition()
+
+
+async def test_the_scrub_tells_what_it_finds_until_its_lease_ends(storage: Storage, tmp_path: Path) -> None:
+    for number in range(3):
+        await storage.blobs.upload(AccountId(1), os.urandom(20_000 + number))
+    files = sorted(path for path in (tmp_path / "blobs").rglob("*") if path.is_file())
+    files[0].unlink()
+    lease = await held(storage)
+    metrics = Metrics()
+    settings = MaintenanceSettings(scrub_rate=10_000, purge_interval=1)
+    scrub = asyncio.create_task(BlobScrub(metrics).keep(storage, lease, settings, LOG))
+    async with asyncio.timeout(30):
+        while 'blob_scrub_rounds_total{walk="objects"} 1.0' not in metrics.exposition().decode():  # noqa: ASYNC110  another loop than ours says it
+            await asyncio.sleep(0.01)
+    lease.end()
+    await scrub
+    text = metrics.exposition().decode()
+    assert 'blob_scrub_found_total{what="blob-missing"}' in text
+    assert "blob-damaged" not in text

@@ -9,7 +9,7 @@ from posthorn_storage.settings import AzureSettings, RocksSettings, StoreSetting
 def blob_places(settings: NodeSettings) -> BlobPlaces:
     """Every store that may hold blobs, and which new ones go to. Raises SettingsError when one is missing."""
     stores = {name: _store(blob) for name, blob in settings.blob_stores().items()}
-    return BlobPlaces(stores, settings.storage.blob)
+    return BlobPlaces(stores, settings.storage.blob, settings.storage.tiers.cold)
 
 
 def _store(blob: node_settings.BlobStore) -> StoreSettings:

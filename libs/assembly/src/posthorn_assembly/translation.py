@@ -33,6 +33,7 @@ def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0)
         compression=settings.storage.blobs.compression,
         pool_size=data.pool.max_connections,
         grace=settings.storage.blobs.grace,
+        cold_after=settings.storage.tiers.after,
         duplicate_window=duplicate_window,
         queue_shards=settings.cluster.queue_shards,
         name=settings.storage.data,

@@ -11,7 +11,9 @@ from posthorn_model.ids import AccountId
 from posthorn_model.ports import Clock
 from posthorn_model.queue_items import NewQueueMessage
 from posthorn_storage.blob_store import BlobStore
+from posthorn_storage.blobs.places import Place
 from posthorn_storage.blobs.stores import UNNAMED, OpenStores, Stores
+from posthorn_storage.blobs.upkeep import BlobUpkeep
 from posthorn_storage.check import Check
 from posthorn_storage.database import Connection, DatabaseLimits, Pools, PoolSizes
 from posthorn_storage.directory import Directory
@@ -86,12 +88,14 @@ class Storage:
         self.nodes = NodeStore(pools.queue)
         self.moves = Moves(self.shards, self.leases, f"{socket.gethostname()}/{secrets.token_hex(4)}", self._changed)
         self.check = Check(pools.maintenance, stores[HOME])
+        places = [Place(pools.maintenance, stores[HOME])]
+        places += [Place(other.maintenance, stores[number], home=False) for number, (_, other) in others.items()]
+        self.blob_upkeep = BlobUpkeep(places, grace=settings.grace, cold_after=settings.cold_after)
         self.purge = Purge(
             pools.maintenance,
-            stores[HOME],
+            self.blob_upkeep,
             self.nodes,
             removals,
-            grace=settings.grace,
             duplicate_window=settings.duplicate_window,
         )
 

@@ -8,8 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from posthorn_model.ids import Epoch
-from posthorn_storage.blobs.collect import collect
-from posthorn_storage.blobs.stores import Stores
+from posthorn_storage.blobs.upkeep import BlobUpkeep
 from posthorn_storage.codes import REF_UPLOAD
 from posthorn_storage.database import Connection, Database, affected
 from posthorn_storage.leases import Fence
@@ -87,7 +86,7 @@ SELECT count(*) FROM gone
 
 
 class Purge:
-    """See the module. `grace` is the blobs', `duplicate_window` the mail store's, in seconds.
+    """See the module. `duplicate_window` is the mail store's, in seconds.
 
     All methods raise Unavailable and Overloaded.
     """
@@ -95,23 +94,21 @@ class Purge:
     def __init__(
         self,
         database: Database,
-        stores: Stores,
+        blobs: BlobUpkeep,
         nodes: NodeStore,
         removal: Removals,
         *,
-        grace: float,
         duplicate_window: float,
     ) -> None:
         self._database = database
-        self._stores = stores
+        self._blobs = blobs
         self._nodes = nodes
         self._removal = removal
-        self._grace = grace
         self._digests = max(DEDUPE_SECONDS, duplicate_window)
 
     async def purge_blobs(self, epoch: Epoch, limit: int, *, key: str = PURGE_LEASE) -> int:
         """Remove blobs that nothing has referred to for the grace time (flows.md E)."""
-        return await collect(self._database, self._stores, Fence(key, epoch), grace=self._grace, limit=limit)
+        return await self._blobs.collect(Fence(key, epoch), limit)
 
     async def purge_changes(self, epoch: Epoch, keep: timedelta, limit: int, *, key: str = PURGE_LEASE) -> int:
         """Remove entries of the change log older than `keep`."""

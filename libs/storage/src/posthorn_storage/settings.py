@@ -193,6 +193,8 @@ class StorageSettings:
     """Of the home."""
     grace: float = 3600.0
     """An unreferenced blob is kept this long: longer than the longest upload plus the longest pause of a process."""
+    cold_after: float = 30 * 86_400.0
+    """A blob this old is moved to the cold store, where there is one."""
     duplicate_window: float = 300.0
     """A repeat of the same delivery (sender, Message-ID, content) within this time is suppressed."""
     combine_window: float = 0.003

@@ -1,11 +1,13 @@
 """The story of the roles: elected through the bus, decided by a lease, worked in fenced steps (flows D)."""
 
+import asyncio
 from collections.abc import Mapping
 
 from posthorn_bus import HeldLease, role_of
 from posthorn_maintenance.jobs import purge_accounts, purge_stores
 from posthorn_maintenance.jobs.calculate import ClusterFigures
 from posthorn_maintenance.jobs.index_messages import Indexing
+from posthorn_maintenance.jobs.scrub import BlobScrub
 from posthorn_maintenance.jobs.steps import Step, work_off
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_node import Node
@@ -28,6 +30,7 @@ class RoleWork:
         self._parts = parts or {}
         self._indexing = Indexing(node.metrics, settings)
         self._figures = ClusterFigures(node.metrics)
+        self._scrub = BlobScrub(node.metrics)
         self._removed = node.metrics.counter("purge_removed", "Rows removed by purge steps", ["step"])
         self._held = node.metrics.gauge("role_held", "Whether this process holds the role (1)", ["role"])
 
@@ -43,6 +46,10 @@ class RoleWork:
                 await self._indexing.run(
                     self._storage.search, lease, self._log, part=part or 0, parts=self._parts.get(role, 1)
                 )
+            elif role == "purge.stores":
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._purge(role, lease))
+                    both.create_task(self._scrub.keep(self._storage, lease, self._settings, self._log))
             else:
                 await self._purge(role, lease)
         finally:

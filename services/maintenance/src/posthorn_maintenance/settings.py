@@ -28,5 +28,11 @@ class MaintenanceSettings(Section):
     """Most messages that are read for the search index at once."""
     index_interval: Annotated[Duration, Field(ge=0.1)] = 1.0
     """Pause of index.messages when every message is indexed."""
+    scrub_rate: Annotated[float, Field(ge=0, le=10_000)] = 10.0
+    """Blobs and objects looked at in a second, to find what is missing, damaged or not named; 0: none."""
+    orphan_age: Interval = 7 * 86_400.0
+    """An object that no database names is told of when it is this old."""
+    remove_orphans: bool = False
+    """Delete such objects: only where no other cluster has blobs in the same stores under the same prefix."""
     metrics_interval: Interval = 15.0
     """How often metrics.calculate reads the figures of the whole cluster."""

@@ -171,6 +171,12 @@ def _crossed(file: SettingsFile) -> Iterator[Problem]:
                     yield from _store_named(file, ("storage", key), name, kinds, allowed)
     for name in _tables(storage, "shards"):
         yield from _store_named(file, ("storage", "shards", name), name, kinds, ("postgresql",))
+    tiers = storage.get("tiers")
+    cold = tiers.get("cold") if isinstance(tiers, dict) else None
+    if isinstance(cold, str) and cold:
+        yield from _store_named(file, ("storage", "tiers", "cold"), cold, kinds, BLOB_KINDS)
+        if cold in (one_or_more(storage.get("blob", defaults["blob"])) or ()):
+            yield file.problem(("storage", "tiers", "cold"), "new blobs go there too: storage.blob must not name it")
     lookup, data = storage.get("lookup", ""), storage.get("data", "postgres")
     if isinstance(lookup, str) and lookup != data and kinds.get(lookup) == "postgresql":
         reason = f'look-ups in PostgreSQL are kept in the data store, which is "{data}"'

@@ -84,6 +84,13 @@ class BlobsSettings(Section):
     grace: Duration = 3600.0
 
 
+class TiersSettings(Section):
+    """[storage.tiers]: blobs of a certain age are moved to the cold store."""
+
+    cold: str = ""
+    after: Annotated[Duration, Field(ge=3600)] = 30 * 86_400.0
+
+
 class ShardSettings(Section):
     """[storage.shards."NAME"]: accounts live on the store NAME (type postgresql) too; which new ones go there."""
 
@@ -133,5 +140,6 @@ class StorageSettings(Section):
     lookup: str = ""
     directory: str = "internal"
     blobs: BlobsSettings = BlobsSettings()
+    tiers: TiersSettings = TiersSettings()
     shards: dict[str, ShardSettings] = Field(default_factory=dict)
     search: SearchSettings = SearchSettings()

@@ -7,7 +7,7 @@ a row, and a collector that wakes up late deletes at most an object whose name n
 import asyncio
 
 from posthorn_model.ids import BlobKey
-from posthorn_storage.blobs.store import object_key
+from posthorn_storage.blobs.object_names import object_key
 from posthorn_storage.blobs.stores import Stores
 from posthorn_storage.database import Connection, Database, Row
 from posthorn_storage.leases import Fence

@@ -5,15 +5,17 @@ that inside the referring transaction. No call to the object store happens insid
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeVar
 
 from posthorn_model.errors import AccountMoving, BlobNotFound, Unavailable
 from posthorn_model.ids import AccountId, BlobKey
 from posthorn_model.mail import PreparedBlob
+from posthorn_model.ports import ObjectStore
 from posthorn_storage.blobs.attach import attach
 from posthorn_storage.blobs.cache import BlobCache
 from posthorn_storage.blobs.content import IN_THREAD, PLAIN, content_key, decode, encode
+from posthorn_storage.blobs.object_names import object_key
 from posthorn_storage.blobs.stores import Stores
 from posthorn_storage.codes import LIVE, REF_UPLOAD
 from posthorn_storage.database import Connection, Database, Row
@@ -21,6 +23,7 @@ from posthorn_storage.database import Connection, Database, Row
 UPLOAD_SECONDS: Final = 24 * 3600.0
 MAX_GENERATION: Final = 255
 _TRIES: Final = 4
+_MOVES: Final = 3
 T = TypeVar("T")
 
 # The row comes first and says `pending`: an object whose writer dies is on the collector's list already. A row that is
@@ -113,8 +116,9 @@ class Blobs:
             row = await self._find(key)
             if row["inline"] is None and row["encoding"] == PLAIN:
                 length = min(length, row["size"] - start)
-                store = self.stores.of(row["store"])
-                return await store.get_range(object_key(key, row["object"]), start, length) if length > 0 else b""
+                if length <= 0:
+                    return b""
+                return await self._fetch(key, row, lambda store, name: store.get_range(name, start, length))
             data = await self._read(key, row)
         return data[start : start + length]
 
@@ -200,18 +204,25 @@ class Blobs:
             raise BlobNotFound(key=key.hex())
         return row
 
+    async def _fetch(self, key: BlobKey, row: Row, read: Callable[[ObjectStore, BlobKey], Awaitable[bytes]]) -> bytes:
+        """Read from the object of a row, or of what the row has become: a blob may move to another store meanwhile."""
+        for _ in range(_MOVES):
+            try:
+                return await read(self.stores.of(row["store"]), object_key(key, row["object"]))
+            except BlobNotFound:
+                now = await self._find(key)
+                if now["inline"] is not None or now["object"] == row["object"]:
+                    raise
+                row = now
+        raise BlobNotFound(key=key.hex())
+
     async def _read(self, key: BlobKey, row: Row) -> bytes:
         stored = row["inline"]
         if stored is None:
-            stored = await self.stores.of(row["store"]).get(object_key(key, row["object"]))
+            stored = await self._fetch(key, row, lambda store, name: store.get(name))
         data = await _elsewhere(row["size"], lambda: decode(stored, row["encoding"], row["size"], key))
         self._cache.add(key, data)
         return data
-
-
-def object_key(key: BlobKey, number: int) -> BlobKey:
-    """The name of a blob's object in the object store: never given twice, so a late delete hits nothing newer."""
-    return BlobKey(key + number.to_bytes(8, "big"))
 
 
 async def _elsewhere(size: int, work: Callable[[], T]) -> T:

@@ -4,8 +4,11 @@ A statement takes the ids of accounts ($1) and returns `account_id` and columns 
 well. All statements of one look run in one snapshot, so that changes made meanwhile are no findings.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from posthorn_model.ids import AccountId
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +18,16 @@ class Rule:
     name: str
     means: str
     statement: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that breaks a rule; `account` is None where none is concerned."""
+
+    rule: Rule
+    account: AccountId | None
+    where: Mapping[str, Any]
+    """Ids and figures, by the names of the rule's columns."""
 
 
 ACCOUNT_RULES: Final = (

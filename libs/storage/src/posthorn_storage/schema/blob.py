@@ -6,11 +6,14 @@ Rules (design law 3, flows.md A.4 and E):
   - References are removed only through `posthorn_storage.blobs.release`, which puts the blob on the collector's list.
   - A row in state `deleting` is never revived; equal content gets a key with the next generation byte.
   - The object in the object store is named by `object`, from a sequence, so a late delete can never hit newer content.
+  - A blob that moves is copied under a new number, which `blob_stray` has before the copy is made; its row is switched
+    by one statement that takes the copy off `blob_stray` and puts the old object there, to be deleted later.
   - The number of a store belongs to one name for ever: a blob is looked for where its row says, never by its hash.
 """
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -57,6 +60,27 @@ blob_store = Table(
     metadata,
     Column("number", SmallInteger, primary_key=True, autoincrement=False, comment="blob.store; never given twice"),
     Column("name", Text, nullable=False, unique=True, comment="in the settings; empty: opened without one"),
+)
+
+blob_stray = Table(
+    "blob_stray",
+    metadata,
+    Column("object", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("store", SmallInteger, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("sweeping", Boolean, nullable=False, server_default="false", comment="no row may name it any more"),
+    Index(None, "at"),
+    comment="objects that no blob names: copies that are being made, and what a move left behind",
+)
+
+blob_walk = Table(
+    "blob_walk",
+    metadata,
+    Column("name", Text, primary_key=True, comment="what walks"),
+    Column("position", Text, nullable=False, comment="where it goes on; empty: at the beginning"),
+    Column("began_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("ended_at", DateTime(timezone=True), comment="of the round before"),
 )
 
 blob_ref = Table(

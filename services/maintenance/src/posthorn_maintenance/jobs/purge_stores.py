@@ -22,4 +22,6 @@ def steps(storage: Storage, fence: Fence, settings: MaintenanceSettings) -> Mapp
         "shares": partial(purge.purge_shares, batch),
         "dead-processes": partial(purge.purge_processes, batch, older_than=dead),
         "blobs": partial(purge.purge_blobs, fence.epoch, batch, key=fence.key),
+        "cold-blobs": partial(storage.blob_upkeep.move_to_cold, fence, batch),
+        "moved-blobs": partial(storage.blob_upkeep.sweep, fence, batch),
     }

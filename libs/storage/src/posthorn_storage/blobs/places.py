@@ -1,0 +1,28 @@
+"""Where steps of upkeep work: a database with the stores of its blobs."""
+
+from dataclasses import dataclass
+
+from posthorn_storage.blobs.stores import Stores
+from posthorn_storage.database import Database
+from posthorn_storage.leases import Fence
+
+# The lease itself is in the home's database. Its epoch in a shard's makes what an owner of the past does there void.
+PLANT = """
+INSERT INTO lease AS held (key, owner, epoch, until) VALUES ($1, 'home', $2, now())
+ON CONFLICT (key) DO UPDATE SET epoch = EXCLUDED.epoch WHERE held.epoch < EXCLUDED.epoch
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One database with blobs."""
+
+    database: Database
+    stores: Stores
+    home: bool = True
+    """Whether leases are in this database."""
+
+    async def plant(self, fence: Fence) -> None:
+        """Make the fence one that can be held in this database. Raises Unavailable."""
+        if not self.home:
+            await self.database.execute(PLANT, fence.key, fence.epoch)
