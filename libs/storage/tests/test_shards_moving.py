@@ -13,14 +13,17 @@ from posthorn_model.errors import AccountMoving, AlreadyExists, CannotCalculateC
 from posthorn_model.events import ChangeKind
 from posthorn_model.flags import SystemFlag
 from posthorn_model.groupware import CollectionKind
-from posthorn_model.ids import AccountId, MailboxId, Modseq
+from posthorn_model.ids import AccountId, Epoch, MailboxId, Modseq
 from posthorn_model.mail import NewMessage, Role
 from posthorn_storage import Storage, StorageSettings
 from posthorn_storage.check import Check
 from posthorn_storage.groupware import NewItem
+from posthorn_storage.index import Document, Done, IndexTasks
+from posthorn_storage.index.port import Texts
 from posthorn_storage.mail import MessageFields
+from posthorn_storage.mail.search import Matches, SearchQuery, TextField
 from posthorn_storage.shards.moving import Moves, moves
-from posthorn_storage.shards.moving.contents import COMPARED, COUNTER, MOVED
+from posthorn_storage.shards.moving.contents import COMPARED, COUNTER, MADE, MOVED
 from posthorn_storage.shards.moving.rows import digests
 
 MakeMessage = Callable[..., NewMessage]
@@ -84,7 +87,7 @@ def test_every_table_of_an_account_moves() -> None:
     from posthorn_storage.schema import metadata
 
     assert {*account_tables(), "account_counter", "blob_ref"} == MOVED
-    assert set(COMPARED) == MOVED - {COUNTER}
+    assert set(COMPARED) == MOVED - {COUNTER, "message_index", *MADE}, "indexing goes on meanwhile on both sides"
     for table, columns in COMPARED.items():
         if columns != "*":
             assert set(columns.split(", ")) <= set(metadata.tables[table].columns.keys())
@@ -107,6 +110,23 @@ async def test_an_idle_account_is_the_same_elsewhere(sharded: Storage, new_messa
         await sharded.moves.move(ann, "west")
     with pytest.raises(AlreadyExists):
         await sharded.moves.move(ann, "postgres")
+
+
+async def test_what_was_indexed_is_found_at_once(sharded: Storage, new_message: MakeMessage) -> None:
+    """Attachments as well, which the target has yet to read; then everything is indexed there anew."""
+    ann = await ann_of(sharded)
+    (stored,) = await sharded.mail.append([new_message(ann, text="the letter")])
+    east, west = await sharded.shards.of(ann), sharded.shards.named("west")
+    (claim,) = await IndexTasks(east.database).claim(Epoch(1), 10)
+    await east.index.write([Document(claim, Texts("", "", "", "", "", "the letter", "of its attachment"))])
+    await sharded.moves.move(ann, "west")
+    for words in ("letters", "attachments"):
+        found = await sharded.mail.search(ann, SearchQuery(Matches(TextField.TEXT, words)))
+        assert found.ids == [stored.message], words
+    assert (await IndexTasks(west.database).lag()).waiting == 1
+    assert await sharded.search.indexers()["west"].step(Epoch(1), 10) == Done(1, 1, 0)
+    assert (await sharded.search.status(ann)).indexed == 1
+    await check(sharded)
 
 
 async def test_what_stays_behind_goes_and_the_account_can_come_back(
