@@ -102,10 +102,10 @@ class Storage:
     @classmethod
     async def open(cls, settings: StorageSettings, clock: Clock | None = None) -> "Storage":
         """Connect to databases and blob store and check the schema's version. Raises Unavailable."""
-        limits = DatabaseLimits(acquire=settings.acquire_timeout)
 
         async def connect(dsn: str, pools: PoolSettings) -> Pools:
             sizes = pools.sizes or PoolSizes(settings.pool_size)
+            limits = DatabaseLimits(acquire=settings.acquire_timeout, mode=pools.mode)
             return await Pools.open(dsn, sizes, limits, replicas=pools.replicas, reading=pools.reading)
 
         home = await connect(settings.dsn, settings.pools)

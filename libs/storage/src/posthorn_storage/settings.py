@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from posthorn_storage.database.limits import PoolSizes, ReplicaLimits
+from posthorn_storage.database.limits import Mode, PoolSizes, ReplicaLimits
 from posthorn_storage.placement import PlacementRules
 
 
@@ -127,6 +127,8 @@ class PoolSettings:
 
     sizes: PoolSizes | None = None
     """None: `StorageSettings.pool_size` connections, shared as PoolSizes does."""
+    mode: Mode = "session"
+    """"transaction": the DSNs lead to a pooler that lends servers by the transaction."""
     replicas: tuple[str, ...] = field(default=(), repr=False)
     """postgresql:// URLs."""
     reading: ReplicaLimits = field(default_factory=ReplicaLimits)

@@ -43,7 +43,7 @@ class Databases:
     """The databases of one test session on one server."""
 
     def __init__(self, superuser_dsn: str, migrate: Migrate) -> None:
-        self._dsn = superuser_dsn
+        self.dsn = superuser_dsn
         self._migrate = migrate
         self._prefix = f"test_{os.getpid()}_{os.urandom(3).hex()}"
         self._numbers = itertools.count(1)
@@ -55,7 +55,7 @@ class Databases:
         name = f"{self._prefix}_{next(self._numbers)}"
         self._run([f'CREATE DATABASE "{name}" TEMPLATE "{self._made_template()}"'])
         try:
-            yield with_database(self._dsn, name)
+            yield with_database(self.dsn, name)
         finally:
             self._drop(name)
 
@@ -65,7 +65,7 @@ class Databases:
         name = f"{self._prefix}_{next(self._numbers)}"
         self._run([f'CREATE DATABASE "{name}"'])
         try:
-            yield with_database(self._dsn, name)
+            yield with_database(self.dsn, name)
         finally:
             self._drop(name)
 
@@ -78,7 +78,7 @@ class Databases:
             name = f"{self._prefix}_template"
             self._run([f'CREATE DATABASE "{name}"'])
             self._template = name
-            run_apart(lambda: self._migrate(with_database(self._dsn, name)))
+            run_apart(lambda: self._migrate(with_database(self.dsn, name)))
         return self._template
 
     def _drop(self, name: str) -> None:
@@ -88,7 +88,7 @@ class Databases:
 
     def _run(self, statements: Sequence[str]) -> None:
         async def work() -> None:
-            connection = await asyncpg.connect(self._dsn)
+            connection = await asyncpg.connect(self.dsn)
             try:
                 for statement in statements:
                     await connection.execute(statement)

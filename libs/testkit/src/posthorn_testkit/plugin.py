@@ -2,8 +2,10 @@
 
 What a fixture needs is imported inside it, so that the tests of a codec load neither database nor broker code.
 
-POSTHORN_TEST_POSTGRES (a superuser's DSN) and POSTHORN_TEST_KAFKA (host:port) name servers that run already. A part
-that cannot be had skips the test with its reason, and fails it when POSTHORN_TEST_STRICT is set.
+POSTHORN_TEST_POSTGRES (a superuser's DSN) and POSTHORN_TEST_KAFKA (host:port) name servers that run already;
+POSTHORN_TEST_POSTGRES_PROGRAMS is a folder of another PostgreSQL's programs to start, POSTHORN_TEST_POOLER=pgbouncer
+puts PgBouncer before it. A part that cannot be had skips the test with its reason, and fails it when
+POSTHORN_TEST_STRICT is set.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -20,7 +23,7 @@ import pytest_asyncio
 from posthorn_testkit.strict import missing
 
 if TYPE_CHECKING:
-    from posthorn_storage import Storage
+    from posthorn_storage import Storage, StorageSettings
     from posthorn_storage.directory import AccountRecord
     from posthorn_testkit.azure_server import Azure
     from posthorn_testkit.databases import Databases
@@ -69,12 +72,35 @@ def bare_postgres_dsn(databases: Databases) -> Iterator[str]:
         yield dsn
 
 
-@pytest_asyncio.fixture
-async def storage(postgres_dsn: str, tmp_path: Path) -> AsyncIterator[Storage]:
-    """An open Storage with a file-system blob store."""
-    from posthorn_storage import FsSettings, Storage, StorageSettings
+@pytest.fixture(scope="session")
+def pooler(databases: Databases) -> Iterator[str]:
+    """The DSN of a PgBouncer before the session's PostgreSQL; put the name of a database into it."""
+    from posthorn_testkit.poolers import pgbouncer
 
-    opened = await Storage.open(StorageSettings(dsn=postgres_dsn, blobs=FsSettings(tmp_path / "blobs")))
+    with ExitStack() as stack:
+        yield _started(stack, pgbouncer(databases.dsn))
+
+
+@pytest.fixture
+def storage_settings(request: pytest.FixtureRequest, postgres_dsn: str, tmp_path: Path) -> StorageSettings:
+    """What `storage` is opened with: a fresh database and a file-system blob store."""
+    from posthorn_storage import FsSettings, StorageSettings
+    from posthorn_storage.settings import PoolSettings
+    from posthorn_testkit.databases import with_database
+
+    blobs = FsSettings(tmp_path / "blobs")
+    if os.environ.get("POSTHORN_TEST_POOLER") == "pgbouncer":
+        dsn = with_database(request.getfixturevalue("pooler"), urlsplit(postgres_dsn).path[1:])
+        return StorageSettings(dsn=dsn, blobs=blobs, pools=PoolSettings(mode="transaction"))
+    return StorageSettings(dsn=postgres_dsn, blobs=blobs)
+
+
+@pytest_asyncio.fixture
+async def storage(storage_settings: StorageSettings) -> AsyncIterator[Storage]:
+    """An open Storage with a file-system blob store."""
+    from posthorn_storage import Storage
+
+    opened = await Storage.open(storage_settings)
     try:
         yield opened
     finally:

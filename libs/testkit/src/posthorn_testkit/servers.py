@@ -171,7 +171,7 @@ def s3_server() -> Iterator[S3]:
                 stderr=subprocess.STDOUT,
             )
         try:
-            _await_port(port, process, folder / "log")
+            await_port(port, process, folder / "log")
             yield server
         finally:
             process.terminate()
@@ -180,11 +180,14 @@ def s3_server() -> Iterator[S3]:
             leftovers.end(folder, first=signal.SIGKILL)
 
 
-def _await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Return when something listens. Raises PartError when the process ends, or does not within half a minute."""
     deadline = time.monotonic() + 30
     while True:
         with suppress(OSError), socket.create_connection((ports.LOOPBACK, port), 1):
             return
         if process.poll() is not None or time.monotonic() > deadline:
-            raise PartError(f"the S3 server did not start: {log.read_text(encoding='utf-8', errors='replace')[-500:]}")
+            raise PartError(
+                f"{process.args!r} did not start: {log.read_text(encoding='utf-8', errors='replace')[-500:]}"
+            )
         time.sleep(0.05)

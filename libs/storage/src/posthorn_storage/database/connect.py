@@ -4,6 +4,7 @@ asyncpg tries the hosts of a DSN in their order with one time limit for all, so 
 would keep the others from being asked. Here each has its part of the time, and the one that answered last comes first.
 """
 
+import asyncio
 import socket
 from contextlib import suppress
 from typing import Any
@@ -15,6 +16,7 @@ from posthorn_storage.database.limits import DatabaseLimits
 
 KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 15_000}
 """Seconds (the last: milliseconds, a count in between) until a host that is gone without a word counts as gone."""
+READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool"
 _NEXT_HOST = (OSError, asyncpg.InternalClientError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError)
 """What is wrong with one host and may be right with the next: unreachable, starting, ending, not the primary."""
 
@@ -52,6 +54,7 @@ class Hosts:
         self._last = 0
         given = parse_qs(urlsplit(dsn).query).get("target_session_attrs")
         self._target = given[-1] if given else target
+        self._pooled = limits.mode == "transaction"
 
     async def connect(self, *_dsn: str, **options: Any) -> Any:
         """What asyncpg's pool calls for a new connection. Raises what the host said, or what was wrong with each."""
@@ -59,9 +62,7 @@ class Hosts:
         for step in range(len(self._dsns)):
             number = (self._last + step) % len(self._dsns)
             try:
-                connection = await asyncpg.connect(
-                    self._dsns[number], target_session_attrs=self._target, timeout=self._each, **options
-                )
+                connection = await (self._pooled_one if self._pooled else self._one)(self._dsns[number], options)
             except _NEXT_HOST as error:
                 failures.append(error)
             else:
@@ -71,16 +72,36 @@ class Hosts:
             raise failures[0]
         raise ConnectionError("; ".join(f"{type(error).__name__}: {error}" for error in failures)) from failures[-1]
 
+    async def _one(self, dsn: str, options: dict[str, Any]) -> Any:
+        return await asyncpg.connect(dsn, target_session_attrs=self._target, timeout=self._each, **options)
+
+    async def _pooled_one(self, dsn: str, options: dict[str, Any]) -> Any:
+        """Through a pooler: what it says of itself at the start is not the server's, who is asked in a transaction."""
+        async with asyncio.timeout(self._each):
+            connection = await asyncpg.connect(dsn, target_session_attrs="any", timeout=self._each, **options)
+            try:
+                if self._target in ("read-write", "primary"):
+                    async with connection.transaction():
+                        if await connection.fetchval(READ_ONLY):
+                            raise asyncpg.TargetServerAttributeNotMatched("the server takes no writes")
+            except BaseException:
+                connection.terminate()
+                raise
+            return connection
+
 
 def server_settings(limits: DatabaseLimits) -> dict[str, str]:
-    """What every session is started with."""
+    """What every session is started with. A pooler refuses all but a few."""
+    start = {"application_name": "posthorn", "timezone": "UTC"}
+    return start if limits.mode == "transaction" else start | transaction_settings(limits)
+
+
+def transaction_settings(limits: DatabaseLimits) -> dict[str, str]:
+    """What holds in every transaction: told to the session at its start, or else to each transaction."""
     return {
-        "application_name": "posthorn",
         "synchronous_commit": "on",  # design law 2
         "statement_timeout": f"{int(limits.statement * 1000)}",
         "lock_timeout": f"{int(limits.lock * 1000)}",
         "idle_in_transaction_session_timeout": f"{int(limits.idle * 1000)}",
-        "timezone": "UTC",
         "jit": "off",
-        "random_page_cost": "1.1",  # no disk turns: else a table of a thousand rows is read whole to change one
     }

@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -18,12 +18,10 @@ from posthorn_storage.database.admission import Admission, Load
 from posthorn_storage.database.connect import Hosts, Kept, server_settings
 from posthorn_storage.database.failures import DEMOTED, REFUSED, ROLLED_BACK, translated
 from posthorn_storage.database.limits import DatabaseLimits, Share
+from posthorn_storage.database.pooler import Connection, Isolation, begin
 
-Connection: TypeAlias = Any
-"""An asyncpg connection (or its pool proxy) inside a unit of work."""
 Row: TypeAlias = Any
 """An asyncpg.Record."""
-Isolation: TypeAlias = Literal["read_committed", "repeatable_read", "serializable"]
 T = TypeVar("T")
 
 
@@ -59,6 +57,7 @@ class Connections:
                     min_size=0,
                     max_size=limits.pool_size,
                     command_timeout=limits.statement + 5,
+                    statement_cache_size=100 if limits.mode == "session" else 0,
                     reset=_nothing_to_reset,
                     server_settings=server_settings(limits),
                 )
@@ -108,6 +107,7 @@ class Database:
         self._connections = connections
         self._admission = admission
         self._work = work
+        self._pooled = connections.limits.mode == "transaction"
 
     @classmethod
     async def open(cls, dsn: str, limits: DatabaseLimits | None = None) -> "Database":
@@ -130,7 +130,36 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
-        """A connection for single statements, each its own transaction. Raises Overloaded, Unavailable."""
+        """A connection for single statements, each its own transaction. Raises Overloaded, Unavailable.
+
+        Through a pooler they are one transaction: outside of one a statement may be parsed by another server than runs
+        it.
+        """
+        if self._pooled:
+            async with self.transaction() as connection:
+                yield connection
+        else:
+            async with self._taken() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def transaction(
+        self, *, isolation: Isolation = "read_committed", read_only: bool = False
+    ) -> AsyncGenerator[Connection]:
+        """One unit of work: commits (durably) at the end of the block, rolls back when it raises or is cancelled.
+
+        Raises Overloaded, Unavailable. After Unavailable it is not known whether a commit that was under way happened.
+        """
+        async with self._taken() as connection:
+            if self._pooled:
+                begun = begin(connection, self._connections.limits, isolation, read_only=read_only)
+            else:
+                begun = connection.transaction(isolation=isolation, readonly=read_only)
+            async with begun:
+                yield connection
+
+    @asynccontextmanager
+    async def _taken(self) -> AsyncGenerator[Connection]:
         await self._admission.enter(self._work, self._connections.limits.acquire)
         try:
             connection = await self._connections.take()
@@ -145,17 +174,6 @@ class Database:
                 await self._connections.give_back(connection)
         finally:
             self._admission.leave(self._work)
-
-    @asynccontextmanager
-    async def transaction(
-        self, *, isolation: Isolation = "read_committed", read_only: bool = False
-    ) -> AsyncGenerator[Connection]:
-        """One unit of work: commits (durably) at the end of the block, rolls back when it raises or is cancelled.
-
-        Raises Overloaded, Unavailable. After Unavailable it is not known whether a commit that was under way happened.
-        """
-        async with self.connection() as connection, connection.transaction(isolation=isolation, readonly=read_only):
-            yield connection
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], *, isolation: Isolation = "read_committed") -> T:
         """Run `work` as one transaction, again from its beginning when PostgreSQL rolled it back by itself.

@@ -11,6 +11,10 @@ SHARING: tuple[Work, ...] = ("interactive", "delivery", "queue")
 WORK: tuple[Work, ...] = (*SHARING, "maintenance")
 
 
+Mode: TypeAlias = Literal["session", "transaction"]
+"""Whether a connection is a session of the server; or, through a pooler, one for each transaction."""
+
+
 @dataclass(frozen=True, slots=True)
 class DatabaseLimits:
     """Sizes and time limits (seconds) of the pool and of what runs in it."""
@@ -30,6 +34,8 @@ class DatabaseLimits:
     """How often `run` tries work that deadlocks or fails to serialize."""
     give_back: float = 10.0
     """How long the end of a cancelled statement is waited for; the connection is closed then."""
+    mode: Mode = "session"
+    """"transaction": nothing is expected of the server but within a transaction, as PgBouncer has it."""
 
 
 @dataclass(frozen=True, slots=True)

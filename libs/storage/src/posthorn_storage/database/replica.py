@@ -15,9 +15,10 @@ import asyncpg
 
 from posthorn_model.errors import PosthornError
 from posthorn_storage.database.admission import Admission
-from posthorn_storage.database.database import Connection, Connections, Database
+from posthorn_storage.database.database import Connections, Database
 from posthorn_storage.database.failures import translated
 from posthorn_storage.database.limits import DatabaseLimits, ReplicaLimits, Share
+from posthorn_storage.database.pooler import Connection
 from posthorn_storage.database.positions import Written
 
 REPLAYED: Final = "SELECT COALESCE((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, 0)"
@@ -169,7 +170,8 @@ class Replica:
     async def _check(self, connection: Connection) -> None:
         """A server that was started again may be behind what it had shown: a new connection is not trusted unseen."""
         with translated("connect"):
-            replayed = await connection.fetchval(REPLAYED)
+            async with connection.transaction(readonly=True):
+                replayed = await connection.fetchval(REPLAYED)
         if replayed < self.replayed:
             self.leave_out("started again")
             raise ConnectionError(f"{self.name} is behind what it was")
