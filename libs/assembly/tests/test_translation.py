@@ -7,7 +7,17 @@ import pytest
 from posthorn_assembly import bus_settings, roles, storage_settings
 from posthorn_bus import KafkaSettings, PeerSettings
 from posthorn_node.settings import NodeSettings, SettingsError, load, validate
-from posthorn_storage import BlobPlaces, FsSettings, LoginLimits, MemorySettings, Rate, RedisSettings, S3Settings
+from posthorn_storage import (
+    BlobPlaces,
+    FsSettings,
+    LoginLimits,
+    MemorySettings,
+    PoolSizes,
+    Rate,
+    RedisSettings,
+    ReplicaLimits,
+    S3Settings,
+)
 from posthorn_storage.settings import AzureSettings, RocksSettings
 
 BASE = """
@@ -36,10 +46,28 @@ def test_files_and_peers(tmp_path: Path) -> None:
     storage = storage_settings(found, duplicate_window=9.0)
     assert storage.dsn.startswith("postgresql://mail:p%40ss@db.example.org:5432/posthorn")
     assert storage.blobs == BlobPlaces({"fs": FsSettings(Path("/srv/blobs"))}, ("fs",))
-    assert (storage.pool_size, storage.queue_shards, storage.duplicate_window) == (7, 8, 9.0)
+    assert (storage.pools.sizes, storage.queue_shards, storage.duplicate_window) == (PoolSizes(7), 8, 9.0)
     bus = bus_settings(found)
     assert isinstance(bus, PeerSettings)
     assert (bus.secret, bus.host, bus.port, bus.advertise) == ("a secret", "127.0.0.1", 0, "")
+
+
+def test_connections_and_replicas(tmp_path: Path) -> None:
+    more = """
+pool.delivery = 3
+pool.mode = "transaction"
+read-replicas = ["db2.example.org"]
+replica.wait = "20ms"
+replica.max-lag = "1m"
+[store."fs"]
+type = "fs"
+path = "/x"
+"""
+    pools = storage_settings(settings(tmp_path, BASE + more)).pools
+    assert pools.sizes == PoolSizes(7, delivery=3)
+    assert pools.mode == "transaction"
+    assert [dsn.partition("@")[2] for dsn in pools.replicas] == ["db2.example.org:5432/posthorn?sslmode=prefer"]
+    assert pools.reading == ReplicaLimits(patience=0.02, max_lag=60.0)
 
 
 def test_peers_on_every_address_are_told_a_name(tmp_path: Path) -> None:

@@ -371,6 +371,42 @@ def test_data_source_names_carry_odd_passwords_and_replicas() -> None:
     assert blobs.path == Path("/blobs")
 
 
+@pytest.mark.parametrize("hosts", ['"db1, db2:5433, ::1"', '["db1", "db2:5433", "::1"]'])
+def test_several_hosts_of_one_database(hosts: str) -> None:
+    text = SECRETS.replace('password = "s3cr3t-database"', f"host = {hosts}\nread-replicas = ['db2:5433']\nport = 6000")
+    store = read(text).data_store()
+    assert store.connection() == "postgresql://posthorn@db1:6000,db2:5433,[::1]:6000/posthorn?sslmode=prefer"
+    assert store.replica_connections() == ("postgresql://posthorn@db2:5433/posthorn?sslmode=prefer",)
+
+
+def test_replicas_are_not_asked_for_what_the_primary_is() -> None:
+    dsn = "postgresql://u:p@h1:1,h2:2/d?target_session_attrs=read-write&sslmode=require"
+    text = SECRETS.replace('password = "s3cr3t-database"', f'dsn = "{dsn}"\nread-replicas = ["h1:1", "h3"]')
+    store = read(text).data_store()
+    assert store.connection() == dsn
+    assert store.replica_connections() == (
+        "postgresql://u:p@h1:1/d?sslmode=require",
+        "postgresql://u:p@h3:5432/d?sslmode=require",
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ('host = ""', "host"),
+        ('host = "db1,,db2"', "host"),
+        ("host = []", "host"),
+        ("pool.delivery = 0", "pool.delivery"),
+        ('pool.mode = "statement"', "pool.mode"),
+        ('replica.wait = "soon"', "replica.wait"),
+        ("replica.connections = 1001", "replica.connections"),
+    ],
+)
+def test_what_is_wrong_with_a_database_is_named(wrong: str, named: str) -> None:
+    (found,) = problems(SECRETS.replace('password = "s3cr3t-database"', wrong))
+    assert f"store.postgres.{named}" in found
+
+
 def test_whole_data_source_name_and_its_replicas() -> None:
     text = SECRETS.replace('password = "s3cr3t-database"', 'dsn = "postgresql://u:p@db:6000/d"\nread-replicas = ["r"]')
     settings = read(text)
@@ -475,11 +511,9 @@ def test_how_often_logins_may_fail() -> None:
 
 
 def test_what_is_accepted_and_does_nothing_gets_a_notice() -> None:
-    text = SECRETS.replace('password = "s3cr3t-database"', 'dsn = "postgresql://u:p@db:6000/d"\nread-replicas = ["r"]')
-    text += '[server.listener.sieve]\nprotocol = "managesieve"\nbind = "*:4190"\n'
+    text = SECRETS + '[server.listener.sieve]\nprotocol = "managesieve"\nbind = "*:4190"\n'
     text += "[cluster.roles]\npurge.stores = [1]\nacme.renew = [1, 2]\nmetrics.push = [1]\n"
     assert notices(read(text)) == [
-        'store "postgres": read-replicas are not used: all reads go to its host',
         'listener "sieve" is not opened: managesieve is not served',
         "cluster.roles.acme.renew is not used: no work is done under it",
         "cluster.roles.metrics.push is not used: no work is done under it",

@@ -12,8 +12,11 @@ from posthorn_storage import (
     LoginLimits,
     MemorySettings,
     PlacementRules,
+    PoolSettings,
+    PoolSizes,
     Rate,
     RedisSettings,
+    ReplicaLimits,
     SearchSettings,
     ShardRule,
     ShardSettings,
@@ -31,17 +34,29 @@ def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0)
         blobs=blob_places(settings),
         inline_limit=settings.storage.blobs.inline_limit,
         compression=settings.storage.blobs.compression,
-        pool_size=data.pool.max_connections,
+        pools=_pools(data),
         grace=settings.storage.blobs.grace,
         cold_after=settings.storage.tiers.after,
         duplicate_window=duplicate_window,
         queue_shards=settings.cluster.queue_shards,
         name=settings.storage.data,
-        shards=tuple(ShardSettings(name, store.connection()) for name, store in settings.shard_stores().items()),
+        shards=tuple(
+            ShardSettings(name, store.connection(), _pools(store)) for name, store in settings.shard_stores().items()
+        ),
         placement=PlacementRules(tuple(_rule(name, rule) for name, rule in settings.storage.shards.items())),
         search=SearchSettings(settings.storage.search.languages, settings.storage.search.default_language),
         lookup=_lookup(settings),
         logins=_logins(settings.auth.throttle),
+    )
+
+
+def _pools(store: node_settings.PostgresStore) -> PoolSettings:
+    pool, replica = store.pool, store.replica
+    return PoolSettings(
+        sizes=PoolSizes(pool.max_connections, pool.interactive, pool.delivery, pool.queue, pool.maintenance),
+        mode=pool.mode,
+        replicas=store.replica_connections(),
+        reading=ReplicaLimits(connections=replica.connections, patience=replica.wait, max_lag=replica.max_lag),
     )
 
 

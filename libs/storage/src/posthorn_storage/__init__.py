@@ -1,5 +1,6 @@
 """The shared storage library: the only home of SQL and S3. `Storage` is its facade."""
 
+from posthorn_storage.database.limits import PoolSizes, ReplicaLimits
 from posthorn_storage.directory import AccountRecord
 from posthorn_storage.facade import Storage
 from posthorn_storage.identities import Identity
@@ -10,6 +11,7 @@ from posthorn_storage.settings import (
     FsSettings,
     LoginLimits,
     MemorySettings,
+    PoolSettings,
     Rate,
     RedisSettings,
     S3Settings,
@@ -27,8 +29,11 @@ __all__ = [
     "LoginLimits",
     "MemorySettings",
     "PlacementRules",
+    "PoolSettings",
+    "PoolSizes",
     "Rate",
     "RedisSettings",
+    "ReplicaLimits",
     "S3Settings",
     "SearchSettings",
     "ShardRule",

@@ -12,6 +12,7 @@ import asyncpg
 
 from posthorn_model.errors import Unavailable
 from posthorn_storage.database import Database
+from posthorn_storage.database.connect import connect_alone
 
 FOLDER = Path(__file__).parent / "migrations"
 CONNECT_SECONDS = 10.0
@@ -62,7 +63,7 @@ async def read_standing(connection: Any) -> Standing:
 async def is_migrated(dsn: str) -> bool:
     """Whether the database at `dsn` has this version's schema, or a newer one. Raises Unavailable."""
     try:
-        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+        connection = await connect_alone(dsn, CONNECT_SECONDS)
         try:
             standing = await read_standing(connection)
         finally:

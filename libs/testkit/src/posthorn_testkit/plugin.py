@@ -3,9 +3,8 @@
 What a fixture needs is imported inside it, so that the tests of a codec load neither database nor broker code.
 
 POSTHORN_TEST_POSTGRES (a superuser's DSN) and POSTHORN_TEST_KAFKA (host:port) name servers that run already;
-POSTHORN_TEST_POSTGRES_PROGRAMS is a folder of another PostgreSQL's programs to start, POSTHORN_TEST_POOLER=pgbouncer
-puts PgBouncer before it. A part that cannot be had skips the test with its reason, and fails it when
-POSTHORN_TEST_STRICT is set.
+POSTHORN_TEST_POOLER=pgbouncer puts PgBouncer before PostgreSQL. A part that cannot be had skips the test with its
+reason, and fails it when POSTHORN_TEST_STRICT is set.
 """
 
 from __future__ import annotations

@@ -15,12 +15,12 @@ from posthorn_node.settings.file import SettingsFile, load, parse
 from posthorn_node.settings.keys import known_keys
 from posthorn_node.settings.lookup_stores import LookupStore, MemoryStore, RedisStore
 from posthorn_node.settings.node import LogSettings, MetricsSettings, NodeSettings, ResolverSettings
+from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.server import HTTP_PROTOCOLS, ListenerSettings, ServerSettings, ServerTlsSettings
 from posthorn_node.settings.stores import (
     BlobsSettings,
     KafkaStore,
-    PostgresStore,
     ShardSettings,
     StorageSettings,
 )

@@ -61,8 +61,6 @@ def notices(settings: NodeSettings) -> list[str]:
             found.append(f'store "{name}": each process counts for itself, what one sees the others do not')
         elif store.type == "kafka" and settings.cluster.coordinator != name:
             found.append(f'store "{name}" of type kafka is not used: cluster.coordinator does not name it')
-        elif store.type == "postgresql" and store.read_replicas:
-            found.append(f'store "{name}": read-replicas are not used: all reads go to its host')
     for name, listener in settings.server.listener.items():
         if listener.protocol == "managesieve":
             found.append(f'listener "{name}" is not opened: managesieve is not served')

@@ -8,9 +8,10 @@ from posthorn_node.settings.auth import AuthSettings
 from posthorn_node.settings.blob_stores import BLOB_KINDS, BlobStore
 from posthorn_node.settings.cluster import ClusterSettings, KafkaSettings
 from posthorn_node.settings.lookup_stores import LookupStore
+from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.server import ListenerSettings, ServerSettings
-from posthorn_node.settings.stores import KafkaStore, PostgresStore, StorageSettings, Store
+from posthorn_node.settings.stores import KafkaStore, StorageSettings, Store
 from posthorn_node.settings.values import Bind, Duration, Endpoint, Section
 
 

@@ -1,69 +1,14 @@
-"""Settings of [storage] and of stores: PostgreSQL and Kafka here, others in blob_stores.py and lookup_stores.py."""
+"""Settings of [storage] and of stores: Kafka here, others in postgres.py, blob_stores.py and lookup_stores.py."""
 
 from typing import Annotated, Literal, Self
-from urllib.parse import quote, urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from posthorn_node.settings.blob_stores import BlobStore
 from posthorn_node.settings.cluster import KafkaSettings
 from posthorn_node.settings.lookup_stores import LookupStore
-from posthorn_node.settings.values import Duration, Endpoint, Section, Size, one_or_more, parse_bind, refused
-
-
-class PoolSettings(Section):
-    """Connections of one process."""
-
-    max_connections: Annotated[int, Field(ge=1, le=1000)] = 20
-
-
-class PostgresStore(Section):
-    """[store."NAME"] with type "postgresql": a whole `dsn`, or its parts."""
-
-    type: Literal["postgresql"]
-    dsn: SecretStr | None = None
-    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
-    port: Annotated[int, Field(ge=1, le=65535)] = 5432
-    database: Annotated[str, Field(min_length=1)] = "posthorn"
-    user: Annotated[str, Field(min_length=1)] = "posthorn"
-    password: SecretStr = SecretStr("")
-    tls: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
-    pool: PoolSettings = PoolSettings()
-    read_replicas: tuple[Endpoint, ...] = ()
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        if self.dsn is None:
-            return self
-        if not self.dsn.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise refused("must start with postgresql://", "dsn")
-        both = sorted(self.model_fields_set & {"host", "port", "database", "user", "password", "tls"})
-        if both:
-            raise refused("give either dsn or its parts, not both", both[0])
-        return self
-
-    def connection(self) -> str:
-        """The DSN of the primary, with its password: keep it out of logs."""
-        return self.dsn.get_secret_value() if self.dsn else self._dsn(self.host, self.port)
-
-    def replica_connections(self) -> tuple[str, ...]:
-        """The DSNs of the read replicas, with their password."""
-        if self.dsn is None:
-            return tuple(self._dsn(*parse_bind(replica, default_port=self.port)) for replica in self.read_replicas)
-        parts = urlsplit(self.dsn.get_secret_value())
-        login = parts.netloc.rpartition("@")[0]
-        found = []
-        for replica in self.read_replicas:
-            host, port = parse_bind(replica, default_port=parts.port or 5432)
-            place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            found.append(parts._replace(netloc=f"{login}@{place}" if login else place).geturl())
-        return tuple(found)
-
-    def _dsn(self, host: str, port: int) -> str:
-        password = quote(self.password.get_secret_value(), safe="")
-        login = quote(self.user, safe="") + (f":{password}" if password else "")
-        shown = f"[{host}]" if ":" in host else host
-        return f"postgresql://{login}@{shown}:{port}/{quote(self.database, safe='')}?sslmode={self.tls}"
+from posthorn_node.settings.postgres import PostgresStore
+from posthorn_node.settings.values import Duration, Endpoint, Section, Size, one_or_more, refused
 
 
 class KafkaStore(KafkaSettings):

@@ -90,6 +90,17 @@ class Hosts:
             return connection
 
 
+async def connect_alone(dsn: str, seconds: float) -> Any:
+    """One connection to that host of the DSN which takes writes, for what needs no pool.
+
+    Raises OSError, asyncpg.PostgresError.
+    """
+    try:
+        return await Hosts(dsn, DatabaseLimits(connect=seconds), target="read-write").connect()
+    except asyncpg.InternalClientError as error:
+        raise ConnectionError(str(error)) from error
+
+
 def server_settings(limits: DatabaseLimits) -> dict[str, str]:
     """What every session is started with. A pooler refuses all but a few."""
     start = {"application_name": "posthorn", "timezone": "UTC"}

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import asyncpg
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -11,6 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from posthorn_storage.database.connect import connect_alone
 from posthorn_storage.schema import metadata
 from posthorn_storage.version import FOLDER
 
@@ -36,7 +36,7 @@ async def run_in(dsn: str, work: Callable[[Connection], T]) -> T:
     """Run `work` with a SQLAlchemy connection to `dsn`, in one transaction."""
 
     async def connect() -> Any:
-        return await asyncpg.connect(dsn, timeout=_CONNECT_SECONDS)
+        return await connect_alone(dsn, _CONNECT_SECONDS)
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:

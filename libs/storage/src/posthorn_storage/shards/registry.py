@@ -13,6 +13,7 @@ import asyncpg
 
 from posthorn_model.errors import Unavailable
 from posthorn_storage.database import Database, Pools
+from posthorn_storage.database.connect import connect_alone
 from posthorn_storage.settings import PoolSettings, ShardSettings, StorageSettings
 from posthorn_storage.version import check_version
 
@@ -121,6 +122,6 @@ async def _identify(shard: ShardSettings, identity: dict[str, Any]) -> None:
 
 async def _connected(dsn: str) -> Any:
     try:
-        return await asyncpg.connect(dsn, timeout=10)
+        return await connect_alone(dsn, 10)
     except (OSError, asyncpg.PostgresError, TimeoutError) as error:
         raise Unavailable("the database does not answer", cause=repr(error)) from error
