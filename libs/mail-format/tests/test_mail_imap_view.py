@@ -53,6 +53,18 @@ def read_values(data: bytes) -> list[object]:
     return stack[0]
 
 
+def test_many_addresses_make_no_endless_envelope() -> None:
+    for header in (
+        b"To: a@b\r\n" * 9_000,
+        b"To: " + b"a:;" * 50_000,
+        b"To: a:b@c;\r\n" * 9_000,
+        b"To: " + b"a@b," * 60_000,
+    ):
+        (items,) = read_values(envelope(header))
+        assert isinstance(items, list)
+        assert 5_000 <= len(items[5]) <= 10_002
+
+
 def test_the_envelope_of_the_rfc() -> None:
     gray = b'(("Terry Gray" NIL "gray" "cac.washington.edu"))'
     assert envelope(RFC3501) == (

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthorn_mail_format.part import Part
-from posthorn_mail_format.scan import MAX_DEPTH, MAX_PARTS, scan
+from posthorn_mail_format.scan import _MAX_SEARCHES, MAX_DEPTH, MAX_PARTS, _Scan, scan
 
 # The example of RFC 3501 6.4.5 / RFC 9051 6.4.5, cut down to its shape.
 NESTED = b"""Subject: outer
@@ -171,6 +171,22 @@ def test_depth_and_count_are_bounded() -> None:
     assert sum(1 for _ in wide.walk()) == MAX_PARTS
     # The last part holds all that is left.
     assert wide.children[-1].body_end == len(wide_data)
+
+
+def test_each_octet_is_searched_a_bounded_number_of_times() -> None:
+    def nested(levels: int) -> bytes:
+        return b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(levels))
+
+    for data in (nested(50) + b"x" * 100_000, nested(50) + b"\n--" * 30_000, nested(8) + b"x" * 100_000):
+        work = _Scan(data)
+        found = work.run()
+        assert work.searched <= (_MAX_SEARCHES + 1) * len(data)
+        assert sum(1 for _ in found.walk()) == data.count(b"Content-Type") + 1
+        check(data)
+    # Three levels, each with an end: what is usual is nowhere near.
+    work = _Scan(NESTED)
+    work.run()
+    assert work.searched < 4 * len(NESTED)
 
 
 def test_stored_form_is_versioned_and_tolerates_more() -> None:

@@ -1,10 +1,12 @@
 """Documents of each kind to their text, broken ones to Unreadable, any octets to one or the other."""
 
 import zipfile
+from io import BytesIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pypdf import PdfWriter
 
 from posthorn_testkit.documents import docx, package, pdf, shown
 from posthorn_text_extract import Limits, Unreadable, extract, knows
@@ -42,6 +44,21 @@ def test_text_of_pdf() -> None:
     data = pdf(shown("Grüße an Ann", "second line"), shown("page two"))
     assert extract("application/pdf", None, data) == "Grüße an Ann\nsecond line\npage two"
     assert extract(OCTETS, "a.pdf", pdf(shown("packed"), compress=True)) == "packed"
+
+
+@pytest.mark.parametrize("algorithm", ["RC4-128", "AES-128", "AES-256"])
+def test_an_encrypted_pdf_that_everybody_may_open(algorithm: str) -> None:
+    assert extract("application/pdf", None, encrypted(algorithm, "")) == "readable"
+    with pytest.raises(Unreadable, match="password"):
+        extract("application/pdf", None, encrypted(algorithm, "secret"))
+
+
+def encrypted(algorithm: str, password: str) -> bytes:
+    writer = PdfWriter(clone_from=BytesIO(pdf(shown("readable"))))
+    writer.encrypt(password, "owner", algorithm=algorithm)
+    buffer = BytesIO()
+    writer.write(buffer)
+    return buffer.getvalue()
 
 
 def test_text_of_docx() -> None:

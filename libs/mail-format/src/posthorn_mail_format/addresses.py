@@ -92,7 +92,7 @@ Parse = Callable[[bytes], tuple[Address | Group, ...]]
 
 
 def parse_addresses(value: bytes) -> tuple[Address | Group, ...]:
-    """Return the addresses and groups of a raw field value, at most 5,000. Never raises (RFC 5322 3.4, 4.4)."""
+    """Return the addresses and groups of a raw field value, at most 5,000 in all. Never raises (RFC 5322 3.4, 4.4)."""
     line = text(value[:MAX_VALUE])
     found = _plain_addresses(line)
     return _Parser(line).run() if found is None else found
@@ -301,6 +301,7 @@ class _Parser:
 
     def end_group(self) -> None:
         if self.group is not None:
+            self.total += 1
             self.entries.append(Group(self.group, tuple(self.members)))
         self.group = None
         self.members = []

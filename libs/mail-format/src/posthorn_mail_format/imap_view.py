@@ -7,7 +7,7 @@ text is a quoted string, anything else a literal. Absent values are NIL.
 import re
 from collections.abc import Sequence
 
-from posthorn_mail_format.addresses import Address, Group, Parse, parse_addresses
+from posthorn_mail_format.addresses import MAX_ADDRESSES, Address, Group, Parse, parse_addresses
 from posthorn_mail_format.headers import Field, by_name, iterate, unfold
 from posthorn_mail_format.parameters import Raw
 from posthorn_mail_format.part import Part
@@ -66,10 +66,15 @@ def envelope(fields: Sequence[Field], parse: Parse = parse_addresses) -> bytes:
 
 
 def address_list(values: Sequence[bytes], parse: Parse = parse_addresses) -> bytes:
-    """Return the address structures of raw field values in one list, or NIL when there are none."""
+    """Return the address structures of raw field values in one list, or NIL when there are none.
+
+    What comes after 5,000 of them is left out, however many fields there are.
+    """
     items: list[bytes] = []
     for value in values:
         for entry in parse(value):
+            if len(items) >= MAX_ADDRESSES:
+                break
             if isinstance(entry, Group):
                 # RFC 9051 7.5.2: a NIL host marks a group's start (with its name) and its end (all NIL).
                 items.append(b"(NIL NIL " + imap_string(_octets(entry.name)) + b" NIL)")

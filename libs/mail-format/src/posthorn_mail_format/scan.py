@@ -20,6 +20,9 @@ MAX_BOUNDARY = 250
 """RFC 2046 allows 70 octets; longer ones are in use."""
 _MAX_CANDIDATES = 100_000
 """Lines that begin like a boundary and are none; after so many the rest is taken as it is."""
+_MAX_SEARCHES = 16
+"""How often an octet is searched for delimiters, on average: once for each multipart around it. Where most of a message
+lies deeper than that, the innermost parts end with the part around them."""
 _MAX_CONTENT_FIELDS = 100
 _MAX_SHORT_VALUE = 2000
 
@@ -42,6 +45,8 @@ class _Scan:
     data: bytes
     parts: int = 0
     candidates: int = 0
+    searched: int = 0
+    """Octets that were searched for delimiters."""
 
     def run(self) -> Part:
         return _with_lines(self.data, self.entity(0, len(self.data), 0, "text/plain"))
@@ -107,8 +112,9 @@ class _Scan:
         # From one before: the delimiter's line end may be the one of the delimiter line before it.
         position = max(start - 1, 0)
         needle = b"\n" + delimiter
-        while self.candidates < _MAX_CANDIDATES:
-            position = data.find(needle, position, end)
+        while self.candidates < _MAX_CANDIDATES and self.searched <= _MAX_SEARCHES * len(data):
+            begun, position = position, data.find(needle, position, end)
+            self.searched += (position if position >= 0 else end) - begun
             if position < 0:
                 break
             match = _AFTER_BOUNDARY.match(data, position + len(needle), end)
