@@ -13,11 +13,15 @@ from posthorn_model.ids import AccountId
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`name` is short and stays; `means` says what is wrong when the statement returns a row."""
+    """`name` is short and stays; `means` says what is wrong when the statement returns a row.
+
+    `advice` is for people, where posthorn_storage.check.repairs has nothing or could not help.
+    """
 
     name: str
     means: str
     statement: str
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +117,15 @@ ACCOUNT_RULES: Final = (
     ),
     Rule(
         "mailbox-tree",
-        "a mailbox lies in one that is not there",
+        "a mailbox lies in one that is not there, or in itself",
         """
         SELECT m.account_id, m.id AS mailbox, m.parent_id FROM mailbox m
-        WHERE m.account_id = ANY ($1) AND m.parent_id <> 0 AND NOT EXISTS (
-            SELECT FROM mailbox p WHERE p.account_id = m.account_id AND p.id = m.parent_id)
+        WHERE m.account_id = ANY ($1) AND m.parent_id <> 0 AND (m.account_id, m.id) NOT IN (
+            WITH RECURSIVE tree AS (
+                SELECT account_id, id FROM mailbox WHERE account_id = ANY ($1) AND parent_id = 0
+                UNION SELECT c.account_id, c.id
+                FROM mailbox c JOIN tree t ON c.account_id = t.account_id AND c.parent_id = t.id)
+            SELECT account_id, id FROM tree)
         """,
     ),
     Rule(
@@ -162,6 +170,7 @@ ACCOUNT_RULES: Final = (
         LEFT JOIN blob b ON b.key = m.blob_key
         WHERE m.account_id = ANY ($1) AND (r.ref_id IS NULL OR b.state IS DISTINCT FROM 1)
         """,
+        "the content is gone from the database: restore the blob's row and object from a backup",
     ),
     Rule(
         "stray-reference",
@@ -180,6 +189,7 @@ ACCOUNT_RULES: Final = (
         FROM item i LEFT JOIN collection c ON c.account_id = i.account_id AND c.id = i.collection_id
         WHERE i.account_id = ANY ($1) AND (c.id IS NULL OR i.modseq > c.modseq)
         """,
+        "an item whose collection is gone: restore the collection from a backup, or remove the item",
     ),
 )
 
@@ -193,5 +203,6 @@ QUEUE_RULE: Final = Rule(
     LEFT JOIN blob b ON b.key = q.blob_key
     WHERE q.done_at IS NULL AND (r.ref_id IS NULL OR b.state IS DISTINCT FROM 1)
     """,
+    "its content is gone: tell the sender, then cancel it: `posthorn queue cancel`",
 )
 """Of the whole database; takes no argument."""
