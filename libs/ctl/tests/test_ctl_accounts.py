@@ -150,12 +150,32 @@ async def test_a_check_tells_what_is_wrong_and_where(posthorn: Program) -> None:
     await connection.close()
     told = posthorn("check", code=1, said=True)
     assert "1 findings" in told
-    assert "mailbox-counts: account 1: the counts of a mailbox are not those of its messages" in told
+    assert "the counts of a mailbox are not those of its messages" in told
+    assert "account 1, mailbox" in told
     found = json.loads(posthorn("check", "ann@example.org", "--json", code=1, said=True))
     assert [(each["rule"], each["total"], each["total_found"]) for each in found["findings"]] == [
         ("mailbox-counts", 7, 0)
     ]
     assert "no such account" in posthorn("check", "bob@example.org", code=1)
+
+
+async def test_a_repair_asks_and_tells_what_it_did(posthorn: Program) -> None:
+    posthorn("account", "add", "ann@example.org", "--password", "x")
+    connection = await asyncpg.connect(posthorn.dsn)
+    await connection.execute("UPDATE mailbox SET total = 7 WHERE role = 'inbox'")
+    await connection.execute("INSERT INTO alias SELECT address, id FROM account")
+    assert "2 findings" in posthorn("check", "--repair", code=1, said=True)
+    assert await connection.fetchval("SELECT total FROM mailbox WHERE role = 'inbox'") == 7
+    assert "--yes" in posthorn("check", "--repair", "--json", code=2)
+    told = posthorn("check", "--repair", "--yes", code=1, said=True)
+    assert "repaired: 1 mailbox-counts" in told
+    assert await connection.fetchval("SELECT total FROM mailbox WHERE role = 'inbox'") == 0
+    assert "decide who shall have it" in told, "what cannot be repaired comes with advice"
+    await connection.execute("DELETE FROM alias")
+    await connection.close()
+    found = json.loads(posthorn("check", "--repair", "--yes", "--json", "ann@example.org"))
+    assert (found["findings"], found["repaired"]) == ([], {})
+    assert "there is no shard x" in posthorn("check", "--shard", "x", code=2)
 
 
 def test_a_migrated_database_is_left_as_it_is(posthorn: Program) -> None:

@@ -103,11 +103,12 @@ def heard(storage: Storage) -> Iterator[list[Changed]]:
 
 @pytest.fixture
 def check_sums(storage: Storage) -> Callable[[], Awaitable[None]]:
-    """`await check_sums()`: every rule of the checker holds for every account, for the queue and for blobs."""
+    """`await check_sums()`: every rule of the checker holds for every account, what they share, and blobs."""
 
     async def check() -> None:
         found = [finding async for step in storage.check.accounts() for finding in step.findings]
         found += (await storage.check.queue()).findings
+        found += [finding async for step in storage.check.references() for finding in step.findings]
         found += [finding async for step in storage.check.blobs(content=True) for finding in step.findings]
         assert found == []
 

@@ -87,7 +87,11 @@ class Storage:
         self.leases = LeaseStore(pools.queue)
         self.nodes = NodeStore(pools.queue)
         self.moves = Moves(self.shards, self.leases, f"{socket.gethostname()}/{secrets.token_hex(4)}", self._changed)
-        self.check = Check(pools.maintenance, stores[HOME])
+        self.checks = {
+            shard.name: Check(shard.pools.maintenance, stores[shard.number], home=shard.is_home) for shard in shards
+        }
+        """Of each shard by its name, the home first."""
+        self.check = self.checks[home.name]
         places = [Place(pools.maintenance, stores[HOME])]
         places += [Place(other.maintenance, stores[number], home=False) for number, (_, other) in others.items()]
         self.blob_upkeep = BlobUpkeep(places, grace=settings.grace, cold_after=settings.cold_after)

@@ -41,7 +41,7 @@ HISTORY_RULES: Final = (
         GROUP BY b.account_id, b.modseq HAVING count(DISTINCT b.message_id) > 1
         """,
     ),
-    # A message that was moved has its row at the modseq at which it left the mailbox where it was.
+    # A message that was moved has its row at the modseq at which it left its place.
     Rule(
         "untold-entry",
         "a message changed after the horizon of the change log, which does not tell of it (law 4)",
@@ -53,7 +53,7 @@ HISTORY_RULES: Final = (
                 AND l.object_id = b.message_id)
         AND NOT EXISTS (
             SELECT FROM change_log l WHERE l.account_id = b.account_id AND l.kind = 20 AND l.modseq < b.modseq
-                AND l.modseq > c.horizon AND l.object_id = b.message_id AND l.container_id <> b.mailbox_id)
+                AND l.modseq > c.horizon AND l.object_id = b.message_id)
         """,
     ),
     Rule(

@@ -206,7 +206,7 @@ SUM_REPAIRS: Final[Mapping[str, Repair]] = {
     "mailbox-counts": recount,
     "account-counts": sum_up,
 }
-"""`recount` puts "uid-order" right too, as `tell_entries` does "modseq-shared". They run in a transaction of their own, before and after the others."""
+"""They run in a transaction of their own, before and after the others; `recount` puts "uid-order" right too."""
 
 REPAIRS: Final[Mapping[str, Repair]] = {
     "no-inbox": give_inbox,
@@ -225,5 +225,6 @@ REPAIRS: Final[Mapping[str, Repair]] = {
     "destroyed-returned": start_over,
     "right-without-mailbox": _plain(sql.RIGHTS),
 }
+"""`tell_entries` puts "modseq-shared" right too."""
 
 HOME_REPAIRS: Final[Mapping[str, Repair]] = {"share-not-found": _plain(sql.WAYS)}
