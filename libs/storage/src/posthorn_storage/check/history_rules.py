@@ -41,7 +41,7 @@ HISTORY_RULES: Final = (
         GROUP BY b.account_id, b.modseq HAVING count(DISTINCT b.message_id) > 1
         """,
     ),
-    # A message that was moved has its row at the modseq at which it left its place.
+    # The release before told of a moved message at the modseq at which it left its place.
     Rule(
         "untold-entry",
         "a message changed after the horizon of the change log, which does not tell of it (law 4)",

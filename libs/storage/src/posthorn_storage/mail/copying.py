@@ -103,10 +103,11 @@ async def move(
         rows = await journal.connection.fetch(TAKE, account, source, uids)
     rows = sorted(rows, key=lambda row: row["uid"])
     modseqs = await take_out(journal, account, rows)
-    for message, modseq in modseqs.items():
-        journal.log(account, EMAIL, UPDATED, message, modseq)
     fresh = {message: journal.counters[account].take() for message in modseqs}
     clones = await _clones(journal, account, target, rows, fresh)
+    for message, modseq in modseqs.items():
+        # At the modseq of its new entry, so that the log tells of every entry's latest change.
+        journal.log(account, EMAIL, UPDATED, message, modseq if message in clones else fresh[message])
     return await _arrive(journal, account, target, rows, clones, fresh)
 
 
