@@ -63,6 +63,17 @@ DELETE FROM message_text t WHERE account_id = $1 AND NOT EXISTS (
     SELECT FROM message m WHERE m.account_id = $1 AND m.id = t.message_id)
 """
 
+UNINDEXED = """
+INSERT INTO index_task (account_id, message_id)
+SELECT m.account_id, m.id FROM message m WHERE m.account_id = $1
+    AND NOT EXISTS (SELECT FROM message_index i WHERE i.account_id = $1 AND i.message_id = m.id)
+ON CONFLICT DO NOTHING
+"""
+STRAY_WORDS = """
+DELETE FROM message_index i WHERE i.account_id = $1 AND NOT EXISTS (
+    SELECT FROM message m WHERE m.account_id = $1 AND m.id = i.message_id)
+"""
+
 DEAD_KEYS = """
 DELETE FROM thread_key k WHERE account_id = $1 AND NOT EXISTS (
     SELECT FROM message m WHERE m.account_id = $1 AND m.thread_id = k.thread_id)

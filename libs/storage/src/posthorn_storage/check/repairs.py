@@ -214,6 +214,7 @@ REPAIRS: Final[Mapping[str, Repair]] = {
     "entry-without-message": drop_empty_entries,
     "homeless-message": house_messages,
     "search-text": _plain(sql.NO_TEXT, sql.NO_MESSAGE),
+    "search-index": _plain(sql.UNINDEXED, sql.STRAY_WORDS),
     "thread-key": _plain(sql.DEAD_KEYS),
     "message-blob": _plain(sql.HOLD_BLOBS),
     "stray-reference": let_go,
