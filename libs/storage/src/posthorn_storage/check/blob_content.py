@@ -25,8 +25,9 @@ WHERE state = 1 AND key > $1 AND ($3 OR inline IS NULL) ORDER BY key LIMIT $2
 
 STILL_LIVE = "SELECT EXISTS (SELECT FROM blob WHERE key = $1 AND state = 1 AND object IS NOT DISTINCT FROM $2)"
 
-MISSING = Rule("blob-missing", "a durable blob has no object in the blob store (law 3)", "")
-DAMAGED = Rule("blob-damaged", "the stored content of a blob is not the content its key is the hash of", "")
+BACKUP: Final = "restore the object from a backup of the blob store"
+MISSING = Rule("blob-missing", "a durable blob has no object in the blob store (law 3)", "", BACKUP)
+DAMAGED = Rule("blob-damaged", "the stored content of a blob is not the content its key is the hash of", "", BACKUP)
 
 
 @dataclass(frozen=True, slots=True)
