@@ -24,7 +24,7 @@ _serial = itertools.count(1)
 ACCOUNTS = """
 INSERT INTO account (domain_id, address)
 SELECT domain.id, 'u' || n || '@example.org' FROM domain, generate_series(1, $1::int) AS n
-RETURNING id
+RETURNING id, address
 """
 
 PLACES = """
@@ -111,14 +111,14 @@ async def _run(dsn: str, statement: str) -> None:
 async def _fill(dsn: str, accounts: int, messages: int) -> list[AccountId]:
     connection = await asyncpg.connect(dsn, server_settings={"synchronous_commit": "off"})
     await connection.execute("INSERT INTO domain (name) VALUES ('example.org')")
-    numbers = [row["id"] for row in await connection.fetch(ACCOUNTS, accounts)]
+    made = [(row["id"], row["address"]) for row in await connection.fetch(ACCOUNTS, accounts)]
     for first in range(0, accounts, 10_000):
-        await create_in(connection, numbers[first : first + 10_000])
+        await create_in(connection, made[first : first + 10_000])
     await connection.execute(PLACES.format(messages=messages))
     for statement in FILL:
         await connection.execute(statement.format(messages=messages))
     await connection.close()
-    return numbers
+    return [account for account, _ in made]
 
 
 async def new_messages(storage: Storage, accounts: list[AccountId], count: int) -> list[NewMessage]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from posthorn_model.flags import NO_FLAGS, Flags
@@ -73,9 +74,8 @@ class MessageSummary:
     """Text of the body for substring search, bounded, without NUL."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One message in one mailbox: what IMAP numbers."""
+class Entry(NamedTuple):
+    """One message in one mailbox: what IMAP numbers. A tuple, since a mailbox has a hundred thousand of them."""
 
     uid: Uid
     message: MessageId

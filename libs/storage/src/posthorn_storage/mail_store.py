@@ -15,7 +15,7 @@ from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq, ThreadId
 from posthorn_model.mail import Appended, Entry, Mailbox, NewMessage, Role
 from posthorn_model.queue_items import NewQueueMessage
 from posthorn_model.rights import Right
-from posthorn_storage.database import Connection, Database
+from posthorn_storage.database import Connection
 from posthorn_storage.index.resolve import resolved
 from posthorn_storage.mail import (
     changes,
@@ -242,16 +242,11 @@ class MailStore:
 
     async def uids(self, account: AccountId, mailbox: MailboxId) -> list[Uid]:
         """Every UID of a mailbox, ascending; none when there is no such mailbox."""
-        return [e.uid for e in await self.entries(account, mailbox)]
+        return await self._read(account, lambda database: view.uids(database, account, mailbox))
 
     async def expunged(self, account: AccountId, mailbox: MailboxId, since: Modseq) -> list[Uid]:
         """UIDs that vanished after `since`. Raises CannotCalculateChanges, MailboxNotFound."""
-
-        async def work(database: Database) -> list[Uid]:
-            async with database.transaction(isolation="repeatable_read", read_only=True) as connection:
-                return await view.expunged(connection, account, mailbox, since)
-
-        return await self._read(account, work)
+        return await self._read(account, lambda database: view.expunged(database, account, mailbox, since))
 
     async def view(self, account: AccountId, mailbox: MailboxId, since: Modseq | None = None) -> MailboxView:
         """One consistent view of a mailbox: whole, or what changed after `since` (the modseq of an earlier view).

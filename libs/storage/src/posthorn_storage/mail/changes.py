@@ -9,13 +9,18 @@ from posthorn_model.ids import AccountId, Modseq
 from posthorn_storage.codes import COUNTED, CREATED, DESTROYED
 from posthorn_storage.database import Database, Row
 from posthorn_storage.mail.kinds import KIND
-from posthorn_storage.mail.view import state
+from posthorn_storage.mail.view import reached
 
+# One statement, hence one snapshot. A row without a modseq of its own says that there are no changes.
 READ = """
-SELECT modseq, object_id, op FROM change_log
-WHERE account_id = $1 AND kind = $2 AND modseq > $3
-ORDER BY modseq, seq
-LIMIT $4
+SELECT c.modseq AS highest, c.horizon, c.state, l.modseq, l.object_id, l.op
+FROM account_counter c LEFT JOIN LATERAL (
+    SELECT modseq, object_id, op, seq FROM change_log
+    WHERE account_id = $1 AND kind = $2 AND modseq > $3
+    ORDER BY modseq, seq
+    LIMIT $4) AS l ON true
+WHERE c.account_id = $1
+ORDER BY l.modseq, l.seq
 """
 
 
@@ -41,9 +46,9 @@ async def changes(
     Raises CannotCalculateChanges behind the horizon, for a state of the future, and where one single commit changed
     more than `limit` mailboxes; AccountNotFound.
     """
-    async with database.transaction(isolation="repeatable_read", read_only=True) as connection:
-        current = await state(connection, account, since)
-        rows = await connection.fetch(READ, account, KIND[kind], since, None if limit is None else limit + 1)
+    rows = await database.fetch(READ, account, KIND[kind], since, None if limit is None else limit + 1)
+    current = reached(rows[0] if rows else None, account, since)
+    rows = rows if rows[0]["modseq"] is not None else []
     if limit is None or len(rows) <= limit:
         return _folded(rows, current, has_more=False)
     # A modseq is never cut in two: a reader that continues from it would miss the rest.
