@@ -13,8 +13,9 @@ from bench.stock import Stock
 from posthorn_model.ids import BlobKey, Epoch
 from posthorn_model.mail import PreparedBlob
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, Outcome, RecipientState
+from posthorn_storage.queue import Attempts, Finish, Start
 
-MESSAGES = 12_000
+RECIPIENTS = 12_000
 BATCH = 20
 SHARDS = 4
 WORKERS = 6
@@ -22,11 +23,11 @@ WORKERS = 6
 _serial = itertools.count()
 
 
-def _message(site: str) -> NewQueueMessage:
+def _message(site: str, recipients: int) -> NewQueueMessage:
     n = next(_serial)
     content = b"message %d %d" % (n, time.time_ns())
     blob = PreparedBlob(BlobKey(hashlib.sha256(content).digest()), len(content), content, 0)
-    return NewQueueMessage("ann@example.org", blob, [NewRecipient(f"r{n}@{site}", site)])
+    return NewQueueMessage("ann@example.org", blob, [NewRecipient(f"r{n}.{m}@{site}", site) for m in range(recipients)])
 
 
 def _sites(stock: Stock) -> dict[int, str]:
@@ -40,10 +41,10 @@ def _sites(stock: Stock) -> dict[int, str]:
     raise AssertionError("there are always more names")
 
 
-async def _fill(stock: Stock, sites: list[str]) -> None:
+async def _fill(stock: Stock, sites: list[str], each: int) -> None:
     connection = await asyncpg.connect(stock.dsn)
-    new = [_message(sites[n % SHARDS]) for n in range(MESSAGES)]
-    for first in range(0, MESSAGES, 500):
+    new = [_message(sites[n % SHARDS], each) for n in range(RECIPIENTS // each)]
+    for first in range(0, len(new), 500):
         async with connection.transaction():
             await stock.storage.queue.enqueue_in(connection, new[first : first + 500])
     await connection.execute("VACUUM (ANALYZE) queue_recipient, queue_message, blob_ref, blob")
@@ -51,26 +52,34 @@ async def _fill(stock: Stock, sites: list[str]) -> None:
 
 
 def rows(stock: Stock) -> list[Row]:
-    """The row."""
+    """Messages of one recipient each, and of as many as a batch has."""
+    return [_row(stock, each) for each in (1, BATCH)]
+
+
+def _row(stock: Stock, each: int) -> Row:
     queue = stock.storage.queue
+    attempts = Attempts(queue, 0.003)
     sites = _sites(stock)
 
     async def measure() -> float:
-        await _fill(stock, list(sites.values()))
+        await _fill(stock, list(sites.values()), each)
         held = await stock.storage.leases.acquire([f"queue/{shard}" for shard in sites], "bench", 600)
 
+        claiming = {shard: asyncio.Lock() for shard in sites}
+
         async def attempt(shard: int, epoch: Epoch, busy: set[int]) -> bool:
-            due = await queue.claim(shard, epoch, BATCH, exclude=busy)
-            ids = {row.id for row in due} - busy
+            async with claiming[shard]:
+                due = await queue.claim(shard, epoch, BATCH, exclude=busy)
+                ids = {row.id for row in due}
+                busy |= ids
             if not due:
                 return False
-            busy |= ids
-            started = await queue.start_attempts(ids, shard, epoch)
+            started = await attempts.start(Start(ids, shard, epoch))
             outcomes = [
                 Outcome(number, epoch, RecipientState.DELIVERED, "250 ok", "2.0.0", "mx", None, "TLSv1.3")
                 for number in started
             ]
-            await queue.finish(outcomes, shard)
+            await attempts.finish(Finish(outcomes, shard))
             busy -= ids
             return True
 
@@ -85,10 +94,10 @@ def rows(stock: Stock) -> list[Row]:
         begun = time.perf_counter()
         await asyncio.gather(*work)
         taken = time.perf_counter() - begun
-        return MESSAGES / taken
+        return RECIPIENTS / taken
 
     async def reference() -> float:
-        await _fill(stock, list(sites.values()))
+        await _fill(stock, list(sites.values()), each)
         connections = {shard: await asyncpg.connect(stock.dsn) for shard in sites}
 
         async def worker(shard: int, connection: asyncpg.Connection) -> None:
@@ -102,7 +111,8 @@ def rows(stock: Stock) -> list[Row]:
         taken = time.perf_counter() - begun
         for connection in connections.values():
             await connection.close()
-        return MESSAGES / taken
+        return RECIPIENTS / taken
 
-    note = f"{SHARDS} shards, {WORKERS} batches of {BATCH} under way in each, messages of one recipient"
-    return [Row("queue: claim, start, finish", "recipients/s", True, measure, reference, "bare, no lease", 3, note)]
+    name = f"queue: claim, start, finish, {each} a message"
+    note = f"{SHARDS} shards, {WORKERS} batches of {BATCH} under way in each"
+    return Row(name, "recipients/s", True, measure, reference, "bare, no lease, no log", 3, note)

@@ -28,6 +28,7 @@ from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.shard import Shards
 from posthorn_storage import AccountRecord, Storage
 from posthorn_storage.mail.messages import MessageFields
+from posthorn_storage.queue import Attempts
 from posthorn_testkit.dns import DnsServer
 from posthorn_testkit.sink import DROP, END, Sink
 
@@ -52,6 +53,7 @@ class Worker:
                 settings=own,
                 hostname="out.example.org",
                 storage=storage,
+                attempts=Attempts(storage.queue, own.write_window),
                 router=router,
                 pool=self.pool,
                 policy=Policy(own.retry, own.expire),

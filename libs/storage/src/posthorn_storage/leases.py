@@ -21,17 +21,21 @@ WHERE held.until <= now() OR held.owner = EXCLUDED.owner
 RETURNING key, epoch
 """
 
+# Leases are locked in the order of their keys, here as by everybody who locks several.
 RENEW = """
-UPDATE lease SET until = now() + make_interval(secs => $4)
-FROM unnest($1::text[], $2::bigint[]) AS mine (key, epoch)
-WHERE lease.key = mine.key AND lease.epoch = mine.epoch AND lease.owner = $3
-RETURNING lease.key
+WITH held AS MATERIALIZED (
+    SELECT l.key FROM lease l JOIN unnest($1::text[], $2::bigint[]) AS mine (key, epoch) USING (key, epoch)
+    WHERE l.owner = $3 ORDER BY l.key FOR NO KEY UPDATE OF l
+)
+UPDATE lease SET until = now() + make_interval(secs => $4) FROM held WHERE lease.key = held.key RETURNING lease.key
 """
 
 RELEASE = """
-UPDATE lease SET until = now()
-FROM unnest($1::text[], $2::bigint[]) AS mine (key, epoch)
-WHERE lease.key = mine.key AND lease.epoch = mine.epoch AND lease.owner = $3 AND lease.until > now()
+WITH held AS MATERIALIZED (
+    SELECT l.key FROM lease l JOIN unnest($1::text[], $2::bigint[]) AS mine (key, epoch) USING (key, epoch)
+    WHERE l.owner = $3 AND l.until > now() ORDER BY l.key FOR NO KEY UPDATE OF l
+)
+UPDATE lease SET until = now() FROM held WHERE lease.key = held.key
 """
 
 HOLDERS = "SELECT key, owner, epoch, until > now() AS live FROM lease WHERE starts_with(key, $1) ORDER BY key"

@@ -17,6 +17,7 @@ from posthorn_smtp_out.resolver import Resolver
 from posthorn_smtp_out.routes import Destination, Router
 from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.shard import Shards
+from posthorn_storage.queue import Attempts
 
 HAND_OVER_SECONDS = 5.0
 """How long attempts under way may go on when their shard is handed over; what is cut off then is in doubt."""
@@ -41,6 +42,7 @@ async def build(node: Node) -> "SmtpOut":
         settings=settings,
         hostname=hostname,
         storage=storage,
+        attempts=Attempts(storage.queue, settings.write_window),
         router=router,
         pool=Pool(router, _manners(settings, hostname), limits),
         policy=Policy(settings.retry, settings.expire),
@@ -105,6 +107,7 @@ class SmtpOut:
     async def stop(self) -> None:
         """Close the rest; leases that are left are given back."""
         await self.owner.stop()
+        await self.parts.attempts.close()
         await self.keeper.stop()
         await self.cluster.close()
 

@@ -11,6 +11,7 @@ from posthorn_smtp_out.pool import Pool
 from posthorn_smtp_out.routes import Router
 from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_storage import Storage
+from posthorn_storage.queue import Attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Parts:
     settings: SmtpOutSettings
     hostname: str
     storage: Storage
+    attempts: Attempts
     router: Router
     pool: Pool
     policy: Policy

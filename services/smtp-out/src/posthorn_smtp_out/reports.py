@@ -14,15 +14,15 @@ from posthorn_model.errors import NotFound
 from posthorn_model.mail import NewMessage
 from posthorn_model.queue_items import DueRecipient, NewQueueMessage, NewRecipient, Outcome, site_of
 from posthorn_smtp_out.groups import Group
-from posthorn_smtp_out.ledger import Stored
 from posthorn_smtp_out.mailboxes import delivery_id
 from posthorn_smtp_out.parts import Parts
 from posthorn_smtp_out.protocol.content import without_return_path
+from posthorn_storage.queue import Report
 
 
 async def write_reports(
     parts: Parts, group: Group, told: Mapping[Action, Sequence[tuple[int, Outcome]]], at: datetime
-) -> list[Stored]:
+) -> list[Report]:
     """The messages to store for the actions that are to be reported; empty when there are none. Raises Unavailable."""
     if not told:
         return []
@@ -30,7 +30,7 @@ async def write_reports(
         original = without_return_path(await parts.storage.blobs.read(None, group.first.blob))
     except NotFound:
         original = b""
-    found: list[Stored] = []
+    found: list[Report] = []
     due = {recipient.id: recipient for recipient in group.recipients}
     for action, outcomes in told.items():
         identity = delivery_id(group.message, f"{action}/{sorted(number for number, _ in outcomes)}")
@@ -64,7 +64,7 @@ def _reported(due: DueRecipient, outcome: Outcome, action: Action, at: datetime)
     )
 
 
-async def _addressed(parts: Parts, sender: str, content: bytes, identity: UUID) -> list[Stored]:
+async def _addressed(parts: Parts, sender: str, content: bytes, identity: UUID) -> list[Report]:
     """As messages to the sender's mailboxes, or as one for the queue; nothing for a local sender who is gone."""
     domain = sender.rpartition("@")[2]
     storage = parts.storage

@@ -23,14 +23,7 @@ class ShardWorker:
         self._shard = shard
         self._lease = lease
         self._log = parts.log.bind(shard=shard, epoch=lease.epoch)
-        self._ledger = Ledger(
-            parts.storage,
-            shard,
-            lease,
-            window=parts.settings.write_window,
-            figures=parts.figures,
-            log=self._log,
-        )
+        self._ledger = Ledger(parts.attempts, shard, lease, figures=parts.figures, log=self._log)
         self._busy: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -62,7 +55,6 @@ class ShardWorker:
                         await self._wake.wait()
             if self._tasks:
                 await asyncio.wait(set(self._tasks))
-            await self._ledger.close()
         finally:
             ending.cancel()
             for task in self._tasks:

@@ -11,10 +11,10 @@ from posthorn_model.errors import PosthornError
 from posthorn_model.ids import MessageId
 from posthorn_model.mail import Appended, NewMessage
 from posthorn_model.queue_items import NewQueueMessage
+from posthorn_storage.combiner import Combiner
 from posthorn_storage.database import Connection
 from posthorn_storage.mail import seen
 from posthorn_storage.mail.append import Planned, open_batch
-from posthorn_storage.mail.combiner import Combiner
 from posthorn_storage.mail.journal import Journal, Units
 
 Enqueue: TypeAlias = Callable[[Connection, Sequence[NewQueueMessage]], Awaitable[Any]]

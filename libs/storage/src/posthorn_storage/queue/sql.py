@@ -1,8 +1,10 @@
 """The statements of the outgoing queue. Constants only.
 
-Every write of an owner joins the row of its shard's lease, locked FOR SHARE, under the epoch it knows: nobody takes the
-shard over while the statement's transaction runs, and an owner of the past changes zero rows (design law 5).
+Every write of an owner joins the rows of its shards' leases, locked FOR SHARE, under the epochs it knows: nobody takes
+a shard over while the statement's transaction runs, and an owner of the past changes zero rows (design law 5).
 """
+
+from posthorn_storage.mail.plans import one_plan
 
 # $1-$9 arrays over messages, $10 onward arrays over recipients, whose `n` is the message's place from 1.
 ENQUEUE = """
@@ -33,55 +35,94 @@ SELECT new.n, new.id FROM new JOIN made USING (id)
 
 ENQUEUED_BEFORE = "SELECT delivery_id, id FROM queue_message WHERE delivery_id = ANY ($1::uuid[])"
 
-_FENCE = "fence AS (SELECT epoch FROM lease WHERE key = $1 AND epoch = $2 FOR SHARE)"
+# $1 keys of leases, $2 epochs, $3 numbers of shards.
+_FENCE = """fence AS MATERIALIZED (
+    SELECT f.shard, l.epoch
+    FROM unnest($1::text[], $2::bigint[], $3::smallint[]) AS f (key, epoch, shard), LATERAL (
+        SELECT epoch FROM lease WHERE lease.key = f.key AND lease.epoch = f.epoch FOR SHARE) AS l
+)"""
 
 # An attempt whose end nobody will ever write: of an owner of the past, or lost by this one long ago.
 _IN_DOUBT = """(r.state = 1 AND (
-    r.epoch < $2 AND r.since <= now() - make_interval(secs => $4) OR r.since <= now() - make_interval(secs => $5)))"""
+    r.epoch < {epoch} AND r.since <= now() - make_interval(secs => {doubt})
+    OR r.since <= now() - make_interval(secs => {lost})))"""
 
 CLAIM = f"""
 SELECT r.id, r.message_id, r.shard, r.site, r.address, m.sender, m.blob_key, m.size, r.attempt, m.created_at, r.notify,
     r.orcpt, m.smtputf8, m.eight_bit, m.ret, m.envid, r.state = 1 OR r.doubts > 0 AS in_doubt
 FROM queue_recipient r JOIN queue_message m ON m.id = r.message_id
-WHERE r.shard = $3 AND r.state IN (0, 1) AND r.due <= now() AND (r.state = 0 OR {_IN_DOUBT})
-    AND r.id <> ALL ($7::bigint[]) AND EXISTS (SELECT 1 FROM lease WHERE key = $1 AND epoch = $2)
+WHERE r.shard = $3 AND r.state IN (0, 1) AND r.due <= now()
+    AND (r.state = 0 OR {_IN_DOUBT.format(epoch="$2", doubt="$4", lost="$5")})
+    AND r.id NOT IN (SELECT unnest($7::bigint[])) AND EXISTS (SELECT 1 FROM lease WHERE key = $1 AND epoch = $2)
 ORDER BY r.due LIMIT $6
 """  # noqa: S608  constants only
 
-START = f"""
-WITH {_FENCE}, open AS (
-    SELECT r.id, r.state FROM queue_recipient r
-    WHERE r.id = ANY ($6::bigint[]) AND r.shard = $3 AND (r.state = 0 OR {_IN_DOUBT}) ORDER BY r.id FOR NO KEY UPDATE
+# $4 recipients with $5 their shards and $6 the epochs under which they are started; seconds of doubt: $7, $8.
+START = one_plan(f"""
+WITH {_FENCE}, open AS MATERIALIZED (
+    SELECT r.*, w.epoch
+    FROM unnest($4::bigint[], $5::smallint[], $6::bigint[]) AS w (id, shard, epoch) JOIN fence USING (shard, epoch),
+    LATERAL (
+        SELECT r.id, r.ctid AS place, r.state FROM queue_recipient r
+        WHERE r.id = w.id AND r.shard = w.shard
+            AND (r.state = 0 OR {_IN_DOUBT.format(epoch="w.epoch", doubt="$7", lost="$8")})
+        FOR NO KEY UPDATE) AS r
 ), started AS (
     UPDATE queue_recipient r SET
-        state = 1, attempt = least(r.attempt + 1, 32000), epoch = fence.epoch, since = now(),
+        state = 1, attempt = least(r.attempt + 1, 32000), epoch = open.epoch, since = now(),
         doubts = least(r.doubts + open.state, 32000)
-    FROM open, fence WHERE r.id = open.id
+    FROM open WHERE r.ctid = open.place
     RETURNING r.id, r.message_id, r.attempt, r.epoch, open.state AS was
 ), noted AS (
     INSERT INTO queue_event (message_id, recipient_id, kind, attempt, epoch)
     SELECT message_id, id, 'in-doubt', attempt - 1, epoch FROM started WHERE was = 1
 )
 SELECT id FROM started
-"""  # noqa: S608  constants only
+""")  # noqa: S608  constants only
 
-FINISH = """
-WITH fence AS (SELECT epoch FROM lease WHERE key = $1 FOR SHARE), finished AS (
+# $4-$12 outcomes. A message whose other recipients are closed already, as this statement sees it, is done at once: none
+# is ever opened again. Where others seem open it must be looked at once more, under its lock: they may be closed just
+# now by somebody who sees this one open.
+FINISH = one_plan(f"""
+WITH {_FENCE}, ended AS MATERIALIZED (
+    SELECT o.*
+    FROM unnest($4::bigint[], $5::smallint[], $6::bigint[], $7::smallint[], $8::text[], $9::text[], $10::text[],
+                $11::timestamptz[], $12::text[])
+        AS o (id, shard, epoch, state, reply, status, remote, due, tls)
+    JOIN fence USING (shard, epoch)
+), open AS MATERIALIZED (
+    SELECT r.place, o.* FROM ended o, LATERAL (
+        SELECT r.ctid AS place FROM queue_recipient r
+        WHERE r.id = o.id AND r.shard = o.shard AND r.state = 1 AND r.epoch = o.epoch FOR NO KEY UPDATE) AS r
+), finished AS (
     UPDATE queue_recipient r SET
         state = o.state, due = coalesce(o.due, r.due), status = o.status, reply = o.reply, since = NULL
-    FROM unnest($3::bigint[], $4::bigint[], $5::smallint[], $6::text[], $7::text[], $8::text[], $9::timestamptz[],
-                $10::text[]) AS o (id, epoch, state, reply, status, remote, due, tls)
-    JOIN fence USING (epoch)
-    WHERE r.id = o.id AND r.shard = $2 AND r.state = 1 AND r.epoch = o.epoch
+    FROM open o WHERE r.ctid = o.place
     RETURNING r.id, r.message_id, r.attempt, o.epoch, o.state, o.reply, o.status, o.remote, o.tls
 ), noted AS (
     INSERT INTO queue_event (message_id, recipient_id, kind, attempt, epoch, status, reply, remote, tls)
     SELECT message_id, id, (ARRAY['deferred', 'deferred', 'delivered', 'failed', 'cancelled'])[state + 1],
         attempt, epoch, status, reply, remote, tls
     FROM finished
+), closed AS MATERIALIZED (
+    SELECT c.message_id, NOT EXISTS (
+        SELECT FROM queue_recipient r WHERE r.message_id = c.message_id AND r.state IN (0, 1)
+            AND r.id NOT IN (SELECT id FROM finished WHERE state > 1)) AS alone
+    FROM (SELECT DISTINCT message_id FROM finished WHERE state > 1) AS c
+), done AS (
+    UPDATE queue_message m SET done_at = now() FROM closed c
+    WHERE m.id = c.message_id AND c.alone AND m.done_at IS NULL
+    RETURNING m.id
+), gone AS (
+    DELETE FROM blob_ref b USING done WHERE b.account_id = 0 AND b.kind = 2 AND b.ref_id = done.id RETURNING b.blob_key
+), held AS MATERIALIZED (
+    SELECT ctid AS place FROM blob WHERE key IN (SELECT blob_key FROM gone) ORDER BY key FOR NO KEY UPDATE
+), touched AS (
+    UPDATE blob SET touched_at = now() FROM held WHERE blob.ctid = held.place
 )
-SELECT message_id, state FROM finished
-"""
+SELECT f.id, CASE WHEN NOT c.alone THEN f.message_id END AS undecided
+FROM finished f LEFT JOIN closed c ON c.message_id = f.message_id AND f.state > 1
+""")  # noqa: S608  constants only
 
 # Alone in its statement: the next one then sees what those who held the rows before have closed.
 LOCK_MESSAGES = "SELECT id FROM queue_message WHERE id = ANY ($1::bigint[]) ORDER BY id FOR NO KEY UPDATE"

@@ -19,6 +19,15 @@ from posthorn_storage.blobs.store import Blobs
 from posthorn_storage.codes import REF_QUEUE
 from posthorn_storage.database import Connection, Database, Row
 from posthorn_storage.queue import sql
+from posthorn_storage.queue.attempts import (
+    Finish,
+    Report,
+    Start,
+    fence_columns,
+    lease_of,
+    outcome_columns,
+    start_columns,
+)
 from posthorn_storage.queue.listing import (
     QueuedMessage,
     QueueEvent,
@@ -29,7 +38,6 @@ from posthorn_storage.queue.listing import (
     recipient_of,
 )
 
-MAX_REPLY: Final = 1000
 DOUBT_SECONDS: Final = 10.0
 """How long an attempt of an owner of the past is left alone before it counts as in doubt."""
 LOST_SECONDS: Final = 3600.0
@@ -91,7 +99,7 @@ class QueueStore:
         `in_doubt` an earlier attempt's end is unknown (flows.md C).
         """
         rows = await self._database.fetch(
-            sql.CLAIM, _lease(shard), epoch, shard, self._doubt_seconds, LOST_SECONDS, limit, list(exclude)
+            sql.CLAIM, lease_of(shard), epoch, shard, self._doubt_seconds, LOST_SECONDS, limit, list(exclude)
         )
         return [_due(row) for row in rows]
 
@@ -100,38 +108,53 @@ class QueueStore:
 
         Only what is returned may be sent; the rest was cancelled, finished, or belongs to another owner by now.
         """
-        rows = await self._database.fetch(
-            sql.START, _lease(shard), epoch, shard, self._doubt_seconds, LOST_SECONDS, sorted(recipients)
-        )
-        return {row["id"] for row in rows}
+        return (await self.start_all([Start(recipients, shard, epoch)]))[0]
 
-    async def finish(
-        self, outcomes: Sequence[Outcome], shard: int, dsns: Sequence[NewQueueMessage | NewMessage] = ()
-    ) -> int:
+    async def start_all(self, starts: Sequence[Start]) -> list[set[int]]:
+        """The same for several attempts in one transaction; returns what changed of each, and of none twice."""
+        rows = await self._database.fetch(
+            sql.START, *fence_columns(starts), *start_columns(starts), self._doubt_seconds, LOST_SECONDS
+        )
+        left = {row["id"] for row in rows}
+        found = []
+        for start in starts:
+            found.append(left.intersection(start.recipients))
+            left.difference_update(start.recipients)
+        return found
+
+    async def finish(self, outcomes: Sequence[Outcome], shard: int, dsns: Sequence[Report] = ()) -> int:
         """Write outcomes of attempts that were started, with their time line and `dsns`, in one transaction.
 
         Returns how many recipients changed: those in flight under the outcome's epoch, if that is still the shard's.
         With none, `dsns` are not stored. Repeating a call is harmless. A message without open recipients is done, and
         its blob is let go.
         """
-        queued = [dsn for dsn in dsns if isinstance(dsn, NewQueueMessage)]
-        local = [dsn for dsn in dsns if isinstance(dsn, NewMessage)]
+        return (await self.finish_all([Finish(outcomes, shard, dsns)]))[0]
 
-        async def work(connection: Connection) -> tuple[int, Sequence[Changed]]:
-            rows = await connection.fetch(sql.FINISH, _lease(shard), shard, *_outcome_columns(outcomes))
-            if not rows:
-                return 0, ()
-            await self._close(
-                connection, {row["message_id"] for row in rows if row["state"] > RecipientState.IN_FLIGHT}
-            )
+    async def finish_all(self, ends: Sequence[Finish]) -> list[int]:
+        """The same for several attempts in one transaction; returns how many recipients changed of each."""
+
+        async def work(connection: Connection) -> tuple[list[int], Sequence[Changed]]:
+            rows = await connection.fetch(sql.FINISH, *fence_columns(ends), *outcome_columns(ends))
+            await self._close(connection, {row["undecided"] for row in rows if row["undecided"] is not None})
+            left = {row["id"] for row in rows}
+            counts = []
+            dsns: list[Report] = []
+            for end in ends:
+                own = left.intersection(outcome.recipient for outcome in end.outcomes)
+                left -= own
+                counts.append(len(own))
+                dsns += end.dsns if own else ()
+            queued = [dsn for dsn in dsns if isinstance(dsn, NewQueueMessage)]
             if queued:
                 await self.enqueue_in(connection, queued)
-            return len(rows), await self._deliver(connection, local) if local else ()
+            local = [dsn for dsn in dsns if isinstance(dsn, NewMessage)]
+            return counts, await self._deliver(connection, local) if local else ()
 
-        changed, events = await self._database.run(work)
+        counts, events = await self._database.run(work)
         for event in events:
             self._notify(event)
-        return changed
+        return counts
 
     async def next_due(self, shard: int) -> datetime | None:
         """When the next waiting recipient of the shard is (or was) due; None when none waits."""
@@ -217,10 +240,6 @@ class QueueStore:
         return [list(column) for column in zip(*rows, strict=True)]
 
 
-def _lease(shard: int) -> str:
-    return f"queue/{shard}"
-
-
 def _message_columns(messages: Sequence[NewQueueMessage]) -> list[list[object]]:
     rows = [
         (m.sender, m.blob.key, m.blob.size, m.account, m.smtputf8, m.eight_bit, m.ret, m.envid, m.delivery_id,
@@ -228,19 +247,6 @@ def _message_columns(messages: Sequence[NewQueueMessage]) -> list[list[object]]:
         for m in messages
     ]  # fmt: skip
     return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _outcome_columns(outcomes: Sequence[Outcome]) -> list[list[object]]:
-    rows = [
-        (o.recipient, o.epoch, int(o.state), _line(o.reply), o.status[:20], _line(o.remote), o.due, o.tls)
-        for o in outcomes
-    ]
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(8)]
-
-
-def _line(text: str) -> str:
-    """What a remote said, on one line, without what PostgreSQL cannot store, bounded."""
-    return " ".join(text.replace("\0", " ").split())[:MAX_REPLY].encode(errors="replace").decode()
 
 
 def _due(row: Row) -> DueRecipient:

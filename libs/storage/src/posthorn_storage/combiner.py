@@ -1,8 +1,8 @@
-"""The delivery combiner: concurrent deliveries of this process share a transaction.
+"""The combiner: concurrent writes of one kind, of this process, share a transaction.
 
-A delivery waits at most one window for company; while as many batches run as are allowed, the next one fills up. Two
-batches that need the same key (the lock of an account) never run side by side: the second would only wait in the
-database, where nobody can join it. An item that cannot be stored fails alone. What waits is bounded: beyond that
+An item waits at most one window for company; while as many batches run as are allowed, the next one fills up. Two
+batches that need the same key (such as the lock of an account) never run side by side: the second would only wait in
+the database, where nobody can join it. An item that cannot be stored fails alone. What waits is bounded: beyond that
 Overloaded is raised (design law 9).
 """
 
@@ -96,7 +96,7 @@ class Combiner(Generic[ItemT, ResultT]):
         while len(self._running) < self._parallel and (batch := self._next_batch()):
             keys = frozenset[Hashable]().union(*(waiting.keys for waiting in batch))
             self._taken |= keys
-            task = asyncio.get_running_loop().create_task(self._run(batch), name="delivery batch")
+            task = asyncio.get_running_loop().create_task(self._run(batch), name="combined batch")
             self._running[task] = keys
             task.add_done_callback(self._done)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from posthorn_model.errors import Overloaded, OverQuota, PosthornError, Unavailable
-from posthorn_storage.mail.combiner import Combiner
+from posthorn_storage.combiner import Combiner
 
 
 class Shop:

@@ -1,0 +1,114 @@
+"""What an attempt writes, before its final dot and after the reply, and the combiner that writes for many at once.
+
+Attempts of all shards of this process share a transaction: each row is written under the lease of its own shard.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+from posthorn_model.ids import Epoch
+from posthorn_model.mail import NewMessage
+from posthorn_model.queue_items import NewQueueMessage, Outcome
+from posthorn_storage.combiner import Combiner
+
+MAX_REPLY: Final = 1000
+Report: TypeAlias = NewQueueMessage | NewMessage
+"""What tells a sender of an outcome: queued like other mail, or stored in a mailbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """An attempt about to be made for these recipients of a shard."""
+
+    recipients: Collection[int]
+    shard: int
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What came of attempts in one shard, and the reports about it."""
+
+    outcomes: Sequence[Outcome]
+    shard: int
+    dsns: Sequence[Report] = ()
+
+
+class AttemptStore(Protocol):
+    """Where intents and outcomes go: posthorn_storage.queue.QueueStore."""
+
+    async def start_all(self, starts: Sequence[Start]) -> list[set[int]]:
+        """See QueueStore."""
+        ...
+
+    async def finish_all(self, ends: Sequence[Finish]) -> list[int]:
+        """See QueueStore."""
+        ...
+
+
+class Attempts:
+    """Writes for the attempts of this process, those within `window` seconds together. Close it to write what waits.
+
+    A caller that is cancelled while its batch runs leaves it to be written all the same.
+    """
+
+    def __init__(self, store: AttemptStore, window: float) -> None:
+        self._starts: Combiner[Start, set[int]] = Combiner(store.start_all, window=window)
+        self._ends: Combiner[Finish, int] = Combiner(store.finish_all, window=window)
+
+    async def start(self, start: Start) -> set[int]:
+        """See QueueStore.start_attempts. Raises Unavailable, Overloaded."""
+        return await self._starts.submit(start)
+
+    async def finish(self, end: Finish) -> int:
+        """See QueueStore.finish. Raises Unavailable, Overloaded, and what the reports raise."""
+        return await self._ends.submit(end)
+
+    async def close(self) -> None:
+        """Return when everything is written or has failed."""
+        await self._starts.close()
+        await self._ends.close()
+
+
+def lease_of(shard: int) -> str:
+    """The key of a shard's lease."""
+    return f"queue/{shard}"
+
+
+def fence_columns(writes: Sequence[Start] | Sequence[Finish]) -> list[list[object]]:
+    """Keys, epochs and shards, each once, in the order in which their leases are locked."""
+    rows = sorted({row for write in writes for row in _fences(write)})
+    return [[key for key, _, _ in rows], [epoch for _, epoch, _ in rows], [shard for _, _, shard in rows]]
+
+
+def _fences(write: Start | Finish) -> set[tuple[str, Epoch, int]]:
+    key = lease_of(write.shard)
+    if isinstance(write, Start):
+        return {(key, write.epoch, write.shard)}
+    return {(key, outcome.epoch, write.shard) for outcome in write.outcomes}
+
+
+def start_columns(starts: Sequence[Start]) -> list[list[object]]:
+    """Recipients (each once, ascending), their shards, and the epochs."""
+    wanted = {recipient: start for start in starts for recipient in start.recipients}
+    ids = sorted(wanted)
+    return [list(ids), [wanted[one].shard for one in ids], [wanted[one].epoch for one in ids]]
+
+
+def outcome_columns(ends: Sequence[Finish]) -> list[list[object]]:
+    """Outcomes as nine arrays, by ascending recipient; of several for one recipient the first."""
+    wanted: dict[int, tuple[int, Outcome]] = {}
+    for end in ends:
+        for outcome in end.outcomes:
+            wanted.setdefault(outcome.recipient, (end.shard, outcome))
+    rows = [
+        (o.recipient, shard, o.epoch, int(o.state), _line(o.reply), o.status[:20], _line(o.remote), o.due, o.tls)
+        for _, (shard, o) in sorted(wanted.items())
+    ]
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(9)]
+
+
+def _line(text: str) -> str:
+    """What a remote said, on one line, without what PostgreSQL cannot store, bounded."""
+    return " ".join(text.replace("\0", " ").split())[:MAX_REPLY].encode(errors="replace").decode()

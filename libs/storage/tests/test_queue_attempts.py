@@ -1,0 +1,101 @@
+"""Attempts of several shards written together: each under its own lease, none twice, the last recipient closes."""
+
+import asyncio
+
+import pytest
+
+from posthorn_model.ids import Epoch, QueueMessageId
+from posthorn_model.queue_items import NewQueueMessage, NewRecipient, Outcome, RecipientState
+from posthorn_storage import Storage
+from posthorn_storage.queue import Attempts, Finish, Start
+
+pytestmark = pytest.mark.postgres
+
+COMMITS = "SELECT xmin::text FROM queue_recipient ORDER BY id"
+
+
+def sites(storage: Storage, count: int) -> dict[int, str]:
+    """A site for each of `count` shards."""
+    found: dict[int, str] = {}
+    for n in range(1000):
+        found.setdefault(storage.queue.shard_of(f"s{n}.example.net"), f"s{n}.example.net")
+    return dict(list(found.items())[:count])
+
+
+async def enqueue(storage: Storage, *names: str) -> QueueMessageId:
+    """A message with one recipient at each site."""
+    blob = await storage.blobs.prepare(b"Subject: hello\r\n\r\nhello\r\n")
+    recipients = [NewRecipient(f"bob@{site}", site) for site in names]
+    return await storage.queue.enqueue(NewQueueMessage("ann@example.org", blob, recipients))
+
+
+async def owned(storage: Storage, shards: dict[int, str]) -> dict[int, Epoch]:
+    held = await storage.leases.acquire([f"queue/{shard}" for shard in shards], "me", 3600)
+    return {shard: held[f"queue/{shard}"] for shard in shards}
+
+
+async def claimed(storage: Storage, epochs: dict[int, Epoch]) -> dict[int, int]:
+    """The one recipient that is due in each shard."""
+    found = {}
+    for shard, epoch in epochs.items():
+        (due,) = await storage.queue.claim(shard, epoch, 10)
+        found[shard] = due.id
+    return found
+
+
+def delivered(recipient: int, epoch: Epoch) -> Outcome:
+    return Outcome(recipient, epoch, RecipientState.DELIVERED, "250 ok", "2.0.0", "mx", None, None)
+
+
+async def test_attempts_of_all_shards_share_their_transactions(storage: Storage) -> None:
+    shards = sites(storage, 4)
+    message = await enqueue(storage, *shards.values())
+    epochs = await owned(storage, shards)
+    due = await claimed(storage, epochs)
+    attempts = Attempts(storage.queue, 0.02)
+    started = await asyncio.gather(*(attempts.start(Start([due[s], 99_999], s, epochs[s])) for s in shards))
+    assert started == [{due[s]} for s in shards]
+    assert len({row[0] for row in await storage._database.fetch(COMMITS)}) == 1
+    counts = await asyncio.gather(
+        *(attempts.finish(Finish([delivered(due[s], epochs[s])], s)) for s in [*shards, *shards])
+    )
+    assert counts == [1, 1, 1, 1, 0, 0, 0, 0], "of a repeated outcome only the first counts"
+    assert len({row[0] for row in await storage._database.fetch(COMMITS)}) == 1
+    assert (await storage.queue.show(message)).done_at is not None
+    assert [event.kind for event in await storage.queue.time_line(message)] == ["queued", *["delivered"] * 4]
+    await attempts.close()
+
+
+async def test_a_shard_that_was_taken_over_keeps_nobody_else_from_writing(storage: Storage) -> None:
+    shards = sites(storage, 3)
+    await enqueue(storage, *shards.values())
+    epochs = await owned(storage, shards)
+    due = await claimed(storage, epochs)
+    lost, *kept = shards
+    await storage._database.execute("UPDATE lease SET epoch = epoch + 1 WHERE key = $1", f"queue/{lost}")
+    starts = await storage.queue.start_all([Start([due[s]], s, epochs[s]) for s in shards])
+    assert starts == [set(), *({due[s]} for s in kept)]
+    await storage._database.execute("UPDATE lease SET epoch = epoch + 1 WHERE key = $1", f"queue/{kept[0]}")
+    counts = await storage.queue.finish_all([Finish([delivered(due[s], epochs[s])], s) for s in shards])
+    assert counts == [0, 0, 1]
+    wrong = Start([due[lost]], kept[1], epochs[kept[1]])
+    assert await storage.queue.start_all([wrong]) == [set()], "a recipient is written under its own shard's lease alone"
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_whoever_closes_the_last_recipient_closes_the_message(storage: Storage, *, together: bool) -> None:
+    """Two finishers that each see the other's recipient open: the message must not stay open for ever."""
+    shards = sites(storage, 2)
+    epochs = await owned(storage, shards)
+    for _ in range(10):
+        message = await enqueue(storage, *shards.values())
+        due = await claimed(storage, epochs)
+        await storage.queue.start_all([Start([due[s]], s, epochs[s]) for s in shards])
+        ends = [Finish([delivered(due[s], epochs[s])], s) for s in shards]
+        if together:
+            assert await storage.queue.finish_all(ends) == [1, 1]
+        else:
+            assert await asyncio.gather(*(storage.queue.finish_all([end]) for end in ends)) == [[1], [1]]
+        assert (await storage.queue.show(message)).done_at is not None
+    assert await storage._database.fetchval("SELECT count(*) FROM blob_ref WHERE kind = 2") == 0
+    assert (await storage.check.queue()).findings == []
