@@ -208,11 +208,11 @@ class Directory:
             rows = await self._database.fetch(sql.BY_ID, [known])
             if rows:
                 return _record(rows[0])
-        self._throttle.admit(remote)
         try:
             key = address_key(login)
         except InvalidAddress:
             key = ""
+        await self._throttle.admit(key or login.lower(), remote)
         rows = await self._database.fetch(sql.BY_ADDRESS, key)
         secret = rows[0]["secret"] if rows else None
         if not await self._passwords.verify(password, secret):

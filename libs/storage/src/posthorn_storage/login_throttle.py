@@ -1,8 +1,9 @@
 """Against guessing passwords: failures are counted for the whole cluster, by address and by account.
 
-Once a limit is reached the answer no longer says whether a password is right: what was guessed beyond the limit, also
-by many connections at once, is of no use. Counts are in the lookup store; while it does not answer nobody is held up.
-It verifies no password.
+An account that was logged in to from an address lately is known there, and such a pair is held to a limit of its own:
+neither guesses of its password elsewhere nor the failures of its neighbours lock its owner out. Once a limit is reached
+the answer no longer says whether a password is right: what was guessed beyond it, also by many connections at once, is
+of no use. All of it is in the lookup store; while that does not answer nobody is held up. It verifies no password.
 """
 
 import ipaddress
@@ -12,10 +13,10 @@ from collections.abc import Mapping
 from posthorn_model.errors import TooManyFailures, Unavailable
 from posthorn_model.lookup import LookupStore, Take, lookup_key
 from posthorn_model.ports import Clock
-from posthorn_storage.settings import LoginLimits
+from posthorn_storage.settings import LoginLimits, Rate
 
 KNOWN_SECONDS = 30 * 86_400.0
-"""An address that logged in to an account is known for so long."""
+"""An account is known at an address for so long after a login."""
 MAX_BLOCKED = 10_000
 """Addresses that a process remembers to be over their limit, so that it need not verify anything for them."""
 IPV6_PREFIX = 64
@@ -25,8 +26,7 @@ IPV6_PREFIX = 64
 class LoginThrottle:
     """See the module. `login` is the account's address in its stored form, or whatever was tried instead.
 
-    `remote` is the client's address, or "" when it has none. While the lookup store is unavailable nothing is refused
-    but what this process remembers.
+    `remote` is the client's address, or "" when it has none. All methods raise TooManyFailures.
     """
 
     def __init__(self, lookup: LookupStore, limits: LoginLimits, clock: Clock) -> None:
@@ -36,86 +36,88 @@ class LoginThrottle:
         self._exempt = tuple(ipaddress.ip_network(network) for network in limits.exempt)
         self._blocked: OrderedDict[str, float] = OrderedDict()
 
-    def admit(self, remote: str) -> None:
-        """Refuse before anything is verified, when this process knows the address to be over its limit.
-
-        Raises TooManyFailures.
-        """
-        source = self._source(remote)
-        left = self._blocked.get(source, 0.0) - self._clock.monotonic() if source else 0.0
-        if left > 0:
-            raise TooManyFailures(retry_after=left, remote=remote)
+    async def admit(self, login: str, remote: str) -> None:
+        """Refuse before anything is verified, when this process remembers the address to be over its limit."""
+        source = _source(remote)
+        left = self._blocked.get(source, 0.0) - self._clock.monotonic()
+        if left <= 0:
+            return
+        try:
+            if await self._is_known(login, source):
+                return
+        except Unavailable:
+            return
+        raise TooManyFailures(retry_after=left, remote=source, login=login[:100])
 
     async def failed(self, login: str, remote: str) -> None:
-        """Count a failure. Raises TooManyFailures when it was one too many."""
-        source = self._source(remote)
+        """Count a failure, and refuse when it was one too many."""
+        source = _source(remote)
         try:
-            wanted = self._wanted(login, source, cost=1)
-            if "address" in wanted and await self._is_known(login, source):
-                wanted.pop("account", None)
-            refused = await self._refused(wanted)
+            refused = await self._refused(login, remote, cost=1)
         except Unavailable:
             return
         self._refuse(refused, source, login)
 
     async def succeeded(self, login: str, remote: str) -> None:
-        """Remember where an account is used from. Raises TooManyFailures when no more answers are given."""
-        source = self._source(remote)
+        """Let the account be known at the address, or refuse when no more answers are given."""
+        source = _source(remote)
         try:
-            wanted = self._wanted(login, source, cost=0)
-            refused = await self._refused(wanted)
-            if refused.keys() == {"account"} and "address" in wanted and await self._is_known(login, source):
-                refused = {}
+            refused = await self._refused(login, remote, cost=0)
             if not refused and source:
-                await self._lookup.put({_known(login, source): b""}, KNOWN_SECONDS)
+                await self._lookup.put({_pair("known", login, source): b""}, KNOWN_SECONDS)
         except Unavailable:
             return
         self._refuse(refused, source, login)
 
-    def _wanted(self, login: str, source: str, *, cost: int) -> dict[str, Take]:
-        rates = {"address": (source, self._limits.per_address if source else None)}
-        rates["account"] = (login, self._limits.per_account)
+    async def _refused(self, login: str, remote: str, *, cost: int) -> dict[str, float]:
+        """Which limits refuse, and for how many seconds; `cost` 1 counts a failure, 0 only asks."""
+        is_known = await self._is_known(login, _source(remote))
+        wanted = self._where_known(login, remote) if is_known else self._where_unknown(login, remote)
+        takes = [Take(key, rate.limit, rate.period, cost) for key, rate in wanted.values() if rate is not None]
+        kinds = [kind for kind, (_, rate) in wanted.items() if rate is not None]
+        answers = zip(kinds, await self._lookup.take(takes), strict=True)
+        return {kind: answer.retry_after for kind, answer in answers if not answer.allowed}
+
+    def _where_known(self, login: str, remote: str) -> dict[str, tuple[str, Rate | None]]:
+        rate = self._limits.per_account or self._limits.per_address
+        return {"pair": (_pair("pair", login, _source(remote)), rate)}
+
+    def _where_unknown(self, login: str, remote: str) -> dict[str, tuple[str, Rate | None]]:
+        address = _address(remote)
+        is_free = address is None or any(address in network for network in self._exempt)
         return {
-            kind: Take(lookup_key("login", kind, name), rate.limit, rate.period, cost)
-            for kind, (name, rate) in rates.items()
-            if rate is not None
+            "address": (lookup_key("login", "address", _source(remote)), None if is_free else self._limits.per_address),
+            "account": (lookup_key("login", "account", login), self._limits.per_account),
         }
 
-    async def _refused(self, wanted: Mapping[str, Take]) -> dict[str, float]:
-        """Which limits refuse, and for how many seconds."""
-        answers = await self._lookup.take(list(wanted.values()))
-        found = zip(wanted, answers, strict=True)
-        return {kind: answer.retry_after for kind, answer in found if not answer.allowed}
-
     async def _is_known(self, login: str, source: str) -> bool:
-        return bool(await self._lookup.get([_known(login, source)]))
+        return bool(source) and bool(await self._lookup.get([_pair("known", login, source)]))
 
     def _refuse(self, refused: Mapping[str, float], source: str, login: str) -> None:
         if "address" in refused:
-            self._block(source, refused["address"])
+            self._blocked[source] = self._clock.monotonic() + refused["address"]
+            self._blocked.move_to_end(source)
+            if len(self._blocked) > MAX_BLOCKED:
+                self._blocked.popitem(last=False)
         if refused:
             raise TooManyFailures(retry_after=max(refused.values()), remote=source, login=login[:100])
 
-    def _block(self, source: str, seconds: float) -> None:
-        self._blocked[source] = self._clock.monotonic() + seconds
-        self._blocked.move_to_end(source)
-        if len(self._blocked) > MAX_BLOCKED:
-            self._blocked.popitem(last=False)
 
-    def _source(self, remote: str) -> str:
-        """What failures are counted under; "" for what is no address, or exempt."""
-        try:
-            address = ipaddress.ip_address(remote.partition("%")[0])
-        except ValueError:
-            return ""
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        if any(address in network for network in self._exempt):
-            return ""
-        if address.version == 4:
-            return str(address)
+def _address(remote: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(remote.partition("%")[0])
+    except ValueError:
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
+
+
+def _source(remote: str) -> str:
+    """What is counted under: an IPv4 address, the network of an IPv6 address; "" for what is neither."""
+    address = _address(remote)
+    if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False).network_address)
+    return str(address) if address else ""
 
 
-def _known(login: str, source: str) -> str:
-    return lookup_key("login", "known", login, source)
+def _pair(kind: str, login: str, source: str) -> str:
+    return lookup_key("login", kind, login, source)

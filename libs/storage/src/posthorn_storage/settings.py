@@ -157,11 +157,11 @@ class LoginLimits:
     """Failed logins of the whole cluster, until no more are judged for a while. None: without limit."""
 
     per_address: Rate | None = Rate(100, 3600.0)
-    """An IPv4 address, or the first 64 bits of an IPv6 address."""
+    """An IPv4 address, or the first 64 bits of an IPv6 address; for accounts that are not known there."""
     per_account: Rate | None = Rate(50, 3600.0)
-    """From addresses that have not logged in to it lately; those that have are held to their own limit alone."""
+    """From all addresses together where it is not known, and from each one where it is known."""
     exempt: tuple[str, ...] = ()
-    """Networks behind which many people are (a web mail server, a proxy): `per_address` is not for them."""
+    """Networks where many people come from one address (a web mail server, a proxy): without `per_address`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,9 +38,9 @@ class ThrottleSettings(Section):
     """[auth.throttle]: failed logins, counted for the whole cluster in the store that storage.lookup names."""
 
     address: Rate = "100/1h"
-    """From one IPv4 address, or one /64 of IPv6."""
+    """From one IPv4 address, or one /64 of IPv6, for accounts that were not logged in to from there in 30 days."""
     account: Rate = "50/1h"
-    """For one account, from addresses that did not log in to it in the last 30 days."""
+    """For one account: from such addresses together, and from each where it was logged in to."""
     exempt_networks: tuple[Network, ...] = ()
     """Where many people come from one address: `address` is not for them."""
 
