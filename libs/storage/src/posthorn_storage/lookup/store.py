@@ -29,8 +29,12 @@ Told: TypeAlias = Callable[[str, float, str], None]
 """Hears of each call: the operation, the seconds it took, and "ok", "overloaded" or "unavailable"."""
 CALL_SECONDS = 2.0
 """One call takes no longer, whatever the back end does."""
+REST_AFTER = 3
 REST_SECONDS = 0.5
-"""After a call that found no store the next ones are refused at once for so long: those who wait would only pile up."""
+"""After so many calls in a row that found no store the next ones are refused at once for so long.
+
+Those who wait would only pile up. Where a part of a cluster still answers there are seldom so many in a row.
+"""
 MAX_RATE = 10_000
 """Units a second that a limit may have: buckets count in microseconds."""
 
@@ -43,6 +47,7 @@ class Lookup:
         self._clock = clock
         self._call_seconds = call_seconds
         self._rests_until = float("-inf")
+        self._failures = 0
         self.told: Told | None = None
         """Set by who measures; may not block."""
 
@@ -146,19 +151,25 @@ class Lookup:
             async with asyncio.timeout(self._call_seconds):
                 found = await work(*arguments)
             outcome = "ok"
+            self._failures = 0
             return found
         except TimeoutError as error:
-            self._rests_until = self._clock.monotonic() + REST_SECONDS
+            self._failed()
             raise Unavailable("the lookup store does not answer", step=operation, cause="no answer in time") from error
         except PosthornError as error:
             if isinstance(error, Overloaded):
                 outcome = "overloaded"
             elif begun >= self._rests_until:
-                self._rests_until = self._clock.monotonic() + REST_SECONDS
+                self._failed()
             raise
         finally:
             if self.told is not None:
                 self.told(operation, self._clock.monotonic() - begun, outcome)
+
+    def _failed(self) -> None:
+        self._failures += 1
+        if self._failures >= REST_AFTER:
+            self._rests_until = self._clock.monotonic() + REST_SECONDS
 
 
 def _check(holds: bool, rule: str) -> None:
