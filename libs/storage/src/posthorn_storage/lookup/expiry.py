@@ -7,7 +7,7 @@ TABLES = ("lookup_counter", "lookup_limit", "lookup_value", "lookup_set")
 # Rows that somebody writes to at the moment are in use again, or go the next time.
 EXPIRED = """
 DELETE FROM {table} WHERE key = ANY (ARRAY(
-    SELECT key FROM {table} WHERE until < clock_timestamp() ORDER BY until LIMIT $1 FOR UPDATE SKIP LOCKED))
+    SELECT key FROM {table} WHERE until < now() ORDER BY until LIMIT $1 FOR UPDATE SKIP LOCKED))
 """
 
 
