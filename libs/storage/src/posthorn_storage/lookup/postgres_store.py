@@ -95,10 +95,12 @@ ON CONFLICT (key) DO UPDATE SET (members, ends, joined, until) = (
         CASE WHEN fits AND now + ttl > held.until THEN now + 2 * ttl ELSE held.until END
     FROM (SELECT clock_timestamp() AS now, make_interval(secs => $3) AS ttl) AS clock
         CROSS JOIN LATERAL (
-            SELECT coalesce(array_agg(member), '{}') AS others, coalesce(array_agg(ends_at), '{}') AS their_ends
-            FROM unnest(held.members, held.ends) AS there (member, ends_at) WHERE ends_at > now AND member <> $2
+            SELECT coalesce(array_agg(member) FILTER (WHERE member <> $2), '{}') AS others,
+                coalesce(array_agg(ends_at) FILTER (WHERE member <> $2), '{}') AS their_ends,
+                coalesce(bool_or(member = $2), false) AS is_in
+            FROM unnest(held.members, held.ends) AS there (member, ends_at) WHERE ends_at > now
         ) AS present
-        CROSS JOIN LATERAL (SELECT cardinality(others) < $4 AS fits) AS judged)
+        CROSS JOIN LATERAL (SELECT is_in OR cardinality(others) < $4 AS fits) AS judged)
 RETURNING CASE WHEN joined THEN cardinality(members) END
 """
 

@@ -5,12 +5,16 @@ A test module subclasses LookupContract and gives it a fixture `lookup`: an open
 
 import asyncio
 import math
+import random
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from posthorn_model.lookup import MAX_KEYS, MAX_VALUE, LookupStore, Take, Taken, lookup_key
+from posthorn_storage.lookup.local_store import LocalLookup
+from posthorn_storage.lookup.memory import MemoryCells
 
 LONG = 3600.0
 SHORT = 0.05
@@ -27,6 +31,32 @@ async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"{what}: not within {PATIENCE:g} s") from None
+
+
+def any_call(chance: random.Random) -> Callable[[LookupStore], Awaitable[object]]:
+    """One call of any kind on few keys, whose results do not depend on the moment."""
+    key, other, value = chance.choice("abc"), chance.choice("abc"), chance.choice([b"", b"1", b"2"])
+    takes = [Take(name, chance.randint(1, 6), 1000 * LONG, chance.randint(0, 7)) for name in sorted({key, other})]
+    amount, member, limit = chance.randint(1, 5), chance.choice("xyz"), chance.randint(1, 3)
+    calls: list[Callable[[LookupStore], Awaitable[object]]] = [
+        lambda store: store.count(key, LONG, amount),
+        lambda store: store.counts([key, other]),
+        lambda store: store.take([take for take in takes if take.cost <= take.limit]),
+        lambda store: store.get([key, other]),
+        lambda store: store.put({key: value, other: b"3"}, LONG),
+        lambda store: store.add(key, value, LONG),
+        lambda store: store.swap(key, value, b"4", LONG),
+        lambda store: store.pop(key),
+        lambda store: store.join(key, member, LONG, limit),
+        lambda store: store.leave(key, member),
+        lambda store: store.members(key),
+    ]
+    return chance.choice([*calls, lambda store: store.drop([key])] if chance.random() < 0.2 else calls)
+
+
+def shown(found: object) -> object:
+    """A result without what depends on the moment."""
+    return [answer.allowed for answer in found] if isinstance(found, list) else found
 
 
 class LookupContract:
@@ -171,6 +201,9 @@ class LookupContract:
         await lookup.leave("none", "a")
         assert await lookup.join("s", "c", LONG, 2) == 2
         assert await lookup.members("s") == {"b", "c"}
+        # Who is in stays in, also where there would be no more room now.
+        assert await lookup.join("s", "b", LONG, 1) == 2
+        assert await lookup.join("s", "d", LONG, 1) is None
         assert await lookup.members("none") == frozenset()
 
     async def test_many_who_join_at_once_are_no_more_than_the_limit(self, lookup: LookupStore) -> None:
@@ -209,6 +242,14 @@ class LookupContract:
         assert await lookup.get(["k"]) == {}
         assert await lookup.members("k") == frozenset()
         assert (await lookup.take([Take("k", 1, LONG)]))[0].allowed
+
+    @pytest.mark.parametrize("seed", range(5))
+    async def test_histories_of_any_calls_agree_with_the_simplest_store(self, lookup: LookupStore, seed: int) -> None:
+        simplest, chance = LocalLookup(MemoryCells(), time.monotonic), random.Random(seed)
+        for number in range(150):
+            call = any_call(chance)
+            found, expected = await call(lookup), await call(simplest)
+            assert shown(found) == shown(expected), f"call {number}: {found} instead of {expected}"
 
     async def test_keys_and_values_of_any_content(self, lookup: LookupStore) -> None:
         keys = [lookup_key("test", part) for part in ("", "{a}", "a b", "ä\0\n", "\ud800", "x" * 5000, "%7Ba%7D", "/")]
