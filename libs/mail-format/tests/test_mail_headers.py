@@ -137,6 +137,21 @@ def test_decoding_never_fails_and_is_storable(data: bytes, charset: str) -> None
             {"title": "This is even more ***fun*** isn't it!"},
         ),
         ("attachment; filename=old; filename*=utf-8''n%C3%A9w", "attachment", {"filename": "néw"}),
+        # out of order; a character cut between two segments; a gap ends the value
+        ("a/b; n*1*=%82%ac; n*0*=utf-8''%e2; n*3=x", "a/b", {"n": "€"}),
+        # a charset in each segment, the same or another one; quotes that name none
+        ("a/b; n*0*=utf-8''%e2%82; n*1*=UTF-8''%ac", "a/b", {"n": "€"}),
+        ("a/b; n*0*=utf-8''%c3%a9; n*1*=iso-8859-1'fr'%e9", "a/b", {"n": "éé"}),
+        ("a/b; n*0*=utf-8''a; n*1*=it's%20o'clock", "a/b", {"n": "ait's o'clock"}),
+        # an unknown charset, none at all, no quotes, broken escapes, the same segment twice, a number too long
+        ("a/b; n*=no-such''%e9%41", "a/b", {"n": "éA"}),
+        ("a/b; n*=''%c3%a9", "a/b", {"n": "é"}),
+        ("a/b; n*=%c3%a9", "a/b", {"n": "é"}),
+        ("a/b; n*=utf-8''%zz%4", "a/b", {"n": "%zz%4"}),
+        ("a/b; n*0=a; n*0=b; n*1=c", "a/b", {"n": "ac"}),
+        ("a/b; n*00000=a", "a/b", {"n*00000": "a"}),
+        # segments that begin at 1, as some count
+        ("a/b; n*1=a; n*2=b", "a/b", {"n": "ab"}),
         ('attachment; filename="=?utf-8?Q?n=C3=A9w?="', "attachment", {"filename": "néw"}),
     ],
 )

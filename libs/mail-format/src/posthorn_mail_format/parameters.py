@@ -7,7 +7,7 @@ everything else). Lenient: unquoted values with spaces, missing quotes, comments
 import re
 from urllib.parse import unquote_to_bytes
 
-from posthorn_mail_format.charsets import clean, decode
+from posthorn_mail_format.charsets import clean, codec_name, decode
 from posthorn_mail_format.encoded_words import decode_words
 
 MAX_PARAMETERS = 50
@@ -22,6 +22,8 @@ _PARAMETER = re.compile(
 _OTHER = re.compile(r"[;\s]*+[^;]*+")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _SEGMENT = re.compile(r"([^*]+)(?:\*(\d{1,4}))?(\*)?\Z")
+
+_CHARSET = re.compile(r"([^'%]*)'[^'%]*'")
 
 Raw = tuple[tuple[str, str], ...]
 
@@ -86,14 +88,23 @@ def _without_comment(value: str) -> str:
 
 
 def _join(segments: dict[int, tuple[str, bool]]) -> str:
-    """Join numbered segments from 0 up to the first gap; the first one names the charset (RFC 2231 4.1)."""
+    """Join numbered segments up to the first gap; the first one names the charset (RFC 2231 4.1).
+
+    Some senders count from 1, and some name a charset in each segment: one that is known holds for what follows it.
+    """
+    pieces: list[str] = []
     charset: str | None = None
     octets = bytearray()
+    first = min(segments)
     for expected, (number, (value, extended)) in enumerate(sorted(segments.items())):
-        if number != expected and expected:
+        if number != first + expected:
             break
-        if extended and expected == 0 and value.count("'") >= 2:
-            charset, _, value = value.split("'", 2)
+        named = _CHARSET.match(value) if extended else None
+        if named is not None and (expected == 0 or codec_name(named[1]) is not None):
+            if named[1].lower() != (charset or "").lower():
+                pieces.append(decode(bytes(octets), charset or None))
+                octets.clear()
+            charset, value = named[1], value[named.end() :]
         raw = value.encode("utf-8", "surrogateescape")
         octets += unquote_to_bytes(raw) if extended else raw
-    return decode(bytes(octets), charset or None)
+    return "".join((*pieces, decode(bytes(octets), charset or None)))
