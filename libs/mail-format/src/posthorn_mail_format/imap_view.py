@@ -87,18 +87,17 @@ def address_list(values: Sequence[bytes], parse: Parse = parse_addresses) -> byt
 
 def body(data: bytes, part: Part) -> bytes:
     """Return BODY: the structure without extension data."""
-    return _structure(part, _envelopes(data, part), False)
+    return body_views(data, part)[0]
 
 
 def body_structure(data: bytes, part: Part) -> bytes:
     """Return BODYSTRUCTURE: the structure with extension data."""
-    return _structure(part, _envelopes(data, part), True)
+    return body_views(data, part)[1]
 
 
 def body_views(data: bytes, part: Part) -> tuple[bytes, bytes]:
-    """Return (BODY, BODYSTRUCTURE), reading the headers of messages inside only once."""
-    envelopes = _envelopes(data, part)
-    return _structure(part, envelopes, False), _structure(part, envelopes, True)
+    """Return (BODY, BODYSTRUCTURE); what they share is made once."""
+    return _structures(part, _envelopes(data, part))
 
 
 def _envelopes(data: bytes, root: Part) -> dict[int, bytes]:
@@ -115,14 +114,15 @@ def _envelopes(data: bytes, root: Part) -> dict[int, bytes]:
     return found
 
 
-def _structure(part: Part, envelopes: dict[int, bytes], extended: bool) -> bytes:
+def _structures(part: Part, envelopes: dict[int, bytes]) -> tuple[bytes, bytes]:
+    """The structure of a part without and with extension data."""
     if part.children:
-        children = b"".join(_structure(child, envelopes, extended) for child in part.children)
-        items = [children, imap_string(_octets(part.subtype))]
-        if extended:
-            items += [_params(part.raw_params), *_extension(part)]
-        return b"(" + b" ".join(items) + b")"
-    items = [
+        views = [_structures(child, envelopes) for child in part.children]
+        subtype = imap_string(_octets(part.subtype))
+        more = b" ".join((_params(part.raw_params), *_extension(part)))
+        plain = b"".join(view[0] for view in views)
+        return b"(%b %b)" % (plain, subtype), b"(%b %b %b)" % (b"".join(view[1] for view in views), subtype, more)
+    head = b" ".join((
         imap_string(_octets(part.type)),
         imap_string(_octets(part.subtype)),
         _params(part.raw_params),
@@ -130,15 +130,16 @@ def _structure(part: Part, envelopes: dict[int, bytes], extended: bool) -> bytes
         _optional(part.description),
         imap_string(_octets(part.encoding)),
         b"%d" % part.size,
-    ]
+    ))  # fmt: skip
+    more = b" ".join((_optional(part.md5), *_extension(part)))
     if part.message is not None:
-        inner = part.message
-        items += [envelopes[inner.header_start], _structure(inner, envelopes, extended), b"%d" % part.lines]
-    elif part.type == "text":
-        items.append(b"%d" % part.lines)
-    if extended:
-        items += [_optional(part.md5), *_extension(part)]
-    return b"(" + b" ".join(items) + b")"
+        inner = _structures(part.message, envelopes)
+        head = b"%b %b" % (head, envelopes[part.message.header_start])
+        plain, extended = (b"%b %b %d" % (head, view, part.lines) for view in inner)
+        return b"(%b)" % plain, b"(%b %b)" % (extended, more)
+    if part.type == "text":
+        head = b"%b %d" % (head, part.lines)
+    return b"(%b)" % head, b"(%b %b)" % (head, more)
 
 
 def _extension(part: Part) -> tuple[bytes, bytes, bytes]:

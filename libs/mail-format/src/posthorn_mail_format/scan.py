@@ -44,12 +44,15 @@ def scan(data: bytes) -> Part:
 class _Scan:
     data: bytes
     parts: int = 0
+    messages: int = 0
+    """Parts that are messages."""
     candidates: int = 0
     searched: int = 0
     """Octets that were searched for delimiters."""
 
     def run(self) -> Part:
-        return _with_lines(self.data, self.entity(0, len(self.data), 0, "text/plain"))
+        root = self.entity(0, len(self.data), 0, "text/plain")
+        return _with_lines(self.data, root) if self.messages else root
 
     def entity(self, start: int, end: int, depth: int, default: str) -> Part:
         """The entity in data[start:end]: its header, then what its type says of its body."""
@@ -61,24 +64,29 @@ class _Scan:
         if part.media_type in _MESSAGE_TYPES:
             if depth >= MAX_DEPTH or self.parts >= MAX_PARTS:
                 return replace(part, type="application", subtype="octet-stream", decoded_size=part.size)
+            self.messages += 1
             return replace(part, message=self.entity(body, end, depth + 1, "text/plain"), decoded_size=part.size)
-        return replace(part, decoded_size=_decoded_size(self.data, part))
+        return part
 
     def multipart(self, part: Part, depth: int) -> Part:
         """A multipart with its children; without any it is plain text, too deep it is opaque."""
-        opaque = replace(part, type="text", subtype="plain", decoded_size=_decoded_size(self.data, part))
         if depth >= MAX_DEPTH or self.parts >= MAX_PARTS:
-            return replace(opaque, type="application", subtype="octet-stream")
+            return self.opaque(part, "application", "octet-stream")
         boundary = next((value for name, value in part.raw_params if name == "boundary"), "")
         if not boundary:
             boundary = part.params.get("boundary", "")
         octets = boundary.encode("utf-8", "surrogateescape").rstrip(b" \t\r\n")
         if not octets or len(octets) > MAX_BOUNDARY:
-            return opaque
+            return self.opaque(part, "text", "plain")
         # RFC 2046 5.1.5: the parts of a digest are messages unless they say otherwise.
         default = "message/rfc822" if part.subtype == "digest" else "text/plain"
         children = self.children(part, b"--" + octets, depth, default)
-        return replace(part, children=children) if children else opaque
+        return replace(part, children=children) if children else self.opaque(part, "text", "plain")
+
+    def opaque(self, part: Part, kind: str, subtype: str) -> Part:
+        """The multipart as a leaf."""
+        size, lines = _measured(self.data, kind, part.encoding, part.body_start, part.body_end)
+        return replace(part, type=kind, subtype=subtype, decoded_size=size, lines=lines)
 
     def children(self, part: Part, delimiter: bytes, depth: int, default: str) -> tuple[Part, ...]:
         found: list[Part] = []
@@ -146,9 +154,13 @@ def _described(data: bytes, start: int, body: int, end: int, default: str) -> Pa
     if b"disposition" in fields:
         token, disposition_params = parse_value(text(fields[b"disposition"]))
         disposition = token if _TOKEN.match(token) else "attachment"
+    encoding = _encoding(fields.get(b"transfer-encoding"))
+    decoded_size, lines = 0, 0
+    if kind != "multipart" and f"{kind}/{subtype}" not in _MESSAGE_TYPES:
+        decoded_size, lines = _measured(data, kind, encoding, body, end)
     return Part(
         start, body, end, kind, subtype, params,
-        encoding=_encoding(fields.get(b"transfer-encoding")),
+        encoding=encoding,
         disposition=disposition,
         raw_disposition_params=disposition_params,
         content_id=_short(fields.get(b"id")),
@@ -156,6 +168,8 @@ def _described(data: bytes, start: int, body: int, end: int, default: str) -> Pa
         language=_languages(fields.get(b"language")),
         location=_short(fields.get(b"location")),
         md5=_short(fields.get(b"md5")),
+        lines=lines,
+        decoded_size=decoded_size,
     )  # fmt: skip
 
 
@@ -191,35 +205,32 @@ def _languages(value: bytes | None) -> tuple[str, ...]:
     return tuple(_LANGUAGE.findall(_COMMENT.sub("", text(value)[:1000]))[:20]) if value else ()
 
 
-def _decoded_size(data: bytes, part: Part) -> int:
-    """Octets of a leaf's body once decoded; for base64 counted, not decoded (white space is only CR and LF there)."""
-    start, end = part.body_start, part.body_end
-    if part.encoding == "base64":
+def _measured(data: bytes, kind: str, encoding: str, start: int, end: int) -> tuple[int, int]:
+    """Of a leaf's body: octets once decoded, and line ends when it is text (else 0).
+
+    Base64 is counted, not decoded: white space is only CR and LF there.
+    """
+    lines = data.count(b"\n", start, end) if kind == "text" or encoding == "base64" else 0
+    size = end - start
+    if encoding == "base64":
         tail = data[max(start, end - 8) : end].rstrip()
-        letters = end - start - data.count(b"\n", start, end) - data.count(b"\r", start, end) - tail.count(b"=")
-        return max(letters, 0) * 3 // 4
-    if part.encoding == "quoted-printable":
-        return sum(map(len, quoted_printable(data, start, end)))
-    return end - start
+        letters = size - lines - data.count(b"\r", start, end) - tail.count(b"=")
+        size = max(letters, 0) * 3 // 4
+    elif encoding == "quoted-printable":
+        size = sum(map(len, quoted_printable(data, start, end)))
+    return size, lines if kind == "text" else 0
 
 
 def _with_lines(data: bytes, root: Part) -> Part:
-    """The tree with `lines` filled in. Each octet is looked at once, however deep messages are nested."""
-    counted = [part for part in root.walk() if _is_counted(part)]
-    offsets = sorted({0} | {part.body_start for part in counted} | {part.body_end for part in counted})
+    """The tree with `lines` of messages inside. Each octet is looked at once, however deep they are nested."""
+    messages = [part for part in root.walk() if part.message is not None]
+    offsets = sorted({0} | {part.body_start for part in messages} | {part.body_end for part in messages})
     between = (data.count(b"\n", first, last) for first, last in pairwise(offsets))
     before = dict(zip(offsets, accumulate(between, initial=0), strict=True))
 
     def fill(part: Part) -> Part:
-        return replace(
-            part,
-            children=tuple(map(fill, part.children)),
-            message=fill(part.message) if part.message is not None else None,
-            lines=before[part.body_end] - before[part.body_start] if _is_counted(part) else 0,
-        )
+        if part.message is not None:
+            return replace(part, message=fill(part.message), lines=before[part.body_end] - before[part.body_start])
+        return replace(part, children=tuple(map(fill, part.children))) if part.children else part
 
     return fill(root)
-
-
-def _is_counted(part: Part) -> bool:
-    return part.type == "text" or part.message is not None
