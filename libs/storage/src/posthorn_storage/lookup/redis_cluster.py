@@ -6,6 +6,7 @@ whose connections are closed under those who wait when many use it for the first
 
 import asyncio
 import random
+from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -15,6 +16,8 @@ from redis.exceptions import AskError, ClusterDownError, ClusterError, MovedErro
 from posthorn_storage.lookup.redis_client import Command, Server
 
 Address: TypeAlias = tuple[str, int]
+Range: TypeAlias = tuple[int, int, Address]
+"""The first and the last slot, and the node that has them."""
 ROUNDS = 6
 """How often commands are sent on to another node before they are given up."""
 TRY_AGAIN_SECONDS = 0.05
@@ -27,8 +30,9 @@ class Cluster:
         self._seeds = seeds
         self._connect = connect
         self._servers: dict[Address, Server] = {}
-        self._owners: dict[int, Address] = {}
-        """Of each slot."""
+        self._ranges: list[Range] = []
+        self._moved: dict[int, Address] = {}
+        """Single slots that were elsewhere when they were asked for, since the ranges were learned."""
         self._learned = 0
         self._doubtful = True
         self._learning = asyncio.Lock()
@@ -39,16 +43,17 @@ class Cluster:
         slots = [key_slot(_key_of(command)) for command in commands]
         left: dict[int, Address | None] = dict.fromkeys(range(len(commands)))
         """The commands without an answer; where to ask for those whose slot is on its way."""
+        if self._doubtful:
+            await self._learn()
         for _ in range(ROUNDS):
-            if self._doubtful:
-                await self._learn()
             for number, answer in (await self._send(commands, slots, left)).items():
                 answers[number] = answer
                 left[number] = None
                 if isinstance(answer, AskError):
                     left[number] = (answer.host, answer.port)
                 elif isinstance(answer, MovedError):
-                    self._owners[answer.slot_id] = (answer.host, answer.port)
+                    # Believed at once, for other nodes may not have heard yet; the next caller learns the rest.
+                    self._moved[answer.slot_id] = (answer.host, answer.port)
                     self._doubtful = True
                 elif isinstance(answer, TryAgainError):
                     await asyncio.sleep(TRY_AGAIN_SECONDS)
@@ -70,7 +75,7 @@ class Cluster:
         """Send what is left to its nodes, all at once; the answers by the commands' numbers."""
         by_node: dict[Address, list[int]] = {}
         for number, asked in left.items():
-            address = asked or self._owners.get(slots[number])
+            address = asked or self._owner(slots[number])
             if address is None:
                 self._doubtful = True
                 raise ClusterDownError(f"no node has the slot {slots[number]}")
@@ -104,6 +109,11 @@ class Cluster:
             found.append(next(answers))
         return found
 
+    def _owner(self, slot: int) -> Address | None:
+        place = bisect(self._ranges, slot, key=lambda known: known[0]) - 1
+        there = self._ranges[place] if place >= 0 else None
+        return self._moved.get(slot) or (there[2] if there and slot <= there[1] else None)
+
     def _server(self, address: Address) -> Server:
         if address not in self._servers:
             self._servers[address] = self._connect(address)
@@ -127,7 +137,8 @@ class Cluster:
                 if isinstance(answer, Exception):
                     failure = answer
                     continue
-                self._owners = _owners(answer, node[0])
+                self._ranges = _ranges(answer, node[0])
+                self._moved.clear()
                 self._learned += 1
                 self._doubtful = False
                 await self._forget_strangers()
@@ -136,18 +147,17 @@ class Cluster:
 
     async def _forget_strangers(self) -> None:
         """Close the clients of nodes that have no slot any more."""
-        known = {*self._owners.values(), *self._seeds}
+        known = {*(owner for _, _, owner in self._ranges), *self._seeds}
         for address in [address for address in self._servers if address not in known]:
             await self._servers.pop(address).close()
 
 
-def _owners(answer: Sequence[Any], asked: str) -> dict[int, Address]:
+def _ranges(answer: Sequence[Any], asked: str) -> list[Range]:
     """From CLUSTER SLOTS: first and last slot, then the owner; one that does not know its name goes by that asked."""
-    return {
-        slot: (owner[0].decode() if owner[0] else asked, int(owner[1]))
+    return sorted(
+        (first, last, (owner[0].decode() if owner[0] else asked, int(owner[1])))
         for first, last, owner, *_replicas in answer
-        for slot in range(first, last + 1)
-    }
+    )
 
 
 def _key_of(command: Command) -> bytes:
