@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -24,7 +24,7 @@ from posthorn_testkit.contracts.lookup import LONG, until
 from posthorn_testkit.redis_servers import RedisServer, redis_cluster, redis_server, sentinel_set
 from posthorn_testkit.strict import missing
 
-Part = TypeVar("Part")
+pytestmark = pytest.mark.redis
 
 
 @contextmanager

@@ -61,6 +61,7 @@ class TestMemory(LookupContract):
         assert await lookup.counts(["d"]) == {"d": 1}
 
 
+@pytest.mark.redis
 class TestRedis(LookupContract):
     @pytest_asyncio.fixture
     async def lookup(self, redis_server: RedisServer) -> AsyncIterator[Lookup]:
@@ -70,6 +71,7 @@ class TestRedis(LookupContract):
         await store.close()
 
 
+@pytest.mark.redis
 class TestRedisSentinel(LookupContract):
     @pytest_asyncio.fixture
     async def lookup(self, redis_sentinels: SentinelSet) -> AsyncIterator[Lookup]:
@@ -79,6 +81,7 @@ class TestRedisSentinel(LookupContract):
         await store.close()
 
 
+@pytest.mark.redis
 class TestRedisCluster(LookupContract):
     @pytest_asyncio.fixture
     async def lookup(self, redis_cluster: RedisCluster) -> AsyncIterator[Lookup]:
