@@ -30,6 +30,8 @@ MODELS: dict[str, type[Section]] = {
 STORES = {
     "postgres": '[store."postgres"]\ntype = "postgresql"\n',
     "fs": '[store."fs"]\ntype = "fs"\npath = "/blobs"\n',
+    "s3-a": '[store."s3-a"]\ntype = "s3"\nbucket = "blobs-a"\n',
+    "s3-b": '[store."s3-b"]\ntype = "s3"\nbucket = "blobs-b"\n',
 }
 EXAMPLES = fenced(REFERENCE, "toml")
 ROWS: dict[str, str] = {}
@@ -53,7 +55,9 @@ def read(text: str) -> dict[str, Any]:
     """A settings text as all services read it, completed with the stores that a whole file must have."""
     data = tomllib.loads(text)
     storage = data.get("storage", {})
-    wanted = {storage.get("data", "postgres"), storage.get("blob", "fs")} - set(data.get("store", {}))
+    blobs = storage.get("blob", "fs")
+    named = {storage.get("data", "postgres"), *([blobs] if isinstance(blobs, str) else blobs)}
+    wanted = named - set(data.get("store", {}))
     whole = text + "\n" + "".join(STORES[name] for name in sorted(wanted))
     return validate(parse(whole.encode(), REFERENCE, environ(text)), MODELS)
 

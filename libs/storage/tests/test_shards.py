@@ -37,7 +37,7 @@ async def people(storage: Storage) -> tuple[AccountId, AccountId, AccountId]:
 
 async def check(storage: Storage) -> None:
     for shard in storage.shards:
-        looked = Check(shard.database, shard.blobs.stores)
+        looked = Check(shard.database, shard.blobs.stores, home=shard.is_home)
         found = [finding async for step in looked.accounts() for finding in step.findings]
         found += (await looked.queue()).findings
         found += [finding async for step in looked.blobs(content=True) for finding in step.findings]

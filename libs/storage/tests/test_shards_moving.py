@@ -62,7 +62,7 @@ async def fill(storage: Storage, ann: AccountId, new_message: MakeMessage) -> No
 
 async def check(storage: Storage) -> None:
     for shard in storage.shards:
-        looked = Check(shard.database, shard.blobs.stores)
+        looked = Check(shard.database, shard.blobs.stores, home=shard.is_home)
         found = [finding async for step in looked.accounts() for finding in step.findings]
         found += [finding async for step in looked.blobs(content=True) for finding in step.findings]
         assert found == []

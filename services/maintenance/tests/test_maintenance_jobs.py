@@ -13,11 +13,13 @@ from posthorn_mail_format.summary import summarize
 from posthorn_maintenance.jobs import purge_accounts, purge_stores
 from posthorn_maintenance.jobs.calculate import ClusterFigures
 from posthorn_maintenance.jobs.index_messages import Indexing
+from posthorn_maintenance.jobs.moves import MoveKeeper
 from posthorn_maintenance.jobs.scrub import BlobScrub
 from posthorn_maintenance.jobs.steps import work_off
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_model.clock import SystemClock
 from posthorn_model.errors import LeaseLost, Unavailable
+from posthorn_model.events import Control
 from posthorn_model.ids import AccountId
 from posthorn_model.mail import NewMessage
 from posthorn_node.metrics import Metrics
@@ -169,3 +171,20 @@ async def test_the_scrub_tells_what_it_finds_until_its_lease_ends(storage: Stora
     text = metrics.exposition().decode()
     assert 'blob_scrub_found_total{what="blob-missing"}' in text
     assert "blob-damaged" not in text
+
+
+async def test_everybody_hears_once_of_a_moved_account(
+    storage: Storage, account: Callable[..., Awaitable[AccountRecord]]
+) -> None:
+    ann = (await account()).id
+    await storage._database.execute(
+        "INSERT INTO account_move (account_id, source, target, step, epoch, switched_at) "
+        "VALUES ($1, 0, 0, 'switched', 7, now()), ($1 + 1, 0, 0, 'copying', 7, NULL)",
+        ann,
+    )
+    heard: list[Control] = []
+    keeper = MoveKeeper(storage, heard.append)
+    assert await keeper.recover() == 1
+    assert await keeper.recover() == 0
+    assert heard == [Control("account-moved", {"account": ann})]
+    assert await keeper.clean() == 0

@@ -3,10 +3,13 @@
 from structlog.typing import FilteringBoundLogger
 
 from posthorn_model.events import Control, Gap, Topic
+from posthorn_model.ids import AccountId
 from posthorn_model.ports import Bus
 from posthorn_storage import Storage
 
 INVALIDATE_DIRECTORY = "invalidate-directory"
+ACCOUNT_MOVED = "account-moved"
+"""With the account's id as `account`: it lives on another shard now."""
 
 
 async def follow_notices(bus: Bus, storage: Storage, log: FilteringBoundLogger) -> None:
@@ -15,3 +18,7 @@ async def follow_notices(bus: Bus, storage: Storage, log: FilteringBoundLogger) 
         if isinstance(event, Gap) or (isinstance(event, Control) and event.name == INVALIDATE_DIRECTORY):
             storage.directory.forget()
             log.debug("directory forgotten", reason=type(event).__name__)
+        elif isinstance(event, Control) and event.name == ACCOUNT_MOVED:
+            moved = event.detail.get("account")
+            if isinstance(moved, int):
+                storage.forget_placement(AccountId(moved))

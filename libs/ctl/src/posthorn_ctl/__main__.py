@@ -26,6 +26,8 @@ from posthorn_ctl.commands import (
     logs,
     migrate,
     node,
+    shard_list,
+    shard_move,
     status,
     stop,
     up,
@@ -84,6 +86,11 @@ index = typer.Typer(no_args_is_help=True, help="The search index: how far it is,
 index.command("status", epilog=index_status.EPILOG)(index_status.status)
 index.command("rebuild", epilog=index_rebuild.EPILOG)(index_rebuild.rebuild)
 app.add_typer(index, name="index")
+
+shard = typer.Typer(no_args_is_help=True, help="The databases that accounts live on: list, move.")
+shard.command("list", epilog=shard_list.EPILOG)(shard_list.list_)
+shard.command("move", epilog=shard_move.EPILOG)(shard_move.move)
+app.add_typer(shard, name="shard")
 
 
 def main() -> None:

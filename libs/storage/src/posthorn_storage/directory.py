@@ -179,6 +179,10 @@ class Directory:
         """At most `limit` accounts whose address is greater than `after`, by address."""
         return [_record(row) for row in await self._database.fetch(sql.LIST, after, min(limit, 10_000))]
 
+    async def accounts_by_shard(self) -> dict[int, int]:
+        """How many accounts live on each shard, by its number."""
+        return {row["shard"]: row["count"] for row in await self._database.fetch(sql.COUNT_BY_SHARD)}
+
     # Recipients and log-ins
 
     async def resolve(self, addresses: Sequence[str]) -> dict[str, tuple[AccountId, ...]]:

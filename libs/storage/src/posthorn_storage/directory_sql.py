@@ -56,6 +56,8 @@ BY_ID = _ACCOUNT + "WHERE account.id = ANY ($1::bigint[])"
 
 LIST = _ACCOUNT + "WHERE account.address > $1 ORDER BY account.address LIMIT $2"
 
+COUNT_BY_SHARD = "SELECT shard, count(*) AS count FROM account GROUP BY shard"
+
 RESOLVE = """
 SELECT address, id FROM account WHERE address = ANY ($1::text[])
 UNION ALL SELECT address, account_id FROM alias WHERE address = ANY ($1::text[])

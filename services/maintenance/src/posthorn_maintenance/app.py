@@ -18,7 +18,7 @@ async def build(node: Node) -> "Maintenance":
     parts = await assemble(node)
     eligible = {role: nodes for role, nodes in roles(node.settings).items() if role in ROLES}
     shares = {role: max(1, len(nodes)) for role, nodes in eligible.items()}
-    work = RoleWork(node, parts.storage, settings, shares)
+    work = RoleWork(node, parts.storage, settings, parts.bus.publish, shares)
     owner = election(parts.bus, parts.leases, parts.node_id, eligible, work.run)
     name, shards = node.settings.cluster.name, node.settings.cluster.queue_shards
 

@@ -1,15 +1,17 @@
 """The story of the roles: elected through the bus, decided by a lease, worked in fenced steps (flows D)."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from posthorn_bus import HeldLease, role_of
 from posthorn_maintenance.jobs import purge_accounts, purge_stores
 from posthorn_maintenance.jobs.calculate import ClusterFigures
 from posthorn_maintenance.jobs.index_messages import Indexing
+from posthorn_maintenance.jobs.moves import MoveKeeper
 from posthorn_maintenance.jobs.scrub import BlobScrub
 from posthorn_maintenance.jobs.steps import Step, work_off
 from posthorn_maintenance.settings import MaintenanceSettings
+from posthorn_model.events import Control
 from posthorn_node import Node
 from posthorn_storage import Fence, Storage
 
@@ -21,10 +23,16 @@ class RoleWork:
     """What a holder of a role does, role by role."""
 
     def __init__(
-        self, node: Node, storage: Storage, settings: MaintenanceSettings, parts: Mapping[str, int] | None = None
+        self,
+        node: Node,
+        storage: Storage,
+        settings: MaintenanceSettings,
+        publish: Callable[[Control], None],
+        parts: Mapping[str, int] | None = None,
     ) -> None:
         """`parts` says of a role how many shares it is cut into; those not named there are whole."""
         self._storage = storage
+        self._moves = MoveKeeper(storage, publish)
         self._settings = settings
         self._log = node.log
         self._parts = parts or {}
@@ -50,6 +58,8 @@ class RoleWork:
                 async with asyncio.TaskGroup() as both:
                     both.create_task(self._purge(role, lease))
                     both.create_task(self._scrub.keep(self._storage, lease, self._settings, self._log))
+            elif role == "purge.accounts":
+                await asyncio.gather(self._purge(role, lease), self._look_after_moves(lease))
             else:
                 await self._purge(role, lease)
         finally:
@@ -59,11 +69,18 @@ class RoleWork:
     async def _purge(self, role: str, lease: HeldLease) -> None:
         make = purge_stores.steps if role == "purge.stores" else purge_accounts.steps
         steps: Mapping[str, Step] = make(self._storage, Fence(lease.key, lease.epoch), self._settings)
+        await self._work_off(lease, steps, self._settings.purge_interval)
+
+    async def _look_after_moves(self, lease: HeldLease) -> None:
+        """Often: an account whose move was cut short while it was frozen takes no mail until somebody has looked."""
+        await self._work_off(lease, {"cut-short-moves": self._moves.recover, "moved-accounts": self._moves.clean}, 5.0)
+
+    async def _work_off(self, lease: HeldLease, steps: Mapping[str, Step], pause: float) -> None:
         await work_off(
             lease,
             steps,
             batch=self._settings.purge_batch,
-            pause=self._settings.purge_interval,
+            pause=pause,
             log=self._log,
             done=lambda step, count: self._removed.labels(step).inc(count),
         )

@@ -120,6 +120,8 @@ def advised(error: PosthornError) -> str:
         return f"{fields['domain']} is no domain of this cluster: `posthorn domain add {fields['domain']}` adds it"
     if isinstance(error, AuthenticationFailed):
         return "that password cannot be used: it must have 1 to 1024 bytes"
+    if isinstance(error, Unavailable) and "shard" in fields:
+        return f"{fields['shard']}: {error.public} (`posthorn migrate` registers the shards of the settings)"
     if isinstance(error, Unavailable):
         return f"{error.public}: is the database running? (`posthorn status`)"
     about = fields.get("address") or fields.get("domain") or fields.get("alias")

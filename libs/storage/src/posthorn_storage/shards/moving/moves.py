@@ -25,7 +25,7 @@ from posthorn_storage.shards.placement import REMEMBERED_SECONDS
 from posthorn_storage.shards.shard import Shard
 from posthorn_storage.shards.shards import Shards
 
-LEASE_SECONDS: Final = 30.0
+LEASE_SECONDS: Final = 12.0
 LINGER_SECONDS: Final = 10 * REMEMBERED_SECONDS
 """The rows stay at the source for so long after the switch: who remembers the old placement may still read there."""
 FREEZE_SECONDS: Final = 5.0
