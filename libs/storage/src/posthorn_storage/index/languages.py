@@ -34,10 +34,14 @@ MAX_STEMMED: Final = 40
 MAX_KEPT: Final = 50_000
 """Words of one language that are kept in memory."""
 
-# A word without an entry in the dictionary of its language is its own stem; an empty array is a stop word.
+# NULL: the dictionary knows nothing of it, so it is its own stem; an empty array: a stop word.
 LEXIZE = """
-SELECT w.word, ts_lexize($1::regdictionary, w.word) AS stems FROM unnest($2::text[]) AS w (word)
+SELECT w.language, w.word, ts_lexize((w.language || '_stem')::regdictionary, w.word) AS stems
+FROM unnest($1::text[], $2::text[]) AS w (language, word)
 """
+
+Stemmed = Mapping[str, Mapping[str, str]]
+"""By language, the stems of the words that have one; a stop word has ""."""
 
 
 class Stems:
@@ -46,55 +50,68 @@ class Stems:
     def __init__(self, database: Database, settings: SearchSettings) -> None:
         self._database = database
         self.settings = settings
-        self._kept: dict[str, dict[str, str]] = {name: {} for name in settings.languages if name != SIMPLE}
+        self._kept: dict[str, dict[str, str]] = {}
 
-    async def of(self, language: str, words: Collection[str]) -> dict[str, str]:
-        """The stems of those words that have one of their own; a stop word has "". Raises Unavailable, Overloaded."""
-        kept = self._kept.setdefault(language, {}) if language != SIMPLE else {}
-        asked = {word for word in words if _has_forms(word)} if language != SIMPLE else set()
-        missing = sorted(asked.difference(kept))
+    async def of(self, wanted: Mapping[str, Collection[str]]) -> dict[str, dict[str, str]]:
+        """The stems of words by language, in at most one statement. Raises Unavailable, Overloaded."""
+        asked = {
+            language: {word for word in words if _has_forms(word)} if language != SIMPLE else set()
+            for language, words in wanted.items()
+        }
+        kept = {language: self._kept.setdefault(language, {}) for language in asked}
+        missing = [(language, word) for language, words in asked.items() for word in words.difference(kept[language])]
         if missing:
-            fresh = {
-                row["word"]: row["stems"][0] if row["stems"] else "" if row["stems"] is not None else row["word"]
-                for row in await self._database.fetch(LEXIZE, f"{language}_stem", missing)
-            }
-            if len(kept) + len(fresh) > MAX_KEPT:
-                kept = {word: kept[word] for word in asked.difference(fresh)}
-            kept.update(fresh)
-            self._kept[language] = dict(list(kept.items())[-MAX_KEPT:])
-        return {word: kept[word] for word in asked}
+            arguments = [language for language, _ in missing], [word for _, word in missing]
+            for row in await self._database.fetch(LEXIZE, *arguments):
+                stems, word = row["stems"], row["word"]
+                kept[row["language"]][word] = word if stems is None else stems[0] if stems else ""
+        found = {language: {word: kept[language][word] for word in words} for language, words in asked.items()}
+        for language, words in kept.items():
+            if len(words) > MAX_KEPT:
+                self._kept[language] = {}
+        return found
 
-    async def language(self, counted: Mapping[str, int], tags: Sequence[str]) -> str:
-        """The language of a text: as its Content-Language says, else by its script or stop words, else the default.
+    async def of_all(self, words: Collection[str]) -> dict[str, dict[str, str]]:
+        """The stems in every language of the settings."""
+        return await self.of(dict.fromkeys(self.settings.languages, words))
 
-        `counted` are its words and how often it has each; `tags` those of the header field.
+    async def languages(self, messages: Sequence[tuple[Mapping[str, int], Sequence[str]]]) -> list[str]:
+        """The language of each message, given as its words with their counts and the tags of its Content-Language.
+
+        The header says it, else the script or the stop words of the text, else it is the default of the settings.
         """
-        for tag in tags:
-            named = TAGS.get(tag.lower().partition("-")[0].strip())
-            if named in self.settings.languages:
-                return named
-        short = {word: count for word, count in counted.items() if len(word) <= LONGEST_STOP_WORD and word.isalpha()}
-        frequent = dict(Counter(short).most_common(FREQUENT))
-        found = Counter(_script(word) for word in frequent)
-        script, count = found.most_common(1)[0] if found else (None, 0)
-        if script in self.settings.languages and count * 2 > len(frequent):
-            return script
-        return await self._by_stop_words(frequent)
+        frequent = [_frequent(counted) for counted, _ in messages]
+        stems = await self.of_all({word for some in frequent for word in some})
+        found = zip(frequent, messages, strict=True)
+        return [
+            self._tagged(tags) or self._by_script(some) or self._by_stop_words(some, stems) for some, (_, tags) in found
+        ]
 
-    async def _by_stop_words(self, frequent: Mapping[str, int]) -> str:
+    def _tagged(self, tags: Sequence[str]) -> str | None:
+        named = (TAGS.get(tag.lower().partition("-")[0].strip()) for tag in tags)
+        return next((language for language in named if language in self.settings.languages), None)
+
+    def _by_script(self, frequent: Mapping[str, int]) -> str | None:
+        for first, last, language in BY_SCRIPT:
+            count = sum(first <= word[0] <= last for word in frequent)
+            if language in self.settings.languages and count * 2 > len(frequent):
+                return language
+        return None
+
+    def _by_stop_words(self, frequent: Mapping[str, int], stems: Stemmed) -> str:
         best, best_score = self.settings.default_language, (ENOUGH - 1, 0)
         for language in self.settings.languages:
-            stems = await self.of(language, frequent)
-            hits = [word for word, stem in stems.items() if not stem]
-            score = (len(hits), sum(frequent[word] for word in hits))
-            if score > best_score and len(hits) >= ENOUGH:
+            hits = [count for word, count in frequent.items() if stems[language].get(word) == ""]
+            score = (len(hits), sum(hits))
+            if len(hits) >= ENOUGH and score > best_score:
                 best, best_score = language, score
         return best
 
 
+def _frequent(counted: Mapping[str, int]) -> dict[str, int]:
+    short = {word: count for word, count in counted.items() if len(word) <= LONGEST_STOP_WORD and word.isalpha()}
+    return dict(Counter(short).most_common(FREQUENT))
+
+
 def _has_forms(word: str) -> bool:
     return 1 < len(word) <= MAX_STEMMED and word.isalpha()
-
-
-def _script(word: str) -> str | None:
-    return next((language for first, last, language in BY_SCRIPT if first <= word[0] <= last), None)

@@ -67,7 +67,7 @@ async def marker(stems: Stems, texts: Iterable[str]) -> Marker | None:
                 loose.update((term.words[0], plain(term.words[0])))
     if not exact and not signs:
         return None
-    forms = [await stems.of(language, loose) for language in stems.settings.languages] if loose else []
+    forms = (await stems.of_all(loose)).values()
     # The last letter of a stem may be another one than the word's ("happi"): such stems mark without it.
     dense = "|".join(sorted(map(re.escape, signs), key=len, reverse=True))
     return Marker(frozenset(exact | loose), tuple(beginnings), tuple(sorted(_starts(forms))), dense)

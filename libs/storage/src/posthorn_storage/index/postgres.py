@@ -103,7 +103,6 @@ class PostgresIndex:
     def __init__(self, database: Database, stems: Stems) -> None:
         self._database = database
         self._stems = stems
-        self._languages = stems.settings.languages
 
     async def write(self, documents: Sequence[Document]) -> int:
         """See the port."""
@@ -137,7 +136,7 @@ class PostgresIndex:
     async def matching(self, account: AccountId, wanted: Sequence[Wanted]) -> list[list[MessageId]]:
         """See the port."""
         loose = {term.words[0] for one in wanted for term in one.terms if term.loose}
-        forms = {language: await self._stems.of(language, loose) for language in self._languages} if loose else {}
+        forms = await self._stems.of_all(loose)
         queries = [tsquery(account, one, forms) for one in wanted]
         waiting = await self._database.fetch(WAITING, account, MAX_WAITING, WAITING_BODY)
         found = await self._database.fetch(MATCHING, account, queries)
@@ -162,13 +161,12 @@ class PostgresIndex:
     async def _vectors(self, messages: Sequence[tuple[AccountId, Texts]]) -> list[tuple[str, str]]:
         """Language and words of each message. The cutting runs beside the event loop: texts may be long."""
         counted = await asyncio.to_thread(lambda: [_counted(texts) for _, texts in messages])
-        languages = []
-        by_language: dict[str, set[str]] = {}
-        for (_, texts), found in zip(messages, counted, strict=True):
-            language = await self._stems.language(found, texts.languages)
-            languages.append(language)
-            by_language.setdefault(language, set()).update(found)
-        stems = {language: await self._stems.of(language, found) for language, found in by_language.items()}
+        tags = [texts.languages for _, texts in messages]
+        languages = await self._stems.languages(list(zip(counted, tags, strict=True)))
+        wanted: dict[str, set[str]] = {}
+        for found, language in zip(counted, languages, strict=True):
+            wanted.setdefault(language, set()).update(found)
+        stems = await self._stems.of(wanted)
         return await asyncio.to_thread(
             lambda: [
                 (language, vector(account, texts, language, stems[language]))
