@@ -73,13 +73,13 @@ def test_text_of_docx() -> None:
 def test_text_of_xlsx() -> None:
     data = package(
         {
-            "xl/workbook.xml": "<workbook/>",
+            "xl/workbook.xml": '<workbook><sheets><sheet name="Prices" sheetId="1"/></sheets></workbook>',
             "xl/sharedStrings.xml": "<sst><si><t>Name</t></si><si><r><t>Tot</t></r><r><t>al</t></r></si></sst>",
             "xl/worksheets/sheet1.xml": '<worksheet><row><c t="s"><v>0</v></c><c><v>12.5</v></c>'
             '<c t="inlineStr"><is><t>in line</t></is></c></row></worksheet>',
         }
     )
-    assert (extract(XLSX, None, data) or "").split() == ["Name", "Total", "12.5", "in", "line"]
+    assert (extract(XLSX, None, data) or "").split() == ["Prices", "Name", "Total", "12.5", "in", "line"]
 
 
 def test_text_of_pptx_in_the_order_of_slides() -> None:
@@ -96,9 +96,9 @@ def test_text_of_open_document(filename: str) -> None:
     content = (
         f"<o:body {ODF}><text:tracked-changes><text:deletion><text:p>gone</text:p></text:deletion>"
         "</text:tracked-changes><text:h>Head</text:h><text:p>a<text:s/>b<text:line-break/>c<text:span>d</text:span>"
-        "</text:p><o:binary>AAAA</o:binary></o:body>"
+        "</text:p><o:binary>AAAA</o:binary><o:table o:name='Prices' o:style-name='no'/></o:body>"
     )
-    assert extract(OCTETS, filename, package({"content.xml": content})) == "Head\na b\ncd"
+    assert extract(OCTETS, filename, package({"content.xml": content})) == "Head\na b\ncd\nPrices"
 
 
 @pytest.mark.parametrize(

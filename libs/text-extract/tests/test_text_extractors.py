@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import select
 import signal
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -207,6 +210,34 @@ async def test_a_cancelled_document_leaves_no_worker_behind_and_the_pool_whole()
         assert readers() == []
         await still_reads(pool)
     assert readers() == []
+
+
+PARENT = """
+import asyncio, os, sys
+from pathlib import Path
+from posthorn_text_extract import Extractors
+
+async def main():
+    pool = Extractors()
+    await pool.text("text/plain", None, b"x")
+    print(Path(f"/proc/self/task/{os.getpid()}/children").read_text(), flush=True)
+    os.kill(os.getpid(), 9)
+
+asyncio.run(main())
+"""
+
+
+def test_a_worker_ends_with_a_parent_that_is_killed() -> None:
+    # The events of the loop run in the main thread, which starts the worker.
+    done = subprocess.run([sys.executable, "-c", PARENT], capture_output=True, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    try:
+        worker = os.pidfd_open(int(done.stdout))
+    except ProcessLookupError:
+        return
+    ended, _, _ = select.select([worker], [], [], 30)
+    os.close(worker)
+    assert ended
 
 
 async def test_closing_ends_the_workers_and_refuses_more() -> None:

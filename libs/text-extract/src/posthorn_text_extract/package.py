@@ -32,6 +32,8 @@ class Shape:
     """Elements whose end ends a line."""
     spaces: frozenset[str]
     hidden: frozenset[str] = frozenset()
+    named: frozenset[str] = frozenset()
+    """Elements whose attribute `name` is text too: sheets."""
 
 
 _PROPERTIES = Shape(
@@ -48,6 +50,7 @@ _SHAPES = (
         frozenset({"p", "br", "cr"}),
         frozenset({"tab", "tc"}),
     ),
+    Shape(re.compile(r"xl/workbook\.xml"), frozenset(), frozenset(), frozenset(), named=frozenset({"sheet"})),
     Shape(
         re.compile(r"xl/(?:sharedStrings|comments\d*|worksheets/[^/]+)\.xml"),
         frozenset({"t", "v"}),
@@ -67,6 +70,7 @@ _SHAPES = (
         frozenset({"s", "tab", "table-cell"}),
         # The text that was deleted under change tracking.
         frozenset({"tracked-changes"}),
+        frozenset({"table"}),
     ),
 )
 
@@ -146,6 +150,10 @@ class _Handlers:
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         local = name.rpartition(" ")[2]
+        if local in self.shape.named:
+            self.reading.add(
+                "".join(f"{value}\n" for key, value in attributes.items() if key.rpartition(" ")[2] == "name")
+            )
         if local in self.shape.hidden:
             self.hidden += 1
         elif local == "c":
