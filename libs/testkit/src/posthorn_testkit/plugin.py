@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from posthorn_storage.directory import AccountRecord
     from posthorn_testkit.azure_server import Azure
     from posthorn_testkit.databases import Databases
+    from posthorn_testkit.failover import PatroniSet
     from posthorn_testkit.redis_servers import RedisCluster, RedisServer, SentinelSet
     from posthorn_testkit.replication import ReplicationSet
     from posthorn_testkit.servers import S3, KafkaBroker
@@ -140,6 +141,15 @@ def lock_out(storage: Storage) -> Callable[[str], Awaitable[None]]:
         await storage.lookup.take([Take(lookup_key("login", "account", address), rate.limit, rate.period, rate.limit)])
 
     return exhaust
+
+
+@pytest.fixture
+def patroni() -> Iterator[PatroniSet]:
+    """Two PostgreSQL under Patroni, one the synchronous standby of the other, of this test alone."""
+    from posthorn_testkit.failover import patroni_pair
+
+    with ExitStack() as stack:
+        yield _started(stack, patroni_pair())
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,9 @@ from posthorn_model.errors import Overloaded, Unavailable
 
 ROLLED_BACK = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.InvalidCachedStatementError)
 """Errors after which PostgreSQL has certainly undone the whole transaction, and the same work may pass next time."""
-DEMOTED = (asyncpg.ReadOnlySQLTransactionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError)
-"""What a server says that is no primary any more, or is about to end: none of the connections to it is of use."""
+DEMOTED = (asyncpg.ReadOnlySQLTransactionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, TimeoutError)
+"""What a server says that is no primary any more, or is about to end, or that hangs so that it does not keep its own
+time limits: none of the connections to it is of use."""
 REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 """What a server says to a login that will not do better next time."""
 _BUSY = (asyncpg.InsufficientResourcesError, asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)
