@@ -98,7 +98,7 @@ async def test_nobody_waits_long_for_a_server_that_says_nothing() -> None:
 
 @pytest.mark.parametrize("way", ["kill", "pause"])
 async def test_when_the_master_goes_its_replica_takes_over(way: str) -> None:
-    with started(sentinel_set()) as redis:
+    with started(sentinel_set(silence=1.0)) as redis:
         settings = RedisSettings(redis.urls, sentinel_master=redis.name, timeout=0.5)
         async with opened(settings) as lookup:
             await lookup.put({"k": b"v"}, LONG)
@@ -127,7 +127,7 @@ async def test_when_the_master_goes_its_replica_takes_over(way: str) -> None:
 
 
 async def test_when_a_master_of_a_cluster_dies_its_replica_takes_over() -> None:
-    with started(redis_cluster()) as redis:
+    with started(redis_cluster(silence=1.0)) as redis:
         async with opened(RedisSettings(redis.urls, cluster=True, timeout=0.5)) as lookup:
             keys = [f"n{number}" for number in range(60)]
             await asyncio.gather(*(lookup.count(key, LONG) for key in keys))

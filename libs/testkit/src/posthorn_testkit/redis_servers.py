@@ -18,7 +18,7 @@ from posthorn_ctl.embedded.errors import PartError
 from posthorn_ctl.embedded.privileges import launched
 from posthorn_testkit.servers import folder_of_server
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 Setting = tuple[str, ...]
 
 
@@ -140,7 +140,7 @@ def redis_server(*settings: Setting, tls: bool = False) -> Iterator[RedisServer]
 
 @dataclass(frozen=True, slots=True)
 class SentinelSet:
-    """A master, a replica and three sentinels, of whom two decide; a master silent for half a second is replaced."""
+    """A master, a replica and three sentinels, of whom two decide when the master is replaced."""
 
     master: RedisServer
     replica: RedisServer
@@ -168,8 +168,11 @@ class SentinelSet:
 
 
 @contextmanager
-def sentinel_set(*settings: Setting, master_password: str = "") -> Iterator[SentinelSet]:
-    """The set, settled; `settings` are those of both servers. Raises PartError."""
+def sentinel_set(*settings: Setting, silence: float = 60.0, master_password: str = "") -> Iterator[SentinelSet]:
+    """The set, settled; `settings` are those of both servers. A master silent for `silence` seconds is replaced.
+
+    Raises PartError.
+    """
     name = "mymaster"
     first, second, *watching = ports.free_ports(5)
     login = (("requirepass", master_password), ("masterauth", master_password)) if master_password else ()
@@ -177,7 +180,7 @@ def sentinel_set(*settings: Setting, master_password: str = "") -> Iterator[Sent
     watch: tuple[Setting, ...] = (
         ("sentinel", "monitor", name, ports.LOOPBACK, str(first), "2"),
         *([("sentinel", "auth-pass", name, master_password)] if master_password else []),
-        ("sentinel", "down-after-milliseconds", name, "500"),
+        ("sentinel", "down-after-milliseconds", name, f"{silence * 1000:.0f}"),
         ("sentinel", "failover-timeout", name, "2000"),
     )
     with ExitStack() as stack:
@@ -195,7 +198,7 @@ SLOTS = 16384
 
 @dataclass(frozen=True, slots=True)
 class RedisCluster:
-    """Three masters that share the slots evenly, in order, and a replica of the first; silence of a second is death."""
+    """Three masters that share the slots evenly, in order, and a replica of the first."""
 
     masters: tuple[RedisServer, ...]
     replica: RedisServer
@@ -240,13 +243,13 @@ class RedisCluster:
 
 
 @contextmanager
-def redis_cluster(*settings: Setting) -> Iterator[RedisCluster]:
-    """The cluster, settled. Raises PartError."""
+def redis_cluster(*settings: Setting, silence: float = 60.0) -> Iterator[RedisCluster]:
+    """The cluster, settled; a node silent for `silence` seconds counts as dead. Raises PartError."""
     chosen = ports.free_ports(8)
     shared = (
         *QUIET,
         ("cluster-enabled", "yes"),
-        ("cluster-node-timeout", "1000"),
+        ("cluster-node-timeout", f"{silence * 1000:.0f}"),
         ("cluster-require-full-coverage", "no"),
         ("cluster-replica-validity-factor", "0"),
         ("repl-diskless-sync-delay", "0"),
