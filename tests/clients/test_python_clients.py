@@ -1,5 +1,6 @@
 """Python's own clients: smtplib with every verb it has, and imaplib with every verb it has."""
 
+import base64
 import imaplib
 import re
 import smtplib
@@ -199,3 +200,28 @@ def test_imaplib_may_not_log_in_for_another(cluster: ClusterUnderTest, account: 
         client.proxyauth("bob@example.org")
     assert client.noop()[0] == "OK"
     assert client.logout()[0] == "BYE"
+
+
+def guess(cluster: ClusterUnderTest, node: int, source: str, login: tuple[str, str], times: int) -> list[int]:
+    """The codes that AUTH is answered with, four times on each connection from a loopback address of its own."""
+    response = base64.b64encode("\0".join(("", *login)).encode()).decode()
+    codes: list[int] = []
+    while len(codes) < times:
+        with smtplib.SMTP(*cluster.address("submission", node), timeout=SECONDS, source_address=(source, 0)) as client:
+            client.ehlo("client.example.net")
+            for _ in range(min(4, times - len(codes))):
+                codes.append(client.docmd("AUTH", f"PLAIN {response}")[0])
+    return codes
+
+
+def test_passwords_guessed_on_one_node_are_judged_no_more_on_another(
+    cluster: ClusterUnderTest, account: tuple[str, str]
+) -> None:
+    cluster.imap(account, node=1).logout()
+    codes = guess(cluster, 1, "127.0.0.9", (account[0], "a guess"), 60)
+    # One more is judged for each 72 seconds that this takes.
+    assert codes[:50] == [535] * 50
+    assert codes[-1] == 454
+    assert guess(cluster, 2, "127.0.0.10", account, 1) == [454]
+    # Where its owner is known the account is open.
+    cluster.imap(account, node=2).logout()
