@@ -18,7 +18,7 @@ from posthorn_storage import (
     ReplicaLimits,
     S3Settings,
 )
-from posthorn_storage.settings import AzureSettings, RocksSettings
+from posthorn_storage.settings import AzureSettings, DiskCacheSettings, RocksSettings
 
 BASE = """
 [cluster]
@@ -140,10 +140,16 @@ blob = "s3-hot"
 [storage.tiers]
 cold = "s3-cold"
 after = "60d"
+[storage.blobs.cache]
+memory = "10MB"
+path = "/var/cache/posthorn"
+size = "5GB"
 """
     storage = storage_settings(settings(tmp_path, BASE + text))
     assert isinstance(storage.blobs, BlobPlaces)
     assert (storage.blobs.hot, storage.blobs.cold, storage.cold_after) == (("s3-hot",), "s3-cold", 60 * 86_400.0)
+    assert storage.blobs.disk_cache == DiskCacheSettings(Path("/var/cache/posthorn"), 5 * 1024**3)
+    assert storage.cache_bytes == 10 * 1024**2
     cold = storage.blobs.stores["s3-cold"]
     assert isinstance(cold, S3Settings)
     assert cold.storage_class == "GLACIER"

@@ -13,10 +13,13 @@ from posthorn_model.errors import Archived, BlobNotFound, Unavailable
 from posthorn_model.ids import AccountId, BlobKey
 from posthorn_storage import BlobPlaces, Fence, FsSettings, Storage, StorageSettings
 from posthorn_storage.blobs import tiers
+from posthorn_storage.blobs.content import PLAIN
 from posthorn_storage.blobs.file_store import FileStore
 from posthorn_storage.blobs.places import Place
+from posthorn_storage.blobs.store import Blobs
 from posthorn_storage.blobs.stores import Stores
 from posthorn_storage.blobs.tiers import move_to_cold, sweep
+from posthorn_storage.blobs.upkeep import BlobUpkeep
 
 pytestmark = pytest.mark.postgres
 KEY = "roles/purge"
@@ -178,15 +181,15 @@ async def test_archived_content_is_told(tiered: Storage, fence: Fence, tmp_path:
     archive = ArchiveStore(tmp_path / "cold")
     cold = Stores(stores.names, {**stores.opened, stores.cold or 0: archive}, stores.hot, stores.cold)
     assert await move_to_cold(Place(tiered._database, cold), fence, age=AGE, limit=10) == 3
-    tiered.shards.home.blobs.stores = cold
+    reader = Blobs(tiered._database, cold, inline_limit=0, encoding=PLAIN, cache_bytes=0)
     for key in stored:
         with pytest.raises(Archived) as caught:
-            await tiered.blobs.read(ANN, key)
+            await reader.read(key)
         assert isinstance(caught.value, Unavailable)
         assert "restored" in caught.value.public
-    assert (await tiered.blob_upkeep.scrub(fence, 10)).findings == []
+    upkeep = BlobUpkeep([Place(tiered._database, cold)], grace=0, cold_after=AGE)
+    assert (await upkeep.scrub(fence, 10)).findings == []
     await archive.close()
-    tiered.shards.home.blobs.stores = stores
     await check(tiered, stored)
 
 

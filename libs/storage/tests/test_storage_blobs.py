@@ -15,7 +15,7 @@ from posthorn_model.mail import PreparedBlob
 from posthorn_storage import Fence, S3Settings, Storage, StorageSettings
 from posthorn_storage.blobs.attach import attach, refer, release
 from posthorn_storage.blobs.collect import mark, remove
-from posthorn_storage.blobs.content import LZ4, PLAIN, ZSTD, decode, encode
+from posthorn_storage.blobs.content import PLAIN, ZSTD
 from posthorn_storage.blobs.file_store import FileStore
 from posthorn_storage.blobs.object_names import object_key
 from posthorn_storage.blobs.store import Blobs
@@ -67,27 +67,6 @@ async def drop(storage: Storage, ref_id: int = 1, account: int = 1) -> None:
         await release(connection, REF_MESSAGE, [account], [ref_id])
 
     await storage._database.run(work)
-
-
-@pytest.mark.parametrize("encoding", [PLAIN, ZSTD, LZ4])
-@pytest.mark.parametrize("data", [b"", b"x", SMALL, LARGE])
-def test_encodings_are_inverse(encoding: int, data: bytes) -> None:
-    assert decode(encode(data, encoding), encoding, len(data)) == data
-
-
-@pytest.mark.parametrize("encoding", [ZSTD, LZ4])
-def test_damaged_content_is_not_handed_out(encoding: int) -> None:
-    stored = encode(SMALL, encoding)
-    for bad in (b"", stored[:-1], stored[:5] + stored[6:], b"rubbish", encode(b"\0" * 10_000_000, encoding)):
-        with pytest.raises(Unavailable):
-            decode(bad, encoding, len(SMALL))
-
-
-def test_content_of_another_key_or_form_is_not_handed_out() -> None:
-    with pytest.raises(Unavailable):
-        decode(b"x" * 10, 9, 10)
-    with pytest.raises(Unavailable):
-        decode(b"x" * 10, PLAIN, 10, BlobKey(b"k" * 32))
 
 
 @pytest.mark.usefixtures("emptied")
@@ -209,7 +188,7 @@ async def test_only_what_nothing_refers_to_is_collected(storage: Storage, epoch:
     await storage._database.execute(Touched)
     assert await storage.purge.purge_blobs(Epoch(epoch + 1), 10) == 0, "under another epoch"
     assert await storage.purge.purge_blobs(epoch, 10) == 1
-    storage.shards.home.blobs._cache._held.clear()
+    storage.shards.home.blobs._reader._cache._held.clear()
     with pytest.raises(BlobNotFound):
         await storage.shards.home.blobs.read(blob.key)
 
@@ -262,7 +241,7 @@ async def test_a_collector_that_wakes_up_late_harms_nobody(storage: Storage, epo
         await storage.shards.home.blobs.stores.of(0).delete(object_key(blob.key, row["object"]))
     assert await remove(storage._database, late, marked) == 0
     assert await mark(storage._database, late, grace=0, limit=10) == ([], 0)
-    storage.shards.home.blobs._cache._held.clear()
+    storage.shards.home.blobs._reader._cache._held.clear()
     assert await storage.shards.home.blobs.read(again.key) == LARGE
 
 

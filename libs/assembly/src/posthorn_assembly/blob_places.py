@@ -3,13 +3,19 @@
 from posthorn_node import settings as node_settings
 from posthorn_node.settings import NodeSettings
 from posthorn_storage import BlobPlaces, FsSettings, S3Settings
-from posthorn_storage.settings import AzureSettings, RocksSettings, StoreSettings
+from posthorn_storage.settings import AzureSettings, DiskCacheSettings, RocksSettings, StoreSettings
 
 
 def blob_places(settings: NodeSettings) -> BlobPlaces:
     """Every store that may hold blobs, and which new ones go to. Raises SettingsError when one is missing."""
     stores = {name: _store(blob) for name, blob in settings.blob_stores().items()}
-    return BlobPlaces(stores, settings.storage.blob, settings.storage.tiers.cold)
+    cache = settings.storage.blobs.cache
+    return BlobPlaces(
+        stores,
+        settings.storage.blob,
+        settings.storage.tiers.cold,
+        DiskCacheSettings(cache.path, cache.size) if cache.path is not None else None,
+    )
 
 
 def _store(blob: node_settings.BlobStore) -> StoreSettings:

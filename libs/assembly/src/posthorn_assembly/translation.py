@@ -36,6 +36,7 @@ def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0)
         compression=settings.storage.blobs.compression,
         pools=_pools(data),
         grace=settings.storage.blobs.grace,
+        cache_bytes=settings.storage.blobs.cache.memory,
         cold_after=settings.storage.tiers.after,
         duplicate_window=duplicate_window,
         queue_shards=settings.cluster.queue_shards,

@@ -77,6 +77,15 @@ StoreSettings = FsSettings | S3Settings | AzureSettings | RocksSettings
 
 
 @dataclass(frozen=True, slots=True)
+class DiskCacheSettings:
+    """A folder of this machine that all processes of a node share, for what was read from blob stores lately."""
+
+    path: Path
+    size: int = 1024 * 1024 * 1024
+    """Bytes of disk that all of it may take."""
+
+
+@dataclass(frozen=True, slots=True)
 class BlobPlaces:
     """Several stores of blobs by their names, which each database remembers: a name stays with its store."""
 
@@ -86,6 +95,7 @@ class BlobPlaces:
     """New blobs are spread over these."""
     cold: str = ""
     """Old blobs are moved here."""
+    disk_cache: DiskCacheSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Settings of [storage] and of stores: Kafka here, others in postgres.py, blob_stores.py and lookup_stores.py."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -21,12 +22,21 @@ class KafkaStore(KafkaSettings):
 Store = Annotated[PostgresStore | BlobStore | KafkaStore | LookupStore, Field(discriminator="type")]
 
 
+class BlobCacheSettings(Section):
+    """[storage.blobs.cache]: what was read lately, in the memory of each process and on the disk of each node."""
+
+    memory: Size = 64 * 1024 * 1024
+    path: Path | None = None
+    size: Annotated[Size, Field(ge=16 * 1024 * 1024)] = 1024 * 1024 * 1024
+
+
 class BlobsSettings(Section):
     """[storage.blobs]: which blobs stay in the database, how they are packed, when unreferenced ones may go."""
 
     inline_limit: Size = 16384
     compression: Literal["zstd", "lz4", "none"] = "zstd"
     grace: Duration = 3600.0
+    cache: BlobCacheSettings = BlobCacheSettings()
 
 
 class TiersSettings(Section):

@@ -1,8 +1,11 @@
-"""Hot blobs of one process in memory: content by key, the least recently used goes first. Content never changes."""
+"""Hot blobs of one process in memory, whole or in pieces; the least recently used goes first. Content never changes."""
 
 from collections import OrderedDict
 
 from posthorn_model.ids import BlobKey
+
+CacheKey = BlobKey | tuple[BlobKey, int]
+"""A blob, or a piece of it by its number."""
 
 
 class BlobCache:
@@ -10,17 +13,17 @@ class BlobCache:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._held: OrderedDict[BlobKey, bytes] = OrderedDict()
+        self._held: OrderedDict[CacheKey, bytes] = OrderedDict()
         self._bytes = 0
 
-    def find(self, key: BlobKey) -> bytes | None:
+    def find(self, key: CacheKey) -> bytes | None:
         """The content, now the most recently used."""
         data = self._held.get(key)
         if data is not None:
             self._held.move_to_end(key)
         return data
 
-    def add(self, key: BlobKey, data: bytes) -> None:
+    def add(self, key: CacheKey, data: bytes) -> None:
         """Remember content that was read."""
         if len(data) > self._limit // 4 or key in self._held:
             return

@@ -1,21 +1,30 @@
 """The encodings in which content is stored, and its key. No IO."""
 
 import hashlib
-from typing import Final
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Final, TypeVar
 
 import lz4.frame
 import zstandard
 
 from posthorn_model.errors import Unavailable
 from posthorn_model.ids import BlobKey
+from posthorn_storage.blobs import frames
 
-PLAIN, ZSTD, LZ4 = 0, 1, 2
+PLAIN, ZSTD, LZ4, ZSTD_FRAMES, LZ4_FRAMES = 0, 1, 2, 3, 4
 """Stored with each blob: a number never changes its meaning, and content of every number stays readable."""
 BY_NAME: Final = {"none": PLAIN, "zstd": ZSTD, "lz4": LZ4}
 """What new blobs are stored as, by the word of the settings."""
+FRAMED: Final = frozenset({ZSTD_FRAMES, LZ4_FRAMES})
+FRAMED_FROM: Final = 4 * frames.PIECE
+"""Content of this size on is compressed in frames."""
 LEVEL = 3
 IN_THREAD = 128 * 1024
 """Content above this size is hashed and encoded outside of the event loop."""
+
+
+Result = TypeVar("Result")
 
 
 def content_key(data: bytes | memoryview) -> BlobKey:
@@ -23,34 +32,63 @@ def content_key(data: bytes | memoryview) -> BlobKey:
     return BlobKey(hashlib.sha256(data).digest())
 
 
-def encode(data: bytes | memoryview, encoding: int) -> bytes:
+def encoding_for(size: int, encoding: int) -> int:
+    """The encoding of content of this size, where `encoding` was asked for."""
+    if size < FRAMED_FROM:
+        return encoding
+    return {ZSTD: ZSTD_FRAMES, LZ4: LZ4_FRAMES}.get(encoding, encoding)
+
+
+def encode(data: bytes | memoryview, encoding: int) -> bytes | memoryview:
     """The stored form of `data` in `encoding`."""
-    if encoding == ZSTD:
-        return zstandard.ZstdCompressor(level=LEVEL).compress(data)
-    if encoding == LZ4:
-        packed: bytes = lz4.frame.compress(data, content_checksum=True)
-        return packed
-    return bytes(data)
+    if encoding == PLAIN:
+        return data
+    compress = _compressor(encoding)
+    return frames.pack(data, compress) if encoding in FRAMED else compress(data)
 
 
-def decode(stored: bytes, encoding: int, size: int, key: BlobKey | None = None) -> bytes:
+def decode(stored: bytes | memoryview, encoding: int, size: int, key: BlobKey | None = None) -> bytes:
     """The content of a stored form, exactly `size` bytes. Raises Unavailable when it is damaged.
 
     With `key` the content is compared with the hash in it.
     """
-    try:
-        data = _unpacked(stored, encoding, size)
-    except (zstandard.ZstdError, RuntimeError, EOFError) as error:  # RuntimeError: what lz4 raises
-        raise Unavailable("stored content is damaged", cause=repr(error)) from error
-    if len(data) != size or (key is not None and content_key(data) != key[:32]):
+    if encoding in FRAMED:
+        places = frames.offsets(bytes(stored[: frames.index_length(size)]), size)
+        data = b"".join(decode_frames(stored, places, encoding))
+        whole = places[-1] == len(stored)
+    else:
+        data, whole = _guarded(lambda: _unpacked(stored, encoding, size)), True
+    if not whole or len(data) != size or (key is not None and content_key(data) != key[:32]):
         raise Unavailable("stored content is damaged", size=size, found=len(data))
     return data
 
 
-def _unpacked(stored: bytes, encoding: int, size: int) -> bytes:
+def decode_frames(stored: bytes | memoryview, places: list[int], encoding: int) -> list[bytes]:
+    """The pieces of content in the frames between each two of `places`, offsets in `stored`. Raises Unavailable."""
+    plain = ZSTD if encoding == ZSTD_FRAMES else LZ4
+    return _guarded(
+        lambda: frames.unpack(stored, pairwise(places), lambda frame: _unpacked(frame, plain, frames.PIECE))
+    )
+
+
+def _compressor(encoding: int) -> Callable[[bytes | memoryview], bytes]:
+    if encoding in (ZSTD, ZSTD_FRAMES):
+        # Whole content is compared with its hash; a frame that is read alone has only its checksum.
+        return zstandard.ZstdCompressor(level=LEVEL, write_checksum=encoding in FRAMED).compress
+    return lambda data: bytes(lz4.frame.compress(data, content_checksum=True))
+
+
+def _guarded(work: Callable[[], Result]) -> Result:
+    try:
+        return work()
+    except (zstandard.ZstdError, RuntimeError, EOFError) as error:  # RuntimeError: what lz4 raises
+        raise Unavailable("stored content is damaged", cause=repr(error)) from error
+
+
+def _unpacked(stored: bytes | memoryview, encoding: int, size: int) -> bytes:
     """The content, never much more than `size` bytes of it."""
     if encoding == PLAIN:
-        return stored
+        return bytes(stored)
     if encoding == ZSTD:
         return zstandard.ZstdDecompressor().decompress(stored, max_output_size=max(size, 1))
     if encoding == LZ4:

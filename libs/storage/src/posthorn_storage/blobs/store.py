@@ -4,18 +4,16 @@
 that inside the referring transaction. No call to the object store happens inside a transaction (design law 8).
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, TypeVar
+from collections.abc import Iterable
+from typing import Final
 
-from posthorn_model.errors import AccountMoving, BlobNotFound, Unavailable
+from posthorn_model.errors import AccountMoving, Unavailable
 from posthorn_model.ids import AccountId, BlobKey
 from posthorn_model.mail import PreparedBlob
-from posthorn_model.ports import ObjectStore
 from posthorn_storage.blobs.attach import attach
-from posthorn_storage.blobs.cache import BlobCache
-from posthorn_storage.blobs.content import IN_THREAD, PLAIN, content_key, decode, encode
+from posthorn_storage.blobs.content import PLAIN, content_key, encode, encoding_for
 from posthorn_storage.blobs.object_names import object_key
+from posthorn_storage.blobs.reading import Reader, elsewhere
 from posthorn_storage.blobs.stores import Stores
 from posthorn_storage.codes import LIVE, REF_UPLOAD
 from posthorn_storage.database import Connection, Database, Row
@@ -23,8 +21,6 @@ from posthorn_storage.database import Connection, Database, Row
 UPLOAD_SECONDS: Final = 24 * 3600.0
 MAX_GENERATION: Final = 255
 _TRIES: Final = 4
-_MOVES: Final = 3
-T = TypeVar("T")
 
 # The row comes first and says `pending`: an object whose writer dies is on the collector's list already. A row that is
 # being removed is not touched, and then no row comes back.
@@ -36,10 +32,6 @@ RETURNING state, encoding, object, store
 """
 
 CONFIRM = "UPDATE blob SET state = 1, touched_at = now() WHERE key = $1 AND object = $2 AND state IN (0, 1)"
-
-FIND_INLINE = "SELECT key, size, encoding, inline FROM blob WHERE key = ANY ($1) AND state = 1 AND inline IS NOT NULL"
-
-FIND = "SELECT size, encoding, inline, object, store FROM blob WHERE key = $1 AND state = 1"
 
 KEEP_UPLOAD = """
 INSERT INTO blob_ref (blob_key, kind, account_id, ref_id, content_type, expires_at)
@@ -68,7 +60,7 @@ class Blobs:
         self.stores = stores
         self._inline_limit = inline_limit
         self._encoding = encoding
-        self._cache = BlobCache(cache_bytes)
+        self._reader = Reader(database, stores, cache_bytes)
 
     async def prepare(
         self, data: bytes | memoryview, *, account: AccountId | None = None, ttl: float | None = None
@@ -81,10 +73,10 @@ class Blobs:
         if account is not None:
             return await self._keep(data, account, "application/octet-stream", ttl or UPLOAD_SECONDS)
         size = len(data)
-        key = await _elsewhere(size, lambda: content_key(data))
+        key = await elsewhere(size, lambda: content_key(data))
         # What is far over the limit cannot become small enough: not worth the try before its row says how to encode.
         if size <= self._inline_limit * 20:
-            stored, encoding = await _elsewhere(size, lambda: self._smallest(data))
+            stored, encoding = await elsewhere(size, lambda: self._smallest(data))
             if len(stored) <= self._inline_limit:
                 return PreparedBlob(key, size, stored, encoding)
         prepared = await self._store(key, data)
@@ -93,34 +85,19 @@ class Blobs:
         return prepared
 
     async def read(self, key: BlobKey) -> bytes:
-        """The whole content. Raises BlobNotFound, Unavailable (also for damaged content)."""
-        data = self._cache.find(key)
-        return data if data is not None else await self._read(key, await self._find(key))
+        """The whole content. Raises BlobNotFound, Archived, Unavailable (also for damaged content)."""
+        return await self._reader.read(key)
 
     async def warm(self, keys: Iterable[BlobKey]) -> None:
-        """Bring those that lie in the database into the cache, in one statement, for `read` and `read_range` soon.
+        """Bring those that lie in the database into memory, in one statement, for `read` and `read_range` soon.
 
         For as many as a caller holds in memory at once. Raises Unavailable (also for damaged content).
         """
-        missing = [key for key in keys if self._cache.find(key) is None]
-        if len(missing) < 2:
-            return
-        for row in await self._database.fetch(FIND_INLINE, missing):
-            await self._read(BlobKey(row["key"]), row)
+        await self._reader.warm(keys)
 
     async def read_range(self, key: BlobKey, start: int, length: int) -> bytes:
-        """Bytes `start` to `start + length` (fewer at the end). Raises BlobNotFound, Unavailable."""
-        start, length = max(start, 0), max(length, 0)
-        data = self._cache.find(key)
-        if data is None:
-            row = await self._find(key)
-            if row["inline"] is None and row["encoding"] == PLAIN:
-                length = min(length, row["size"] - start)
-                if length <= 0:
-                    return b""
-                return await self._fetch(key, row, lambda store, name: store.get_range(name, start, length))
-            data = await self._read(key, row)
-        return data[start : start + length]
+        """Bytes `start` to `start + length` (fewer at the end). Raises BlobNotFound, Archived, Unavailable."""
+        return await self._reader.read_range(key, start, length)
 
     async def upload(
         self, account: AccountId, data: bytes | memoryview, content_type: str = "application/octet-stream"
@@ -160,7 +137,7 @@ class Blobs:
         if self._encoding != PLAIN:
             stored = encode(data, self._encoding)
             if len(stored) < len(data):
-                return stored, self._encoding
+                return bytes(stored), self._encoding
         return bytes(data), PLAIN
 
     async def provide(self, key: BlobKey, data: bytes | memoryview) -> None:
@@ -181,7 +158,7 @@ class Blobs:
             encoding: int = row["encoding"]
             if row["state"] == LIVE:
                 return PreparedBlob(name, size, None, encoding)
-            stored = await _elsewhere(size, lambda encoding=encoding: encode(data, encoding))  # type: ignore[misc]
+            stored = await elsewhere(size, lambda encoding=encoding: encode(data, encoding))  # type: ignore[misc]
             store, place = self.stores.of(row["store"]), object_key(name, row["object"])
             await store.put(place, stored)
             if await self._database.execute(CONFIRM, name, row["object"]):
@@ -191,40 +168,10 @@ class Blobs:
         return None
 
     async def _claim(self, key: BlobKey, size: int, generations: int) -> tuple[BlobKey, Row] | None:
+        encoding = encoding_for(size, self._encoding)
         for generation in range(generations):
             name = BlobKey(key + bytes([generation])) if generation else key
-            row = await self._database.fetchrow(CLAIM, name, size, self._encoding, self.stores.number_for(name))
+            row = await self._database.fetchrow(CLAIM, name, size, encoding, self.stores.number_for(name))
             if row is not None:
                 return name, row
         return None
-
-    async def _find(self, key: BlobKey) -> Row:
-        row = await self._database.fetchrow(FIND, key)
-        if row is None:
-            raise BlobNotFound(key=key.hex())
-        return row
-
-    async def _fetch(self, key: BlobKey, row: Row, read: Callable[[ObjectStore, BlobKey], Awaitable[bytes]]) -> bytes:
-        """Read from the object of a row, or of what the row has become: a blob may move to another store meanwhile."""
-        for _ in range(_MOVES):
-            try:
-                return await read(self.stores.of(row["store"]), object_key(key, row["object"]))
-            except BlobNotFound:
-                now = await self._find(key)
-                if now["inline"] is not None or now["object"] == row["object"]:
-                    raise
-                row = now
-        raise BlobNotFound(key=key.hex())
-
-    async def _read(self, key: BlobKey, row: Row) -> bytes:
-        stored = row["inline"]
-        if stored is None:
-            stored = await self._fetch(key, row, lambda store, name: store.get(name))
-        data = await _elsewhere(row["size"], lambda: decode(stored, row["encoding"], row["size"], key))
-        self._cache.add(key, data)
-        return data
-
-
-async def _elsewhere(size: int, work: Callable[[], T]) -> T:
-    """Run work over `size` bytes, off the event loop when that would hold it up."""
-    return work() if size <= IN_THREAD else await asyncio.to_thread(work)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from posthorn_model.errors import Unavailable
 from posthorn_model.ids import BlobKey
 from posthorn_model.ports import ObjectStore
+from posthorn_storage.blobs.disk_cache import DiskCache
 from posthorn_storage.blobs.no_store import NoStore
 from posthorn_storage.blobs.opening import open_store
 from posthorn_storage.database import Connection, Database
@@ -35,6 +36,8 @@ class Stores:
     hot: Sequence[int]
     """New blobs are spread over these by their hash."""
     cold: int | None = None
+    disk: DiskCache | None = None
+    """What was read from the stores lately, on this machine."""
     default: ObjectStore | None = None
     """Where rows of other numbers lie; None: nowhere."""
 
@@ -66,6 +69,7 @@ class OpenStores:
         """None: for work on the database alone; what needs an object raises Unavailable."""
         self._places = places
         self._opened: dict[str, ObjectStore] = {}
+        self._disk: DiskCache | None = None
 
     async def bind(self, database: Database) -> Stores:
         """Open what this database needs and learn its numbers, giving new stores theirs.
@@ -75,6 +79,8 @@ class OpenStores:
         places = self._places
         if places is None:
             return alone(NoStore())
+        if places.disk_cache is not None and self._disk is None:
+            self._disk = await DiskCache.open(places.disk_cache.path, places.disk_cache.size)
         wanted = list(dict.fromkeys([*places.hot, *([places.cold] if places.cold else [])]))
         numbers = await _numbers(database, wanted)
         for name, number in numbers.items():
@@ -87,6 +93,7 @@ class OpenStores:
             opened={number: self._opened[name] for name, number in numbers.items() if name in self._opened},
             hot=[numbers[name] for name in places.hot],
             cold=numbers[places.cold] if places.cold else None,
+            disk=self._disk,
         )
 
     async def probe(self) -> str:
@@ -102,6 +109,8 @@ class OpenStores:
         for store in self._opened.values():
             await store.close()
         self._opened.clear()
+        if self._disk is not None:
+            self._disk.close()
 
     async def _open(self, name: str, settings: StoreSettings) -> None:
         if name not in self._opened:
