@@ -96,7 +96,7 @@ class Storage:
         places += [Place(other.maintenance, stores[number], home=False) for number, (_, other) in others.items()]
         self.blob_upkeep = BlobUpkeep(places, grace=settings.grace, cold_after=settings.cold_after)
         self.purge = Purge(
-            pools.maintenance,
+            [shard.pools.maintenance for shard in shards],
             self.blob_upkeep,
             self.nodes,
             removals,

@@ -40,6 +40,7 @@ class RoleWork:
         self._figures = ClusterFigures(node.metrics)
         self._scrub = BlobScrub(node.metrics)
         self._removed = node.metrics.counter("purge_removed", "Rows removed by purge steps", ["step"])
+        self._ran = node.metrics.gauge("purge_last_run_timestamp_seconds", "When a purge step last ended", ["step"])
         self._held = node.metrics.gauge("role_held", "Whether this process holds the role (1)", ["role"])
 
     async def run(self, key: str, lease: HeldLease) -> None:
@@ -82,5 +83,9 @@ class RoleWork:
             batch=self._settings.purge_batch,
             pause=pause,
             log=self._log,
-            done=lambda step, count: self._removed.labels(step).inc(count),
+            done=self._note,
         )
+
+    def _note(self, step: str, count: int) -> None:
+        self._removed.labels(step).inc(count)
+        self._ran.labels(step).set_to_current_time()

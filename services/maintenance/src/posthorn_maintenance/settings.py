@@ -20,6 +20,8 @@ class MaintenanceSettings(Section):
     """Most rows of one step; a step is one transaction."""
     keep_changes: Interval = 30 * 86_400.0
     """How long the change log is kept: a client away for longer has to start again."""
+    most_changes: Annotated[int, Field(ge=1_000)] = 1_000_000
+    """How many changes of one account are kept, however young."""
     keep_queue_history: Interval = 7 * 86_400.0
     """How long finished queue messages and their time lines are kept."""
     keep_dead_processes: Interval = 86_400.0

@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 from posthorn_storage.schema.naming import metadata
+from posthorn_storage.schema.upkeep import PASSING
 
 blob_object = Sequence("blob_object", cache=32, metadata=metadata)
 
@@ -53,6 +54,7 @@ blob = Table(
     CheckConstraint("inline IS NOT NULL OR object IS NOT NULL", name="content"),
     Index("ix_blob_store", "store", "stored_at", postgresql_where="object IS NOT NULL"),
     Index("ix_blob_touched_at", "touched_at", postgresql_where="touched_at IS NOT NULL"),
+    postgresql_with=PASSING,
 )
 
 blob_store = Table(
@@ -95,4 +97,5 @@ blob_ref = Table(
     Column("expires_at", DateTime(timezone=True), comment="of uploads"),
     Index(None, "account_id", "kind", "ref_id"),
     Index("ix_blob_ref_expires_at", "expires_at", postgresql_where="expires_at IS NOT NULL"),
+    postgresql_with=PASSING,
 )

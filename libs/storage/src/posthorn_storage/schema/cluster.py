@@ -4,6 +4,7 @@ from sqlalchemy import BigInteger, Column, DateTime, Float, Index, Integer, Smal
 from sqlalchemy.dialects.postgresql import JSONB
 
 from posthorn_storage.schema.naming import metadata
+from posthorn_storage.schema.upkeep import SMALL_AND_HOT
 
 lease = Table(
     "lease",
@@ -13,7 +14,7 @@ lease = Table(
     Column("epoch", BigInteger, nullable=False, comment="counts owners; never goes back"),
     Column("until", DateTime(timezone=True), nullable=False, comment="judged by the database's clock only"),
     # Renewed every few seconds for ever: room for heap-only updates in the page.
-    postgresql_with={"fillfactor": 50},
+    postgresql_with=SMALL_AND_HOT,
 )
 
 process = Table(
@@ -31,7 +32,7 @@ process = Table(
     Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("schema", Text, nullable=False, server_default="", comment="newest revision its code knows"),
     Index(None, "node_id"),
-    postgresql_with={"fillfactor": 50},
+    postgresql_with=SMALL_AND_HOT,
 )
 
 cluster_setting = Table(

@@ -30,13 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from posthorn_storage.schema.naming import metadata
-
-_OFTEN_UPDATED = {
-    "fillfactor": 70,
-    "autovacuum_vacuum_scale_factor": 0.05,
-    "autovacuum_analyze_scale_factor": 0.05,
-}
-_APPENDED = {"autovacuum_vacuum_insert_scale_factor": 0.1}
+from posthorn_storage.schema.upkeep import APPENDED, OFTEN_UPDATED, PASSING, SMALL_AND_HOT
 
 account_counter = Table(
     "account_counter",
@@ -51,7 +45,7 @@ account_counter = Table(
     Column("state", SmallInteger, nullable=False, server_default="0", comment="0 live, 1 frozen, 2 lives elsewhere"),
     Column("move_epoch", BigInteger, comment="of who froze it"),
     Index("ix_account_counter_state", "account_id", postgresql_where=text("state <> 0")),
-    postgresql_with={"fillfactor": 50, "autovacuum_vacuum_scale_factor": 0.05},
+    postgresql_with=SMALL_AND_HOT,
 )
 
 mailbox_id = Sequence("mailbox_id", cache=32, metadata=metadata)
@@ -77,7 +71,7 @@ mailbox = Table(
     Index("uq_mailbox_name", "account_id", "parent_id", "name", unique=True),
     Index("uq_mailbox_role", "account_id", "role", unique=True, postgresql_where=text("role IS NOT NULL")),
     CheckConstraint("total >= 0 AND unseen >= 0 AND deleted >= 0 AND size >= 0", name="counts"),
-    postgresql_with=_OFTEN_UPDATED,
+    postgresql_with=OFTEN_UPDATED,
 )
 
 message_id = Sequence("message_id", cache=1, metadata=metadata)
@@ -107,7 +101,7 @@ message = Table(
     Column("headers", LargeBinary, nullable=False),
     Index("ix_message_thread", "account_id", "thread_id"),
     Index("ix_message_received", "account_id", "received_at"),
-    postgresql_with=_APPENDED,
+    postgresql_with=APPENDED,
 )
 
 mailbox_message = Table(
@@ -123,7 +117,7 @@ mailbox_message = Table(
     Column("keywords", ARRAY(Text), nullable=False, server_default="{}", comment="lower case, sorted"),
     Index("ix_mailbox_message_modseq", "account_id", "mailbox_id", "modseq"),
     Index("uq_mailbox_message_message", "account_id", "message_id", "mailbox_id", unique=True),
-    postgresql_with=_OFTEN_UPDATED,
+    postgresql_with=OFTEN_UPDATED,
 )
 
 message_text = Table(
@@ -138,7 +132,7 @@ message_text = Table(
     Column("subject", Text, nullable=False),
     Column("headers", Text, nullable=False, comment="name: value lines of the header fields often asked for"),
     Column("body", Text, nullable=False, comment="bounded"),
-    postgresql_with=_APPENDED,
+    postgresql_with=APPENDED,
 )
 
 thread_key = Table(
@@ -172,7 +166,8 @@ change_log = Table(
         postgresql_where=text("container_id IS NOT NULL"),
     ),
     Index("ix_change_log_at", "at", postgresql_using="brin"),
-    postgresql_with=_APPENDED,
+    Index("ix_change_log_age", "at"),
+    postgresql_with=PASSING,
 )
 
 delivery_seen = Table(
@@ -183,6 +178,7 @@ delivery_seen = Table(
     Column("message_id", BigInteger, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Index("ix_delivery_seen_at", "at"),
+    postgresql_with=PASSING,
 )
 
 mailbox_right = Table(

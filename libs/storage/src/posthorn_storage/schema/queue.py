@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from posthorn_storage.schema.naming import metadata
+from posthorn_storage.schema.upkeep import PASSING, QUEUED
 
 OPEN = "state IN (0, 1)"
 """WAITING or IN_FLIGHT: what an owner of a shard still has to do."""
@@ -38,6 +39,7 @@ queue_message = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("done_at", DateTime(timezone=True), comment="no recipient is open any more; the blob reference is gone"),
     Index("ix_queue_message_done_at", "done_at", postgresql_where="done_at IS NOT NULL"),
+    postgresql_with=PASSING,
 )
 
 queue_recipient = Table(
@@ -61,7 +63,7 @@ queue_recipient = Table(
     CheckConstraint("state BETWEEN 0 AND 4", name="state"),
     Index("ix_queue_recipient_due", "shard", "due", postgresql_where=OPEN),
     Index(None, "message_id"),
-    postgresql_with={"fillfactor": 70},
+    postgresql_with=QUEUED,
 )
 
 queue_event = Table(
@@ -79,4 +81,5 @@ queue_event = Table(
     Column("remote", Text, nullable=False, server_default=""),
     Column("tls", Text),
     Index(None, "message_id"),
+    postgresql_with=PASSING,
 )

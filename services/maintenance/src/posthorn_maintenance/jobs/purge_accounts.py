@@ -14,6 +14,6 @@ def steps(storage: Storage, fence: Fence, settings: MaintenanceSettings) -> Mapp
     purge, batch = storage.purge, settings.purge_batch
     keep = timedelta(seconds=settings.keep_changes)
     return {
-        "change-log": partial(purge.purge_changes, fence.epoch, keep, batch, key=fence.key),
+        "change-log": partial(purge.purge_changes, fence.epoch, keep, batch, most=settings.most_changes, key=fence.key),
         "deleted-accounts": partial(purge.purge_accounts, batch),
     }
