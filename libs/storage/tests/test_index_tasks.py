@@ -15,6 +15,7 @@ from posthorn_storage.index import Indexer, IndexTasks
 from posthorn_storage.index.port import Document, Texts
 from posthorn_storage.index.worker import LAST_ATTEMPT, Done
 from posthorn_storage.mail.search import Matches, SearchQuery, TextField
+from posthorn_storage.migrations.revisions import revisions
 
 pytestmark = pytest.mark.postgres
 MakeAccount = Callable[..., Awaitable[AccountRecord]]
@@ -336,3 +337,43 @@ async def test_attachments_are_read_within_bounds(desk: Desk, storage: Storage) 
     assert await desk.sql("SELECT language || ': ' || problem FROM message_index") == (
         "german: application/msword: it is broken"
     )
+
+
+async def test_messages_of_before_the_index_become_tasks(
+    desk: Desk, account: MakeAccount, new_message: MakeMessage, check_sums: Check
+) -> None:
+    """By the migration, some accounts at a time, going on where it was cut short; what is indexed is left alone."""
+    others = [(await account(f"u{number}@example.org")).id for number in range(60)]
+    await desk.storage.mail.append([new_message(other, text="old") for other in others])
+    await desk.add("indexed")
+    await desk.run()
+    await desk.add("older")
+    await desk.sql("DELETE FROM message_index WHERE account_id = ANY ($1::bigint[])", others)
+    await desk.sql("DELETE FROM index_task")
+    await desk.sql("DELETE FROM cluster_setting WHERE name = 'index_backlog'")
+    (backlog,) = [step for step in revisions() if "become its tasks" in step.about]
+    assert backlog.online is not None
+    work = Batches(desk)
+    with pytest.raises(Unavailable):
+        await backlog.online(work)
+    assert (await desk.tasks.lag()).waiting in range(1, 60)
+    await backlog.online(work)
+    assert (await desk.tasks.lag()).waiting == 61
+    await check_sums()
+
+
+class Batches:
+    """The steps of an online revision; the second is cut short once."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._steps = 0
+
+    async def batches(self, statement: str) -> int:
+        total = 0
+        while count := await self._desk.storage.shards.home.database.execute(statement):
+            total += count
+            self._steps += 1
+            if self._steps == 1:
+                raise Unavailable
+        return total

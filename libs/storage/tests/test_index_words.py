@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from posthorn_model.errors import TooMany
 from posthorn_model.ids import AccountId
+from posthorn_storage.index.marks import marker
 from posthorn_storage.index.port import Texts, Wanted
 from posthorn_storage.index.terms import MAX_TEXT, MAX_WORDS, Term, terms
 from posthorn_storage.index.tsquery import tsquery
@@ -104,3 +105,37 @@ def test_index_and_query_cut_alike(text: str) -> None:
     there = list(words(text))
     for term in terms('"' + text.replace("\\", " ").replace('"', " ") + '"') if len(text) < 100 else ():
         assert [word for word in there if word in term.words]
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("A running DRIVER, driven by no one", ["DRIVER"]),
+        ("Häuser und hauser", ["Häuser", "hauser"]),
+        ("明日は東京都です", ["東京"]),
+        ("businesses in business", ["businesses", "business"]),
+        ("nothing 🎉 here", ["🎉"]),
+        ("the quick fox is quick", ["quick", "fox", "quick"]),
+    ],
+)
+async def test_what_was_found_is_marked(text: str, marked: list[str]) -> None:
+    stems = KnownStems({"drivers": "driver"})
+    sought = ["drivers", "hauser", "東京", "busi*", "🎉", '"quick fox"']
+    made = await marker(stems, sought)  # type: ignore[arg-type]
+    assert made is not None
+    assert [text[start:end] for start, end in made.places(text)] == marked
+
+
+class KnownStems:
+    """Stems as a dictionary would have them; the database's own are asked in the tests of the store."""
+
+    def __init__(self, stems: dict[str, str]) -> None:
+        self._stems = stems
+
+    async def of_all(self, words: set[str]) -> dict[str, dict[str, str]]:
+        return {"english": {word: self._stems.get(word, word) for word in words}}
+
+
+async def test_nothing_looked_for_marks_nothing() -> None:
+    assert await marker(KnownStems({}), []) is None  # type: ignore[arg-type]
+    assert await marker(KnownStems({}), ["  "]) is None  # type: ignore[arg-type]

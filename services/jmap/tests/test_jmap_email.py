@@ -273,6 +273,32 @@ async def test_query_filters_sorts_and_windows(jmap: Any) -> None:
     assert await jmap.fails("Email/queryChanges", sinceQueryState="1") == "cannotCalculateChanges"
 
 
+async def test_text_is_looked_for_by_words(jmap: Any) -> None:
+    """RFC 8621 4.4.1: all tokens, in other forms too; a phrase in quotes; within each field; not by parts of words."""
+    body = b'The harbours were closed on Monday, he said "never again".\r\n'
+    made = await jmap.add(b"Subject: Strike\r\nFrom: Zo\xc3\xab <zoe@example.net>\r\n\r\n" + body)
+    other = await jmap.add(b"Subject: Monday harbour\r\n\r\nNothing was closed.\r\n")
+
+    async def ids(filter_: dict[str, Any]) -> set[str]:
+        return set((await jmap.call("Email/query", filter=filter_))["ids"])
+
+    both = {made["id"], other["id"]}
+    assert await ids({"text": "harbour monday"}) == both
+    assert await ids({"body": "closing harbor*"}) == set()
+    assert await ids({"body": "closing harbours"}) == {made["id"]}
+    assert await ids({"text": '"harbours were closed"'}) == {made["id"]}
+    assert await ids({"text": "'closed on monday' strike"}) == {made["id"]}
+    assert await ids({"text": r'"said \"never again\""'}) == {made["id"]}
+    assert await ids({"text": '"monday harbour"'}) == {other["id"]}
+    assert await ids({"text": "arbour"}) == set()
+    assert await ids({"text": "harb*"}) == both
+    assert await ids({"from": "zoe"}) == {made["id"]}
+    assert await ids({"operator": "NOT", "conditions": [{"text": "strike"}]}) == {other["id"]}
+    assert await jmap.fails("Email/query", filter={"text": "x" * 1001}) == "invalidArguments"
+    found = await jmap.call("SearchSnippet/get", filter={"text": "closing harbour"}, emailIds=[made["id"]])
+    assert found["list"][0]["preview"].startswith("The <mark>harbours</mark> were <mark>closed</mark> on Monday")
+
+
 async def test_query_collapses_threads(jmap: Any) -> None:
     first = await jmap.add(receivedAt="2026-01-01T00:00:00Z")
     reply = b"Subject: Re: Greetings\r\nIn-Reply-To: <one@example.net>\r\nX-Colour: red\r\n\r\nThanks\r\n"
