@@ -29,7 +29,10 @@ MAX_FINDINGS: Final = 1000
 
 ACCOUNTS = "SELECT account_id FROM account_counter WHERE account_id > $1 ORDER BY account_id LIMIT $2"
 
-KEYS = "SELECT max(key) FROM (SELECT key FROM blob WHERE key > $1 ORDER BY key LIMIT $2) AS page"
+# PostgreSQL before 18 has no max(bytea).
+KEYS = """
+SELECT key FROM (SELECT key FROM blob WHERE key > $1 ORDER BY key LIMIT $2) AS page ORDER BY key DESC LIMIT 1
+"""
 KEYS_AT_ONCE: Final = 1000
 
 COUNT = """
