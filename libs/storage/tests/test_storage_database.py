@@ -1,7 +1,10 @@
 """The unit of work and the migrations: time limits, clear errors, and nothing half done."""
 
 import asyncio
+import os
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -12,6 +15,7 @@ from posthorn_storage.__main__ import main
 from posthorn_storage.database import Connection, Database, DatabaseLimits
 from posthorn_storage.migrate import migrate
 from posthorn_storage.migrations.compare import differences
+from posthorn_testkit.replication import ReplicationSet, replication_set
 
 pytestmark = pytest.mark.postgres
 SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
@@ -183,3 +187,107 @@ async def test_a_connection_comes_back_clean(postgres_dsn: str) -> None:
         assert await database.fetchval("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'") == 0
     finally:
         await database.close()
+
+
+async def test_a_server_that_takes_no_writes_is_unavailable(replication: ReplicationSet) -> None:
+    with pytest.raises(Unavailable):
+        await Database.open(replication.standbys[0].dsn())
+
+
+async def test_a_server_without_room_is_overloaded_and_heals(postgres_dsn: str) -> None:
+    keeper = await asyncpg.connect(postgres_dsn)
+    role = f"crowded_{os.getpid()}"
+    await keeper.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x' CONNECTION LIMIT 2")
+    try:
+        parts = urlsplit(postgres_dsn)
+        netloc = f"{role}:x@{parts.netloc.rpartition('@')[2]}"
+        database = await Database.open(parts._replace(netloc=netloc).geturl(), DatabaseLimits(pool_size=5))
+        try:
+            async with database.connection(), database.connection():
+                with pytest.raises(Overloaded):
+                    await database.fetchval("SELECT 1")
+            assert await asyncio.gather(database.fetchval("SELECT 1"), database.fetchval("SELECT 2")) == [1, 2]
+        finally:
+            await database.close()
+    finally:
+        await keeper.execute(f"DROP ROLE {role}")
+        await keeper.close()
+
+
+async def test_work_that_cannot_be_serialized_is_done_again(storage: Storage) -> None:
+    database = storage._database
+    await database.execute("CREATE TABLE counter (n int)")
+    await database.execute("INSERT INTO counter VALUES (0)")
+    both_read = asyncio.Barrier(2)
+    tries: list[int] = []
+
+    async def work(connection: Connection) -> None:
+        found = await connection.fetchval("SELECT n FROM counter")
+        tries.append(found)
+        if len(tries) <= 2:
+            await both_read.wait()
+        await connection.execute("UPDATE counter SET n = $1", found + 1)
+
+    await asyncio.gather(*(database.run(work, isolation="serializable") for _ in range(2)))
+    assert tries == [0, 0, 1]
+    assert await database.fetchval("SELECT n FROM counter") == 2
+
+
+async def test_cancelled_at_any_moment_the_pool_stays_whole(postgres_dsn: str) -> None:
+    """Hundreds of units of work, each cancelled after another number of steps of the loop."""
+    database = await Database.open(postgres_dsn, DatabaseLimits(pool_size=4))
+    kept: list[str] = []
+
+    async def unit(name: str) -> None:
+        async with database.transaction() as connection:
+            await connection.execute(ADD, name)
+            await connection.fetchval("SELECT pg_sleep(0.001)")
+            await connection.execute("UPDATE domain SET created_at = now() WHERE name = $1", name)
+        kept.append(name)
+
+    async def cancelled(number: int) -> None:
+        task = asyncio.create_task(unit(f"{number}.example.org"))
+        for _ in range(number % 40):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.0001 * (number % 60))
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    try:
+        for first in range(0, 400, 8):
+            await asyncio.gather(*(cancelled(number) for number in range(first, first + 8)))
+        # A commit that was cancelled while it was under way may have happened; nothing is there in part.
+        assert set(kept) <= set(await names(database))
+        assert await asyncio.gather(*(database.fetchval("SELECT pg_sleep(0.01)::text") for _ in range(40))) == [""] * 40
+        assert database.load().in_use == database.load().waiting == 0
+        assert await database.fetchval("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'") == 0
+    finally:
+        await database.close()
+
+
+async def test_a_server_that_is_killed_in_the_middle() -> None:
+    with replication_set(0) as servers:
+        database = await Database.open(servers.primary.dsn(), DatabaseLimits(pool_size=4))
+        try:
+            await database.execute("CREATE TABLE kept (n int)")
+
+            async def unit(number: int) -> None:
+                async with database.transaction() as connection:
+                    await connection.execute("INSERT INTO kept VALUES ($1)", number)
+                    await connection.execute("SELECT pg_sleep(600)")
+
+            tasks = [asyncio.create_task(unit(number)) for number in range(3)]
+            while await database.fetchval(SLEEPING) < 3:
+                assert not any(task.done() for task in tasks)
+            servers.primary.kill()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
+            with pytest.raises(Unavailable):
+                await database.probe()
+            servers.primary.start()
+            assert (
+                await asyncio.gather(*(database.fetchval("SELECT count(*) FROM kept") for _ in range(20))) == [0] * 20
+            )
+        finally:
+            await database.close()

@@ -3,8 +3,9 @@
 What a fixture needs is imported inside it, so that the tests of a codec load neither database nor broker code.
 
 POSTHORN_TEST_POSTGRES (a superuser's DSN) and POSTHORN_TEST_KAFKA (host:port) name servers that run already;
-POSTHORN_TEST_POOLER=pgbouncer puts PgBouncer before PostgreSQL. A part that cannot be had skips the test with its
-reason, and fails it when POSTHORN_TEST_STRICT is set.
+POSTHORN_TEST_POSTGRES_PROGRAMS is a folder of another PostgreSQL's programs to start instead of the embedded ones,
+POSTHORN_TEST_POOLER=pgbouncer puts PgBouncer before it. A part that cannot be had skips the test with its reason, and
+fails it when POSTHORN_TEST_STRICT is set.
 """
 
 from __future__ import annotations
@@ -49,10 +50,14 @@ def databases() -> Iterator[Databases]:
     """Fresh databases on the session's real PostgreSQL."""
     from posthorn_storage.migrate import migrate
     from posthorn_testkit.databases import Databases
+    from posthorn_testkit.other_postgres import other_postgres_server
     from posthorn_testkit.servers import postgres_server
 
     with ExitStack() as stack:
-        dsn = os.environ.get("POSTHORN_TEST_POSTGRES") or _started(stack, postgres_server())
+        dsn = os.environ.get("POSTHORN_TEST_POSTGRES", "")
+        programs = os.environ.get("POSTHORN_TEST_POSTGRES_PROGRAMS")
+        if not dsn:
+            dsn = _started(stack, other_postgres_server(Path(programs)) if programs else postgres_server())
         made = Databases(dsn, migrate)
         stack.callback(made.close)
         yield made
