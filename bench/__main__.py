@@ -10,15 +10,15 @@ import uvloop
 
 from bench import runner
 from bench.cluster import running
-from bench.rows import bus, imap_fetch, lookup, mime, notice, queue, search, sizes, smtp_in, start_up, storage
+from bench.rows import blobs, bus, imap_fetch, lookup, mime, notice, queue, search, sizes, smtp_in, start_up, storage
 from bench.stock import stocked
 from posthorn_storage.migrate import migrate
 from posthorn_testkit.databases import Databases
 from posthorn_testkit.redis_servers import redis_server
-from posthorn_testkit.servers import postgres_server
+from posthorn_testkit.servers import postgres_server, s3_server
 
 RESULTS = Path(__file__).parent / "results"
-GROUPS = ("smtp", "imap", "bus", "notice", "start", "mime", "storage", "sizes", "lookup", "search")
+GROUPS = ("smtp", "imap", "bus", "notice", "start", "mime", "storage", "sizes", "lookup", "search", "blobs")
 SIZES = ((1_000, 1_000), (100_000, 10))
 """Accounts and messages in each of them; 100,000 with 1,000 each would be 200 GB."""
 Tell = Callable[[str], None]
@@ -50,7 +50,7 @@ async def measure(groups: list[str]) -> list[runner.Result]:
         folder = start_up.new_folder()
         results += [await runner.run(row, tell) for row in start_up.rows(folder)]
         shutil.rmtree(folder.parent, ignore_errors=True)
-    if set(groups) & {"storage", "sizes", "lookup", "search"}:
+    if set(groups) & {"storage", "sizes", "lookup", "search", "blobs"}:
         with postgres_server() as server:
             if "storage" in groups:
                 results += await measure_storage(server, tell)
@@ -58,6 +58,8 @@ async def measure(groups: list[str]) -> list[runner.Result]:
                 results += await measure_sizes(server, tell)
             if "lookup" in groups:
                 results += await measure_lookups(server, tell)
+            if "blobs" in groups:
+                results += await measure_blobs(server, tell)
             if "search" in groups:
                 tell("filling and indexing")
                 async with search.libraries(server) as rows:
@@ -95,6 +97,17 @@ async def measure_lookups(server: str, tell: Tell) -> list[runner.Result]:
     try:
         with redis_server() as redis, databases.fresh() as dsn:
             async with lookup.opened(dsn, redis.url) as rows:
+                return [await runner.run(row, tell) for row in rows]
+    finally:
+        databases.close()
+
+
+async def measure_blobs(server: str, tell: Tell) -> list[runner.Result]:
+    """Blobs in a real S3 server."""
+    databases = Databases(server, migrate)
+    try:
+        with s3_server() as s3, databases.fresh() as dsn:
+            async with blobs.opened(dsn, s3) as rows:
                 return [await runner.run(row, tell) for row in rows]
     finally:
         databases.close()

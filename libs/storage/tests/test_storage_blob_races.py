@@ -7,6 +7,7 @@ collectors of the same epoch look at everything that nothing refers to at that m
 import asyncio
 import os
 import random
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -48,30 +49,34 @@ async def let_go(storage: Storage, account: int, ref_id: int) -> None:
     await storage._database.run(lambda connection: release(connection, REF_MESSAGE, [account], [ref_id]))
 
 
-async def write(storage: Storage, number: int) -> dict[int, tuple[BlobKey, bytes]]:
-    """Keep and let go of contents by turns; returns what is still referred to in the end."""
+async def write(storage: Storage, number: int, enough: asyncio.Event) -> dict[int, tuple[BlobKey, bytes]]:
+    """Keep and let go of contents by turns until enough was collected; returns what is still referred to then."""
     chance = random.Random(number)
     held: dict[int, tuple[BlobKey, bytes]] = {}
-    for turn in range(ROUNDS):
+    for turn in count():
+        if turn >= ROUNDS and enough.is_set():
+            break
         data = chance.choice(CONTENTS)
         key = await keep(storage, data, number, turn)
         held[turn] = key, data
         assert await storage.blobs.read(None, key) == data
         await asyncio.sleep(chance.random() / 500)
-        for old in chance.sample(sorted(held), k=len(held) // 2):
+        for old in chance.sample(sorted(held), k=chance.randint(0, len(held))):
             key, data = held.pop(old)
             assert await storage.blobs.read(None, key) == data
             await let_go(storage, number, old)
     return held
 
 
-async def gather_up(storage: Storage, fence: Fence, busy: asyncio.Event, number: int) -> int:
+async def gather_up(storage: Storage, fence: Fence, enough: asyncio.Event, number: int) -> None:
+    """Collect until stopped; `enough` is set once forty blobs went."""
     chance = random.Random(100 + number)
     gone = 0
-    while not busy.is_set():
+    while True:
         gone += await collect(storage._database, storage.shards.home.blobs.stores, fence, grace=0, limit=5)
+        if gone >= 40:
+            enough.set()
         await asyncio.sleep(chance.random() / 100)
-    return gone
 
 
 async def test_nothing_referred_to_is_lost(postgres_dsn: str, tmp_path: Path) -> None:
@@ -80,13 +85,15 @@ async def test_nothing_referred_to_is_lost(postgres_dsn: str, tmp_path: Path) ->
     settings = StorageSettings(dsn=postgres_dsn, blobs=places, cache_bytes=0, pool_size=10, inline_limit=1000)
     storages = [await Storage.open(settings) for _ in range(2)]
     epoch: Epoch = (await storages[0].leases.acquire([KEY], "me", 3600))[KEY]
-    fence, busy = Fence(KEY, epoch), asyncio.Event()
+    fence, enough = Fence(KEY, epoch), asyncio.Event()
     collectors = [
-        asyncio.create_task(gather_up(storages[number % 2], fence, busy, number)) for number in range(COLLECTORS)
+        asyncio.create_task(gather_up(storages[number % 2], fence, enough, number)) for number in range(COLLECTORS)
     ]
-    held = await asyncio.gather(*(write(storages[number % 2], number) for number in range(WRITERS)))
-    busy.set()
-    assert sum(await asyncio.gather(*collectors)) > ROUNDS, "the collectors met the writers"
+    held = await asyncio.gather(*(write(storages[number % 2], number, enough) for number in range(WRITERS)))
+    for collector in collectors:
+        collector.cancel()
+    for ended in await asyncio.gather(*collectors, return_exceptions=True):
+        assert isinstance(ended, asyncio.CancelledError), ended
 
     for kept in held:
         for key, data in kept.values():

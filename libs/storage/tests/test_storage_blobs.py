@@ -1,8 +1,12 @@
 """Blobs: durable before they are referred to, never removed while they are, never lost to a race (flows.md A.4, E)."""
 
 import asyncio
+import mmap
 import os
+import resource
+import tracemalloc
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ from posthorn_model.mail import PreparedBlob
 from posthorn_storage import Fence, S3Settings, Storage, StorageSettings
 from posthorn_storage.blobs.attach import attach, refer, release
 from posthorn_storage.blobs.collect import mark, remove
-from posthorn_storage.blobs.content import PLAIN, ZSTD
+from posthorn_storage.blobs.content import LZ4, PLAIN, ZSTD, content_key
 from posthorn_storage.blobs.file_store import FileStore
 from posthorn_storage.blobs.object_names import object_key
 from posthorn_storage.blobs.store import Blobs
@@ -139,6 +143,64 @@ async def test_unknown_blobs(storage: Storage) -> None:
     with pytest.raises(Unavailable) as caught:
         await adopt(storage, PreparedBlob(BlobKey(b"k" * 32), 1, None, 0))
     assert caught.value.fields["step"] == "attach"
+
+
+@pytest.mark.usefixtures("emptied")
+@pytest.mark.parametrize("encoding", [PLAIN, ZSTD, LZ4])
+async def test_a_large_file_is_stored_without_being_held(storage: Storage, tmp_path: Path, encoding: int) -> None:
+    """A spool file that is mapped into memory: beside it there is no more than its stored form."""
+    size = 16_000_000
+    (tmp_path / "spool").write_bytes(os.urandom(size))
+    stores = storage.shards.home.blobs.stores
+    blobs = Blobs(storage._database, stores, inline_limit=0, encoding=encoding, cache_bytes=0)
+    with (
+        (tmp_path / "spool").open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as view,
+    ):
+        tracemalloc.start()
+        try:
+            blob = await blobs.prepare(view)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < (0.1 if encoding == PLAIN else 1.5) * size
+    assert await blobs.read(blob.key) == (tmp_path / "spool").read_bytes()
+    (tmp_path / "spool").unlink()
+
+
+@pytest.mark.usefixtures("emptied")
+async def test_a_full_disk_refuses_and_leaves_nothing_to_refer_to(storage: Storage, tmp_path: Path) -> None:
+    data = os.urandom(3_000_000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    blobs = Blobs(storage._database, storage.shards.home.blobs.stores, inline_limit=0, encoding=PLAIN, cache_bytes=0)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        with pytest.raises(Unavailable):
+            await blobs.prepare(data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with pytest.raises(Unavailable):
+        await adopt(storage, PreparedBlob(content_key(data), len(data), None, PLAIN))
+    assert stored_objects(tmp_path) == []
+    # With room again the same content is stored under the same key.
+    await adopt(storage, await blobs.prepare(data))
+    assert await blobs.read(content_key(data)) == data
+
+
+@pytest.mark.usefixtures("emptied")
+async def test_a_cancelled_upload_is_as_if_it_had_not_begun(storage: Storage, tmp_path: Path) -> None:
+    data = os.urandom(2_000_000)
+    for turns in range(12):
+        task = asyncio.create_task(storage.blobs.upload(AccountId(1), data))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    key = await storage.blobs.upload(AccountId(1), data)
+    assert await storage.blobs.read(AccountId(1), key) == data
+    assert [finding async for step in storage.check.blobs(content=True) for finding in step.findings] == []
 
 
 @pytest.mark.usefixtures("emptied")
