@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -21,6 +22,7 @@ from posthorn_storage.migrations.online import Online, OnlineWork
 from posthorn_storage.migrations.revisions import Revision, revisions
 from posthorn_storage.migrations.rules import problems
 from posthorn_storage.version import FOLDER, is_migrated, known_revisions
+from posthorn_testkit.databases import with_database
 from posthorn_testkit.releases.replay import load, replay
 
 RELEASES = sorted((Path(__file__).parent / "releases").glob("[0-9]*.jsonl"))
@@ -178,6 +180,17 @@ async def test_one_works_and_the_others_wait(bare_postgres_dsn: str) -> None:
     assert sorted(ran) == sorted(known_revisions())
     found = await status(bare_postgres_dsn)
     assert (found.standing.current, found.pending, found.holder, found.standing.refusal) == (HEAD, [], None, None)
+
+
+@pytest.mark.postgres
+async def test_they_run_through_a_pooler_that_lends_servers_by_the_transaction(
+    pooler: str, bare_postgres_dsn: str
+) -> None:
+    dsn = with_database(pooler, urlsplit(bare_postgres_dsn).path[1:])
+    await asyncio.gather(*(migrate(dsn) for _ in range(3)))
+    assert await differences(bare_postgres_dsn) == []
+    found = await status(dsn)
+    assert (found.standing.current, found.holder, found.standing.refusal) == (HEAD, None, None)
 
 
 @pytest.mark.postgres

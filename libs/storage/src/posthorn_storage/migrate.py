@@ -33,7 +33,7 @@ TTL: Final = 30.0
 LOCK_SECONDS: Final = 2.0
 """How long one try may make others wait behind it."""
 TRIES: Final = 60
-_CONNECT = DatabaseLimits(connect=10.0)
+_CONNECT = DatabaseLimits(connect=10.0, mode="transaction")
 _FIRST_LOCK = 0x504F5354484F524E
 
 FIRST = "SELECT pg_try_advisory_xact_lock($1)"
@@ -101,7 +101,8 @@ async def migrate(
     """Bring the database at `dsn` (postgresql:// URL) to this release's schema, or only to revision `to`. Idempotent.
 
     `steps` are the revisions, `tell` hears of each step, `ttl` (seconds) is how long a dead process holds others up.
-    Raises Unavailable: the database does not answer, locks are never free, older processes need what is to go.
+    The home goes before the shards: processes are known there. Raises Unavailable: the database does not answer, locks
+    are never free, older processes need what is to go.
     """
     steps = revisions() if steps is None else steps
     if to is not None:
@@ -110,11 +111,11 @@ async def migrate(
         async with _connected(dsn) as connection, _connected(dsn) as other:
             run = _Run(connection, other, f"{socket.gethostname()}/{os.getpid()}/{os.urandom(3).hex()}", ttl, tell)
             await run.first(steps[0])
-            while pending := _after(await connection.fetchval(NUMBER), steps):
+            while pending := _after(await _value(connection, NUMBER), steps):
                 if not await run.take():
                     continue
                 async with run.kept():
-                    for step in _after(await connection.fetchval(NUMBER), steps):
+                    for step in _after(await _value(connection, NUMBER), steps):
                         await run.step(step)
                 tell(Progress("done", pending[-1].number))
 
@@ -123,9 +124,11 @@ async def status(dsn: str) -> Status:
     """How the database at `dsn` stands. Raises Unavailable."""
     with _translated():
         async with _connected(dsn) as connection:
-            has_leases = await connection.fetchval(HAS_LEASES)
-            holder = await connection.fetchval(HOLDER, LEASE) if has_leases else None
-            return Status(await read_standing(connection), revisions(), holder)
+            has_leases = await _value(connection, HAS_LEASES)
+            holder = await _value(connection, HOLDER, LEASE) if has_leases else None
+            async with connection.transaction():
+                standing = await read_standing(connection)
+            return Status(standing, revisions(), holder)
 
 
 def _after(current: str | None, steps: Sequence[Revision]) -> Sequence[Revision]:
@@ -145,7 +148,7 @@ class _Run:
 
     async def first(self, step: Revision) -> None:
         """The first revision makes the table of leases, so a lock of the transaction stands in for one."""
-        while not await self._connection.fetchval(HAS_LEASES):
+        while not await _value(self._connection, HAS_LEASES):
             async with self._connection.transaction():
                 alone = await self._connection.fetchval(FIRST, _FIRST_LOCK)
                 if alone and not await self._connection.fetchval(HAS_LEASES):
@@ -158,11 +161,11 @@ class _Run:
 
     async def take(self) -> bool:
         """Try to become the one who migrates."""
-        rows = await self._connection.fetch(ACQUIRE, [LEASE], self._owner, self._ttl)
+        rows = await _rows(self._connection, ACQUIRE, [LEASE], self._owner, self._ttl)
         if rows:
             self._fence = Fence(LEASE, Epoch(rows[0]["epoch"]))
             return True
-        self._tell(Progress("waiting", about=await self._connection.fetchval(HOLDER, LEASE) or "another process"))
+        self._tell(Progress("waiting", about=await _value(self._connection, HOLDER, LEASE) or "another process"))
         await asyncio.sleep(min(1.0, self._ttl / 10))
         return False
 
@@ -177,12 +180,12 @@ class _Run:
             with suppress(asyncio.CancelledError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 await keeper
             if not self._other.is_closed():
-                await self._other.execute(RELEASE, [LEASE], [self._fence.epoch], self._owner)
+                await _rows(self._other, RELEASE, [LEASE], [self._fence.epoch], self._owner)
 
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(self._ttl / 3)
-            await self._other.execute(RENEW, [LEASE], [self._fence.epoch], self._owner, self._ttl)
+            await _rows(self._other, RENEW, [LEASE], [self._fence.epoch], self._owner, self._ttl)
 
     async def step(self, step: Revision) -> None:
         """Run one revision."""
@@ -225,13 +228,25 @@ class _Run:
             await self._connection.execute(RAISE_FLOOR, FLOOR, step.contract)
 
     async def _nobody_needs(self, step: Revision, oldest: str) -> None:
-        rows = await self._connection.fetch(OLDER, oldest)
+        rows = await _rows(self._connection, OLDER, oldest)
         if rows:
             found = ", ".join(f"{row['service']} on node {row['node_id']} ({row['hostname']})" for row in rows)
             raise Unavailable(
                 f"revision {step.number} takes away what processes of an older release need; stop them first: {found}",
                 revision=step.number,
             )
+
+
+async def _rows(connection: Any, statement: str, *arguments: object) -> list[Any]:
+    """Run one statement as a transaction: behind a pooler, its parts would else go to different servers."""
+    async with connection.transaction():
+        rows: list[Any] = await connection.fetch(statement, *arguments)
+        return rows
+
+
+async def _value(connection: Any, statement: str, *arguments: object) -> Any:
+    rows = await _rows(connection, statement, *arguments)
+    return rows[0][0] if rows else None
 
 
 @asynccontextmanager

@@ -37,8 +37,8 @@ def migrate(
     try:
         if status:
             found = asyncio.run(_status(door))
-            print(json.dumps(_value(found)) if as_json else _text(found))
-            raise typer.Exit(0 if found.standing.refusal is None else 1)
+            print(json.dumps(_values(found)) if as_json else _texts(found))
+            raise typer.Exit(0 if all(one.standing.refusal is None for one in found.values()) else 1)
         asyncio.run(_patiently(door, wait, _Teller(quiet=as_json)))
     except PosthornError as error:
         raise ClusterError(advised(error)) from error
@@ -67,10 +67,24 @@ class _Teller:
             self._last = line
 
 
-async def _status(door: Door) -> Status:
+async def _status(door: Door) -> dict[str, Status]:
+    """Of each database by the name of its shard, the home first."""
     from posthorn_storage.migrate import status
 
-    return await status(door.settings().dsn)
+    settings = door.settings()
+    found = {settings.name: await status(settings.dsn)}
+    return found | {shard.name: await status(shard.dsn) for shard in settings.shards}
+
+
+def _values(found: dict[str, Status]) -> dict[str, Any]:
+    home, *others = found
+    return _value(found[home]) | {"shards": {name: _value(found[name]) for name in others}}
+
+
+def _texts(found: dict[str, Status]) -> str:
+    if len(found) == 1:
+        return "\n".join(_text(one) for one in found.values())
+    return "\n".join(f"{name}:\n{_text(one)}" for name, one in found.items())
 
 
 def _value(found: Status) -> dict[str, Any]:

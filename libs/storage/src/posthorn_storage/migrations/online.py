@@ -41,8 +41,11 @@ class OnlineWork:
 
     async def index(self, name: str, statement: str) -> None:
         """See Online. The statement itself waits for old transactions, never the other way round."""
-        await self._held(self._nothing)
-        if await self._connection.fetchval(INVALID, name):
+
+        async def look() -> int:
+            return int(await self._connection.fetchval(INVALID, name) or 0)
+
+        if await self._held(look):
             await self._connection.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{name}"')
         await self._connection.execute(statement)
 
@@ -73,6 +76,3 @@ class OnlineWork:
             if not await self._fence.hold(self._connection):
                 raise LeaseLost(role=self._fence.key)
             return await work()
-
-    async def _nothing(self) -> int:
-        return 0
