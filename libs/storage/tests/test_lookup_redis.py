@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,12 @@ pytestmark = pytest.mark.redis
 @contextmanager
 def started(part: Any) -> Iterator[Any]:
     """A server of the test's own, which it may kill."""
-    try:
-        with part as server:
-            yield server
-    except PartError as error:
-        missing(str(error))
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(part)
+        except PartError as error:
+            missing(str(error))
+        yield server
 
 
 @asynccontextmanager
@@ -120,7 +121,7 @@ async def test_when_the_master_goes_its_replica_takes_over(way: str) -> None:
                     assert isinstance(answer, int | Unavailable)
                     assert isinstance(answer, Unavailable) or answer > seen
                 seen += sum(isinstance(answer, int) for answer in answers)
-                return "role:slave" in redis.master.say("INFO", "replication")
+                return "role:slave" in redis.master.ask("INFO", "replication")
 
             await until(demoted, "the old master follows the new one")
             await serves_again(lookup, "n")
@@ -147,7 +148,7 @@ async def test_when_a_master_of_a_cluster_dies_its_replica_takes_over() -> None:
 
 
 async def joined_again(server: RedisServer) -> bool:
-    return "master_link_status:up" in server.say("INFO", "replication")
+    return "master_link_status:up" in server.ask("INFO", "replication")
 
 
 async def test_slots_may_move_while_they_are_used() -> None:

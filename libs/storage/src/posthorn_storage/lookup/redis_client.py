@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
@@ -23,6 +23,8 @@ from posthorn_storage.settings import RedisSettings
 Command: TypeAlias = tuple[Any, ...]
 DEFAULT_PORT = 6379
 SENTINEL_PORT = 26379
+LATE_SECONDS = 0.05
+"""How long the last sentinels are waited for when most have answered."""
 WAITING = 2000
 """Callers that may wait for a connection to a server at once."""
 
@@ -75,6 +77,43 @@ class Server:
             await redis.aclose()
 
 
+class Sentinels:
+    """Asks all sentinels at once who is master, and believes the newest election that any of them knows of.
+
+    redis-py's own Sentinel believes the first that answers: right after a fail-over that may be one that has not heard,
+    and what is written to the old master, if it is back already, is lost.
+    """
+
+    def __init__(self, asked: Sequence[Redis]) -> None:
+        self._asked = asked
+
+    async def discover_master(self, name: str) -> tuple[str, int]:
+        """Host and port. Raises MasterNotFoundError when no sentinel answers, or the newest holds the master for dead.
+
+        A sentinel that is slower than most is not waited for.
+        """
+        tasks = [asyncio.ensure_future(sentinel.sentinel_master(name)) for sentinel in self._asked]
+        try:
+            done: set[asyncio.Future[Any]] = set()
+            pending = set(tasks)
+            while pending and len([task for task in done if not task.exception()]) <= len(tasks) // 2:
+                ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                done |= ended
+            if pending:
+                done |= (await asyncio.wait(pending, timeout=LATE_SECONDS))[0]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        states = [task.result() for task in done if not task.exception()]
+        if states:
+            newest = max(states, key=lambda state: int(state["config-epoch"]))
+            if newest["is_master"] and not newest["is_sdown"] and not newest["is_odown"]:
+                return str(newest["ip"]), int(newest["port"])
+        failures = ", ".join(repr(task.exception()) for task in done if task.exception())
+        raise MasterNotFoundError(f"No master found for {name!r} {failures}".rstrip())
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A server as its URL names it."""
@@ -125,11 +164,11 @@ def server_at(settings: RedisSettings, there: Place) -> Server:
 def sentinel_master(settings: RedisSettings, known: Sequence[Place]) -> Server:
     """The client of whatever server the sentinels name as master; it asks them for each new connection."""
     shared = options(settings, tls=known[0].tls)
-    sentinel = Sentinel([])  # type: ignore[no-untyped-call]
-    sentinel.sentinels = [Redis(host=there.host, port=there.port, **there.login, **shared) for there in known]
+    asked = [Redis(host=there.host, port=there.port, **there.login, **shared) for there in known]
+    place_of_master = {"service_name": settings.sentinel_master, "sentinel_manager": Sentinels(asked)}
     login = own_login(settings)
-    redis = sentinel.master_for(settings.sentinel_master, db=known[0].database, **login, **shared)
-    return Server(redis, settings.connections, tuple(sentinel.sentinels))
+    pool = SentinelConnectionPool(**place_of_master, db=known[0].database, **login, **shared)  # type: ignore[no-untyped-call]
+    return Server(Redis.from_pool(pool), settings.connections, asked)
 
 
 def own_login(settings: RedisSettings) -> dict[str, Any]:
