@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from posthorn_model.errors import Archived, BlobNotFound, Unavailable
-from posthorn_model.ids import AccountId, BlobKey
+from posthorn_model.ids import AccountId, BlobKey, Epoch
 from posthorn_storage import BlobPlaces, Fence, FsSettings, Storage, StorageSettings
 from posthorn_storage.blobs import tiers
 from posthorn_storage.blobs.content import PLAIN
@@ -20,6 +20,7 @@ from posthorn_storage.blobs.store import Blobs
 from posthorn_storage.blobs.stores import Stores
 from posthorn_storage.blobs.tiers import move_to_cold, sweep
 from posthorn_storage.blobs.upkeep import BlobUpkeep
+from posthorn_testkit.databases import Databases
 
 pytestmark = pytest.mark.postgres
 KEY = "roles/purge"
@@ -233,3 +234,38 @@ async def test_readers_and_collectors_meet_movers(tiered: Storage, fence: Fence,
         with pytest.raises(BlobNotFound):
             await tiered.blobs.read(ANN, key)
     assert objects(tmp_path) == objects(tmp_path / "cold") == len(stored)
+
+
+async def test_an_owner_of_the_past_is_stopped_on_every_database(
+    databases: Databases, tiered: Storage, fence: Fence, tmp_path: Path
+) -> None:
+    """The lease is at home; its epoch is what counts in the databases of shards too."""
+    places = BlobPlaces({name: FsSettings(tmp_path / name) for name in ("a", "b", "cold")}, ("b",), "cold")
+    with databases.fresh() as dsn:
+        settings = StorageSettings(dsn=dsn, blobs=places, inline_limit=0, cache_bytes=0, pool_size=2, cold_after=AGE)
+        other = await Storage.open(settings)
+        stored = await store_some(other, 5)
+        await other._database.execute(OLDER)
+        everywhere = [place_of(tiered), Place(other._database, other.shards.home.blobs.stores, home=False)]
+        upkeep = BlobUpkeep(everywhere, grace=60, cold_after=AGE)
+        next_owner = Fence(KEY, Epoch(fence.epoch + 1))
+        assert await upkeep.move_to_cold(fence, 2) == 2
+        await tiered._database.execute("UPDATE lease SET epoch = epoch + 1")
+        assert await upkeep.move_to_cold(next_owner, 1) == 1
+        assert await upkeep.move_to_cold(fence, 10) == 0
+        assert await upkeep.collect(fence, 10) == 0
+        assert await upkeep.move_to_cold(next_owner, 10) == 2
+        for key, content in stored.items():
+            assert await other.blobs.read(ANN, key) == content
+        # Each database names its stores by numbers of its own; what only one of them names is no orphan.
+        mine = await store_some(tiered, 5)
+        for folder, _, names in os.walk(tmp_path):
+            for name in names:
+                os.utime(os.path.join(folder, name), (0, 0))  # noqa: PTH118
+        ended, orphans = False, 0
+        while not ended:
+            step = await upkeep.find_orphans(next_owner, 3, age=60, remove=False)
+            ended, orphans = step.ended, orphans + len(step.orphans)
+        assert orphans == 0
+        assert len(mine) == 5
+        await other.close()
