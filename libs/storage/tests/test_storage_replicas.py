@@ -129,9 +129,9 @@ async def test_reads_go_to_replicas_and_see_what_was_written_before(one: Process
         assert await one.change(ANN) == number
         assert await one.read(ANN) == number
     assert await one.read_from_replica(ANN) == 100
-    before = one.count("primary")
+    before = one.count("replica")
     assert [await one.read(ANN) for _ in range(50)] == [100] * 50
-    assert one.count("primary") == before
+    assert one.count("replica") > before + 25
 
 
 async def test_what_is_told_carries_where_it_is_in_the_log(one: Process, replication: ReplicationSet, dsn: str) -> None:
@@ -209,13 +209,14 @@ async def test_a_read_that_replay_cancels_is_done_again_on_the_primary(
 ) -> None:
     await one.change(ANN)
     await one.read_from_replica(ANN)
-    tries: list[Database] = []
+    tries: list[str] = []
 
     async def work(database: Database) -> int:
-        tries.append(database)
+        where = "primary" if database is one.pools.interactive else "replica"
+        tries.append(where)
         async with database.transaction(isolation="repeatable_read", read_only=True) as connection:
             found: int = await connection.fetchval(READ, ANN)
-            if len(tries) == 1:
+            if where == "replica":
                 await one.pools.maintenance.execute("ALTER TABLE probe ADD COLUMN more int")
                 await connection.execute("SELECT pg_sleep(60)")
             return found
@@ -223,12 +224,12 @@ async def test_a_read_that_replay_cancels_is_done_again_on_the_primary(
     for standby in replication.standbys:
         await say(standby, "ALTER SYSTEM SET max_standby_streaming_delay = 0", "SELECT pg_reload_conf()")
     try:
-        assert await one.pools.read(ANN, work) == 1
+        while "replica" not in tries:
+            assert await one.pools.read(ANN, work) == 1
     finally:
         for standby in replication.standbys:
             await say(standby, "ALTER SYSTEM RESET max_standby_streaming_delay", "SELECT pg_reload_conf()")
-    assert tries[0] is not one.pools.interactive
-    assert tries[1:] == [one.pools.interactive]
+    assert tries[-2:] == ["replica", "primary"]
 
 
 async def test_what_a_replica_does_not_find_the_primary_is_asked_for(one: Process) -> None:
