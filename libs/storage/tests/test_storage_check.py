@@ -237,6 +237,14 @@ async def test_a_repair_never_holds_a_blob_that_is_being_removed(storage: Storag
     }
 
 
+async def test_rows_of_an_account_that_lives_elsewhere_are_left_alone(storage: Storage, ann: AccountId) -> None:
+    await storage._database.execute("DELETE FROM message WHERE account_id = $1", ann)
+    assert await found_in(storage) != []
+    await storage._database.execute("UPDATE account_counter SET state = 2 WHERE account_id = $1", ann)
+    assert await found_in(storage) == []
+    assert (await storage.check.count(content=False))[0] == 1
+
+
 def test_each_rule_has_a_repair_or_advice() -> None:
     every = (*EVERY_RULE, *DATABASE_RULES, *BLOB_RULES)
     assert {rule.name for rule in every} == {*HARM, *SHARED_HARM}

@@ -27,7 +27,10 @@ BATCH: Final = 100
 MAX_FINDINGS: Final = 1000
 """Of one rule in one step; a step with more says so by having that many."""
 
-ACCOUNTS = "SELECT account_id FROM account_counter WHERE account_id > $1 ORDER BY account_id LIMIT $2"
+# Rows of accounts that live elsewhere are on their way in or out.
+ACCOUNTS = """
+SELECT account_id FROM account_counter WHERE account_id > $1 AND state <> 2 ORDER BY account_id LIMIT $2
+"""
 
 # PostgreSQL before 18 has no max(bytea).
 KEYS = """
@@ -36,7 +39,7 @@ SELECT key FROM (SELECT key FROM blob WHERE key > $1 ORDER BY key LIMIT $2) AS p
 KEYS_AT_ONCE: Final = 1000
 
 COUNT = """
-SELECT (SELECT count(*) FROM account_counter) AS accounts,
+SELECT (SELECT count(*) FROM account_counter WHERE state <> 2) AS accounts,
        (SELECT count(*) FROM blob WHERE state = 1 AND ($1 OR inline IS NULL)) AS blobs
 """
 
