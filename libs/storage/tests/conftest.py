@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -13,16 +13,66 @@ import pytest_asyncio
 
 from posthorn_model.events import Changed
 from posthorn_model.flags import Flags, SystemFlag
-from posthorn_model.ids import AccountId, BlobKey, MailboxId
+from posthorn_model.ids import AccountId, BlobKey, Epoch, MailboxId
 from posthorn_model.mail import MessageSummary, NewMessage, PreparedBlob
 from posthorn_storage import FsSettings, PlacementRules, ShardRule, ShardSettings, Storage, StorageSettings
 from posthorn_storage.mail_store import MailStore
+from posthorn_storage.purge import PURGE_LEASE
 from posthorn_storage.shards.registry import register
 
 if TYPE_CHECKING:
     from posthorn_testkit.databases import Databases
 
 MakeMessage = Callable[..., NewMessage]
+
+
+@pytest_asyncio.fixture
+async def storage(storage: Storage, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
+    """The test kit's, and after the test everything is removed as it would be in life: nothing may be left."""
+    yield storage
+    if request.node.get_closest_marker("leaves_rows") is None:
+        assert await left_over(storage, tmp_path / "blobs") == {}
+
+
+def files(folder: Path) -> list[Path]:
+    """Every file in a folder, however deep."""
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+FIXED = frozenset({"alembic_version", "blob_store", "cluster_setting", "domain", "lease", "process", "shard"})
+"""What is no account's, and stays."""
+SHORT_LIVED = frozenset({"lookup_counter", "lookup_limit", "lookup_set", "lookup_value"})
+"""What ends by its own time."""
+
+
+async def left_over(storage: Storage, objects: Path) -> dict[str, int]:
+    """Remove accounts, what is queued, and what nothing refers to any more; returns the rows and objects left."""
+    database = storage._database
+    for account in await storage.directory.list_accounts():
+        await storage.directory.delete_account(account.address)
+    # Nobody is going to end what is under way, and uploads would have another day.
+    await database.execute("UPDATE queue_recipient SET state = 0 WHERE state = 1")
+    await database.execute("UPDATE blob_ref SET expires_at = now() - interval '1 s' WHERE expires_at IS NOT NULL")
+    for message in await storage.queue.messages(limit=1000):
+        await storage.queue.cancel(message.id)
+    purge, now = storage.purge, timedelta(0)
+    epoch = (await storage.leases.acquire([PURGE_LEASE], "the end of the test", 60)).get(PURGE_LEASE, Epoch(0))
+    storage.blob_upkeep._grace = 0.0
+    steps = [
+        lambda: purge.purge_accounts(1000),
+        lambda: purge.purge_queue_done(1000, keep=now),
+        lambda: purge.purge_uploads(1000),
+        lambda: purge.purge_shares(1000, keep=now),
+        lambda: purge.purge_blobs(epoch, 1000),
+    ]
+    for step in steps:
+        while await step():
+            pass
+    tables = await database.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    names = {row[0] for row in tables} - FIXED - SHORT_LIVED
+    counts = {name: await database.fetchval(f'SELECT count(*) FROM "{name}"') for name in sorted(names)}
+    counts["objects"] = len(files(objects))
+    return {name: count for name, count in counts.items() if count}
 
 
 @pytest.fixture

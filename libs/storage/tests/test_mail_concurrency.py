@@ -5,6 +5,11 @@ are ordered by the modseq each of them ended with; in that order a model of an a
 the same results and to the same end. Meanwhile followers read what changed since they last looked, as IMAP does (views,
 vanished UIDs) and as JMAP does (pages of changes); now and then the account's lock is taken, its rows are read, and
 what the followers have put together must be just that. No change may ever be invisible to who follows modseqs.
+
+Each of these was put in by hand and is caught within the examples of one run: the counter read without its lock (so
+that modseqs are taken before it), the reading statement of a delivery believed although its lock had waited, no
+VANISHED row for an expunged UID, a thread that is joined logged as created, a merge of threads that does not say which
+ids ended.
 """
 
 import asyncio

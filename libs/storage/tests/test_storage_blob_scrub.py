@@ -13,7 +13,7 @@ from posthorn_storage import Fence, Storage
 from posthorn_storage.blobs.orphans import find_orphans
 from posthorn_testkit.contracts.objects import fresh_key
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.leaves_rows]
 KEY = "roles/purge"
 ANN = AccountId(1)
 

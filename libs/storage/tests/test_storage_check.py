@@ -30,7 +30,7 @@ from posthorn_storage.check import (
 from posthorn_storage.groupware import NewItem
 from posthorn_storage.mail.rights import RightsEntry
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.leaves_rows]
 
 IN_INBOX = "account_id = $1 AND mailbox_id = (SELECT id FROM mailbox WHERE account_id = $1 AND role = 'inbox')"
 HARM = {

@@ -49,6 +49,7 @@ async def test_the_change_log_is_trimmed_behind_its_horizon(
     assert await storage._database.fetchval(horizons, bob.id) == 0
 
 
+@pytest.mark.leaves_rows
 async def test_deliveries_are_forgotten_after_a_week(storage: Storage) -> None:
     columns = "account_id, key, message_id, at"
     ages = f"INSERT INTO delivery_seen ({columns}) VALUES (1, $1, 1, now() - make_interval(days => $2))"
@@ -119,6 +120,7 @@ MANY = (
 BIG = ("change_log", "delivery_seen", "blob", "blob_ref", "queue_message", "queue_recipient", "queue_event")
 
 
+@pytest.mark.leaves_rows
 async def test_no_step_reads_a_big_table_whole(storage: Storage) -> None:
     """Whether there is much, little or nothing to remove."""
     for statement in MANY:
