@@ -10,7 +10,21 @@ import uvloop
 
 from bench import runner
 from bench.cluster import running
-from bench.rows import blobs, bus, imap_fetch, lookup, mime, notice, queue, search, sizes, smtp_in, start_up, storage
+from bench.rows import (
+    blobs,
+    bus,
+    imap_fetch,
+    lookup,
+    mime,
+    moves,
+    notice,
+    queue,
+    search,
+    sizes,
+    smtp_in,
+    start_up,
+    storage,
+)
 from bench.stock import stocked
 from posthorn_storage.migrate import migrate
 from posthorn_testkit.databases import Databases
@@ -18,7 +32,7 @@ from posthorn_testkit.redis_servers import redis_server
 from posthorn_testkit.servers import postgres_server, s3_server
 
 RESULTS = Path(__file__).parent / "results"
-GROUPS = ("smtp", "imap", "bus", "notice", "start", "mime", "storage", "sizes", "lookup", "search", "blobs")
+GROUPS = ("smtp", "imap", "bus", "notice", "start", "mime", "storage", "sizes", "lookup", "search", "blobs", "moves")
 SIZES = ((1_000, 1_000), (100_000, 10))
 """Accounts and messages in each of them; 100,000 with 1,000 each would be 200 GB."""
 Tell = Callable[[str], None]
@@ -50,7 +64,7 @@ async def measure(groups: list[str]) -> list[runner.Result]:
         folder = start_up.new_folder()
         results += [await runner.run(row, tell) for row in start_up.rows(folder)]
         shutil.rmtree(folder.parent, ignore_errors=True)
-    if set(groups) & {"storage", "sizes", "lookup", "search", "blobs"}:
+    if set(groups) & {"storage", "sizes", "lookup", "search", "blobs", "moves"}:
         with postgres_server() as server:
             if "storage" in groups:
                 results += await measure_storage(server, tell)
@@ -60,6 +74,10 @@ async def measure(groups: list[str]) -> list[runner.Result]:
                 results += await measure_lookups(server, tell)
             if "blobs" in groups:
                 results += await measure_blobs(server, tell)
+            if "moves" in groups:
+                for messages in (10_000, 100_000):
+                    async with stocked(server, 1, messages) as stock, moves.rows(stock, messages) as found:
+                        results += [await runner.run(row, tell) for row in found]
             if "search" in groups:
                 tell("filling and indexing")
                 async with search.libraries(server) as rows:

@@ -87,24 +87,40 @@ def pooler(databases: Databases) -> Iterator[str]:
 
 
 @pytest.fixture
-def storage_settings(request: pytest.FixtureRequest, postgres_dsn: str, tmp_path: Path) -> StorageSettings:
-    """What `storage` is opened with: a fresh database and a file-system blob store."""
-    from posthorn_storage import FsSettings, StorageSettings
+def storage_settings(
+    request: pytest.FixtureRequest, databases: Databases, postgres_dsn: str, tmp_path: Path
+) -> Iterator[StorageSettings]:
+    """What `storage` is opened with: a fresh database and a file-system blob store.
+
+    With POSTHORN_TEST_SHARDS every account lives on a second database: what works for one must work for the other.
+    """
+    from posthorn_storage import FsSettings, PlacementRules, ShardRule, ShardSettings, StorageSettings
     from posthorn_storage.settings import PoolSettings
     from posthorn_testkit.databases import with_database
 
     blobs = FsSettings(tmp_path / "blobs")
     if os.environ.get("POSTHORN_TEST_POOLER") == "pgbouncer":
         dsn = with_database(request.getfixturevalue("pooler"), urlsplit(postgres_dsn).path[1:])
-        return StorageSettings(dsn=dsn, blobs=blobs, pools=PoolSettings(mode="transaction"))
-    return StorageSettings(dsn=postgres_dsn, blobs=blobs)
+        yield StorageSettings(dsn=dsn, blobs=blobs, pools=PoolSettings(mode="transaction"))
+    elif os.environ.get("POSTHORN_TEST_SHARDS"):
+        with databases.fresh() as other:
+            yield StorageSettings(
+                dsn=postgres_dsn,
+                blobs=blobs,
+                shards=(ShardSettings("other", other),),
+                placement=PlacementRules((ShardRule("other", weight=1),)),
+            )
+    else:
+        yield StorageSettings(dsn=postgres_dsn, blobs=blobs)
 
 
 @pytest_asyncio.fixture
 async def storage(storage_settings: StorageSettings) -> AsyncIterator[Storage]:
     """An open Storage with a file-system blob store."""
     from posthorn_storage import Storage
+    from posthorn_storage.shards.registry import register
 
+    await register(storage_settings)
     opened = await Storage.open(storage_settings)
     try:
         yield opened
