@@ -203,6 +203,6 @@ QUEUE_RULE: Final = Rule(
     LEFT JOIN blob b ON b.key = q.blob_key
     WHERE q.done_at IS NULL AND (r.ref_id IS NULL OR b.state IS DISTINCT FROM 1)
     """,
-    "its content is gone: tell the sender, then cancel it: `posthorn queue cancel`",
+    "its content is gone: restore the blob from a backup, or tell the sender that it will not arrive",
 )
 """Of the whole database; takes no argument."""
