@@ -23,7 +23,7 @@ DATABASE_RULES: Final = (
         FROM queue_recipient r JOIN queue_message q ON q.id = r.message_id
         WHERE r.state IN (0, 1) AND q.done_at IS NOT NULL
         """,
-        "its recipients are not tried any more: tell the sender that it may not have arrived",
+        "restore its blob from a backup, or tell the sender that it may not arrive and cancel its recipients",
     ),
     Rule(
         "queue-abandoned",
