@@ -6,6 +6,7 @@ be stored takes nothing from its neighbours in the batch.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from posthorn_model.errors import PosthornError, Unavailable
 from posthorn_model.events import ChangeKind
@@ -20,6 +21,21 @@ from posthorn_storage.mail.search_text import clean, search_text
 
 _APPENDED = frozenset({ChangeKind.EMAIL, ChangeKind.THREAD})
 _DELIVERED = _APPENDED | {ChangeKind.EMAIL_DELIVERY}
+
+
+class Keys(NamedTuple):
+    """What a message is looked for by, made once."""
+
+    seen: list[seen.Key]
+    thread: list[bytes]
+
+
+def keys_of(messages: Iterable[NewMessage]) -> dict[int, Keys]:
+    """The keys of each message, by its identity."""
+    return {
+        id(message): Keys([(message.account, key) for key in seen.keys(message)], threads.thread_keys(message.summary))
+        for message in messages
+    }
 
 
 @dataclass(slots=True, eq=False)
@@ -51,15 +67,19 @@ class Batch:
     """Seconds within which equal content counts as a client's repeat."""
     forgotten: Mapping[seen.Key, MessageId]
     """Digests of deliveries whose replies arrived: no repeat of theirs is suppressed."""
+    _keys: dict[int, Keys] = field(default_factory=dict)
+    """By the identity of the message, which the caller holds."""
     _known: dict[seen.Key, Planned | MessageId] = field(default_factory=dict)
     _threads: dict[tuple[AccountId, bytes], int] = field(default_factory=dict)
     _planned: list[Planned] = field(default_factory=list)
 
     async def prepare(self, messages: Sequence[NewMessage]) -> None:
         """Read what planning needs, for accounts that the journal has locked."""
-        self._take_in(await _read(self.journal.connection, self.journal.counters, messages, self.window))
+        keys = keys_of(messages)
+        self._take_in(await _read(self.journal.connection, self.journal.counters, messages, keys, self.window), keys)
 
-    def _take_in(self, rows: Iterable[Row]) -> None:
+    def _take_in(self, rows: Iterable[Row], keys: Mapping[int, Keys]) -> None:
+        self._keys.update(keys)
         for row in rows:
             what = row["what"]
             if what == append_sql.MAILBOX:
@@ -83,7 +103,7 @@ class Batch:
                 planned = self._plan(message)
                 item.append(planned)
                 if planned.repeats is None:
-                    fresh = [(message.account, key) for key in seen.keys(message)]
+                    fresh = self._keys[id(message)].seen
                     self._known.update(dict.fromkeys(fresh, planned))
                     claimed.extend(fresh)
         except PosthornError:
@@ -104,11 +124,12 @@ class Batch:
             places = [self.journal.place(message.account, mailbox) for mailbox in dict.fromkeys(message.mailboxes)]
         else:
             places = [self.journal.inbox(message.account)]
-        found = (self._known.get((message.account, key)) for key in seen.keys(message))
+        keys = self._keys[id(message)]
+        found = (self._known.get(key) for key in keys.seen)
         repeats = next((known for known in found if known is not None), None)
         if repeats is None:
             counter.charge(message.summary.size, 1)
-        return Planned(message, places, threads.thread_keys(message.summary), repeats)
+        return Planned(message, places, keys.thread, repeats)
 
     async def write(self, others: Sequence[PreparedBlob] = ()) -> None:
         """Store every admitted message, and flush the journal. `others` are blobs that the transaction will refer to.
@@ -302,21 +323,26 @@ async def open_batch(
     Raises as `Units.begin` does.
     """
     accounts = sorted({message.account for message in messages})
-    rows = await _read(connection, accounts, messages, window)
+    keys = keys_of(messages)
+    rows = await _read(connection, accounts, messages, keys, window)
     if any(row["what"] == append_sql.LOCKED and row["read_at"] != row["modseq"] for row in rows):
-        rows = await _read(connection, accounts, messages, window)
+        rows = await _read(connection, accounts, messages, keys, window)
     locked = [row for row in rows if row["what"] == append_sql.LOCKED]
     batch = Batch(units.journal(connection, locked, accounts, tolerant=tolerant), window, forgotten)
-    batch._take_in(rows)
+    batch._take_in(rows, keys)
     return batch
 
 
 async def _read(
-    connection: Connection, accounts: Iterable[AccountId], messages: Sequence[NewMessage], window: float
+    connection: Connection,
+    accounts: Iterable[AccountId],
+    messages: Sequence[NewMessage],
+    keys: Mapping[int, Keys],
+    window: float,
 ) -> list[Row]:
     boxes = list({(message.account, mailbox) for message in messages for mailbox in message.mailboxes})
-    known = list({(message.account, key) for message in messages for key in seen.keys(message)})
-    keys = list({(message.account, key) for message in messages for key in threads.thread_keys(message.summary)})
+    known = list({key for own in keys.values() for key in own.seen})
+    named = list({(message.account, key) for message in messages for key in keys[id(message)].thread})
     rows: list[Row] = await connection.fetch(
         append_sql.READ,
         list(accounts),
@@ -325,8 +351,8 @@ async def _read(
         [account for account, _ in known],
         [key for _, key in known],
         window,
-        [account for account, _ in keys],
-        [key for _, key in keys],
+        [account for account, _ in named],
+        [key for _, key in named],
     )
     return rows
 

@@ -5,7 +5,7 @@ Everything is lower case here; needles are lowered alike (`fold`). PostgreSQL ta
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from posthorn_mail_format.headers import decode_text
@@ -68,11 +68,11 @@ def _listing(data: bytes) -> Mapping[str, Any]:
 
 def _addresses(value: object) -> str:
     """One line for each address: `name <local@domain>`."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
+    if not isinstance(value, list):
         return ""
     lines = []
     for entry in value:
-        if isinstance(entry, Mapping):
+        if isinstance(entry, dict):
             name = str(entry.get("name") or "").replace("<", " ").replace("\n", " ")
             lines.append(f"{name} <{entry.get('email') or ''}>".lstrip())
     return fold("\n".join(lines)[:MAX_ADDRESSES])
