@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from posthorn_storage import FsSettings, Storage, StorageSettings
+from posthorn_storage import Storage, StorageSettings
 from posthorn_testkit.conversation import Conversation, to
 from posthorn_testkit.process import ServiceProcess, running_service
 
@@ -33,12 +33,11 @@ S: a OK ...
 
 
 async def test_what_no_event_told_of_is_found_by_looking(
-    imap_server: Any, account: Any, storage: Storage, postgres_dsn: str, tmp_path: Path
+    imap_server: Any, account: Any, storage: Storage, storage_settings: StorageSettings
 ) -> None:
     await account("ann@example.org", password="secret")
     near = await imap_server()
-    settings = StorageSettings(dsn=postgres_dsn, blobs=FsSettings(tmp_path / "blobs"))
-    other = await Storage.open(settings)
+    other = await Storage.open(storage_settings)
     try:
         far = await imap_server(on=other)
         waiting = await near.play(IDLE)
