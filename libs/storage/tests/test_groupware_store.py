@@ -22,7 +22,8 @@ from posthorn_model.events import Changed, ChangeKind
 from posthorn_model.groupware import Collection, CollectionKind, Item
 from posthorn_model.ids import AccountId, CollectionId, Modseq
 from posthorn_storage import AccountRecord, Storage
-from posthorn_storage.groupware import MAX_CONTENT, GroupwareStore, NewItem
+from posthorn_storage.groupware import GroupwareStore, NewItem
+from posthorn_storage.groupware.store import MAX_CONTENT
 from posthorn_storage.mail_store import MailStore
 
 pytestmark = pytest.mark.postgres

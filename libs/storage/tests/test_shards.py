@@ -18,8 +18,8 @@ from posthorn_storage import Storage, StorageSettings
 from posthorn_storage.check import Check
 from posthorn_storage.codes import LOCAL_SITE
 from posthorn_storage.migrate import migrate
-from posthorn_storage.placement import PlacementRules, ShardRule
 from posthorn_storage.settings import ShardSettings
+from posthorn_storage.shard_rules import PlacementRules, ShardRule
 from posthorn_storage.shards.registry import ID_BITS, register
 from posthorn_storage.submissions import NewSubmission
 

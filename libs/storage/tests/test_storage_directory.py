@@ -17,7 +17,7 @@ from posthorn_model.errors import (
 from posthorn_model.events import Changed, ChangeKind
 from posthorn_model.ids import AccountId
 from posthorn_storage import AccountRecord, Identity, Storage
-from posthorn_storage.addresses import address_key, domain_key, lookup_keys
+from posthorn_storage.directory.addresses import address_key, domain_key, lookup_keys
 
 pytestmark = pytest.mark.postgres
 MakeAccount = Callable[..., Awaitable[AccountRecord]]

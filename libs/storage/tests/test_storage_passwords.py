@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from posthorn_model.errors import AuthenticationFailed
-from posthorn_storage.passwords import MAX_PASSWORD_BYTES, Passwords, Verified
+from posthorn_storage.directory.passwords import MAX_PASSWORD_BYTES, Passwords, Verified
 
 # By the reference implementation: 4 MiB, 3 passes, 4 lanes; the password has a NUL in it.
 ELSEWHERE = "$argon2id$v=19$m=4096,t=3,p=4$eB2wopTwfZEZdIvKaVHdaQ$uRR0WWyiicGeL0mmaP/HbS7Q4R9KICPTmL/sH8K5T+8"

@@ -2,10 +2,9 @@
 
 from posthorn_storage.database.limits import PoolSizes, ReplicaLimits
 from posthorn_storage.directory import AccountRecord
+from posthorn_storage.directory.identities import Identity
 from posthorn_storage.facade import Storage
-from posthorn_storage.identities import Identity
 from posthorn_storage.leases import Fence
-from posthorn_storage.placement import PlacementRules, ShardRule
 from posthorn_storage.settings import (
     BlobPlaces,
     FsSettings,
@@ -19,6 +18,7 @@ from posthorn_storage.settings import (
     ShardSettings,
     StorageSettings,
 )
+from posthorn_storage.shard_rules import PlacementRules, ShardRule
 
 __all__ = [
     "AccountRecord",

@@ -17,15 +17,15 @@ from posthorn_storage.blobs.upkeep import BlobUpkeep
 from posthorn_storage.check import Check
 from posthorn_storage.database import Connection, DatabaseLimits, Pools, PoolSizes
 from posthorn_storage.directory import Directory
+from posthorn_storage.directory.login_throttle import LoginThrottle
+from posthorn_storage.directory.passwords import Passwords
 from posthorn_storage.groupware import GroupwareStore
 from posthorn_storage.leases import LeaseStore
-from posthorn_storage.login_throttle import LoginThrottle
 from posthorn_storage.lookup import Lookup, open_backend
 from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.journal import Units
 from posthorn_storage.mail_store import MailStore
 from posthorn_storage.nodes import NodeStore
-from posthorn_storage.passwords import Passwords
 from posthorn_storage.purge import Purge
 from posthorn_storage.queue import QueueStore
 from posthorn_storage.queue.bounces import Bounces

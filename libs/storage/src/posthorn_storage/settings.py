@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from posthorn_storage.database.limits import Mode, PoolSizes, ReplicaLimits
-from posthorn_storage.placement import PlacementRules
+from posthorn_storage.shard_rules import PlacementRules
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,10 @@ from posthorn_model.errors import (
 from posthorn_model.events import ChangeKind
 from posthorn_model.groupware import Collection, CollectionKind, Item
 from posthorn_model.ids import AccountId, CollectionId, Modseq
-from posthorn_storage import groupware_sql as sql
 from posthorn_storage.codes import CREATED, DESTROYED, UPDATED
 from posthorn_storage.database import Connection, Database, Row
-from posthorn_storage.groupware_rows import collection_of, etag_of, item_of, properties_text, segment_of
+from posthorn_storage.groupware import sql
+from posthorn_storage.groupware.rows import collection_of, etag_of, item_of, properties_text, segment_of
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import FILE, FOLDER, KIND
 from posthorn_storage.mail.search_text import clean

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from posthorn_model.errors import InvalidAddress, NotFound, TooMany
 from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId
-from posthorn_storage.addresses import address_key
 from posthorn_storage.codes import CREATED, DESTROYED, UPDATED
+from posthorn_storage.directory.addresses import address_key
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import KIND
 from posthorn_storage.shards import Shards

@@ -1,7 +1,7 @@
 """Domains, accounts, aliases and log-ins: who exists, who a recipient is, and who somebody is.
 
-Addresses are compared in their stored form (posthorn_storage.addresses). Answers that may be a little old (local
-domains for 30 s, verified log-ins for 60 s) are dropped by `forget`. It holds no mail.
+Addresses are compared in their stored form (posthorn_storage.directory.addresses). Answers that may be a little old
+(local domains for 30 s, verified log-ins for 60 s) are dropped by `forget`. It holds no mail.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from posthorn_model.errors import (
 )
 from posthorn_model.ids import AccountId, DomainId
 from posthorn_model.ports import Clock
-from posthorn_storage import directory_sql as sql
-from posthorn_storage.addresses import address_key, alias_key, domain_key, lookup_keys
 from posthorn_storage.database import Connection, Row
-from posthorn_storage.identities import Identities, Identity
-from posthorn_storage.login_throttle import LoginThrottle
+from posthorn_storage.directory import sql
+from posthorn_storage.directory.addresses import address_key, alias_key, domain_key, lookup_keys
+from posthorn_storage.directory.identities import Identities, Identity
+from posthorn_storage.directory.login_throttle import LoginThrottle
+from posthorn_storage.directory.passwords import Passwords, Verified
 from posthorn_storage.mail.provision import create_in
-from posthorn_storage.passwords import Passwords, Verified
 from posthorn_storage.shards import PlacementRules, Shard, Shards
 from posthorn_storage.shards.removals import Removals
 
