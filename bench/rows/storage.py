@@ -155,7 +155,15 @@ def delivery_rows(stock: Stock) -> list[Row]:
             hot.bare(BATCH, BATCHED),
             "bare asyncpg",
         ),
-        Row("lone delivery, combine window 3 ms", "ms", False, many.lone, many.lone_bare, "bare asyncpg, no window", 3),
+        Row(
+            "lone delivery, nothing else under way",
+            "ms",
+            False,
+            many.lone,
+            many.lone_bare,
+            "bare asyncpg, no window",
+            3,
+        ),
     ]
 
 

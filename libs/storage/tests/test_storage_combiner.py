@@ -154,3 +154,16 @@ async def test_what_is_held_counts_as_waiting_and_is_stored_at_the_end(shop: Sho
     await closing
     assert [call.result() for call in calls] == [22, 22, 22]
     assert shop.batches == [[11], [11, 11]]
+
+
+async def test_who_comes_alone_goes_at_once_and_who_had_company_waits_for_more(shop: Shop) -> None:
+    combiner = Combiner[int, int](shop.store, window=3600)
+    assert await combiner.submit(1) == 2
+    assert await combiner.submit(2) == 4
+    assert await gather(combiner, 3, 4) == [6, 8]
+    waiting = asyncio.create_task(combiner.submit(5))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert shop.batches == [[1], [2], [3, 4]]
+    await combiner.close()
+    assert await waiting == 10

@@ -1,9 +1,9 @@
 """The combiner: concurrent writes of one kind, of this process, share a transaction.
 
-An item waits at most one window for company; while as many batches run as are allowed, the next one fills up. Two
-batches that need the same key (such as the lock of an account) never run side by side: the second would only wait in
-the database, where nobody can join it. An item that cannot be stored fails alone. What waits is bounded: beyond that
-Overloaded is raised (design law 9).
+An item waits at most one window for company, and not at all when none came lately; while as many batches run as are
+allowed, the next one fills up. Two batches that need the same key (such as the lock of an account) never run side by
+side: the second would only wait in the database, where nobody can join it. An item that cannot be stored fails alone.
+What waits is bounded: beyond that Overloaded is raised (design law 9).
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from posthorn_model.errors import Overloaded, PosthornError, Unavailable
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+LATELY = 20
+"""Windows for which the next item waits for company after a batch that had some."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +59,7 @@ class Combiner(Generic[ItemT, ResultT]):
         self._taken: set[Hashable] = set()
         """Keys of what runs, and of what is held: nobody overtakes an item that waits for two keys."""
         self._timer: asyncio.TimerHandle | None = None
+        self._company_until = float("-inf")
         self._running: dict[asyncio.Task[None], frozenset[Hashable]] = {}
 
     async def submit(self, item: ItemT) -> ResultT:
@@ -87,13 +90,17 @@ class Combiner(Generic[ItemT, ResultT]):
         if len(self._waiting) >= self._batch:
             self._fire()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._window, self._fire)
+            loop = asyncio.get_running_loop()
+            alone = not self._running and loop.time() > self._company_until
+            self._timer = loop.call_later(0 if alone else self._window, self._fire)
 
     def _fire(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while len(self._running) < self._parallel and (batch := self._next_batch()):
+            if len(batch) > 1:
+                self._company_until = asyncio.get_running_loop().time() + LATELY * self._window
             keys = frozenset[Hashable]().union(*(waiting.keys for waiting in batch))
             self._taken |= keys
             task = asyncio.get_running_loop().create_task(self._run(batch), name="combined batch")
