@@ -4,6 +4,7 @@ Every field is bounded, holds no NUL and no lone surrogate, whatever the message
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,7 @@ from posthorn_mail_format.dates import parse_date
 from posthorn_mail_format.headers import Field, find_all, iterate, with_crlf
 from posthorn_mail_format.part import Part
 from posthorn_mail_format.scan import scan
+from posthorn_mail_format.search_texts import search_texts
 from posthorn_mail_format.subject import base_subject
 from posthorn_mail_format.text import plain_text
 from posthorn_model.mail import MessageSummary
@@ -50,7 +52,7 @@ def summarize(data: bytes) -> MessageSummary:
     subject = (listed["subject"] or "")[:MAX_SUBJECT]
     dates = find_all(fields, "date")
     message_ids = listed["messageId"] or [None]
-    return MessageSummary(
+    summary = MessageSummary(
         size=len(data),
         message_id=message_ids[0],
         in_reply_to=tuple((listed["inReplyTo"] or ())[:MAX_REFERENCES]),
@@ -68,6 +70,7 @@ def summarize(data: bytes) -> MessageSummary:
         headers=kept_headers(data, fields),
         search_text="\n".join(texts.values())[:MAX_SEARCH_TEXT],
     )
+    return replace(summary, texts=search_texts(summary))
 
 
 def kept_headers(data: bytes, fields: Sequence[Field]) -> bytes:

@@ -42,6 +42,20 @@ class Mailbox:
     """Of the latest change to the mailbox or to anything in it (IMAP HIGHESTMODSEQ)."""
 
 
+class SearchTexts(NamedTuple):
+    """The texts of a message that substring search looks at: lower case, bounded, without NUL and lone surrogates."""
+
+    from_: str
+    """One line for each address: `name <local@domain>`; so the next three."""
+    to: str
+    cc: str
+    bcc: str
+    subject: str
+    headers: str
+    """One line for each header field kept, `name:value`, unfolded and decoded."""
+    body: str
+
+
 @dataclass(frozen=True, slots=True)
 class MessageSummary:
     """All that listings need of a message, computed once at ingest by posthorn_mail_format.summarize."""
@@ -72,6 +86,8 @@ class MessageSummary:
     """The raw header fields often asked for, in their order, as in the message (each line with CRLF)."""
     search_text: str
     """Text of the body for substring search, bounded, without NUL."""
+    texts: SearchTexts | None = None
+    """What search looks at, made with the rest; None: it is made when the message is stored."""
 
 
 class Entry(NamedTuple):

@@ -5,10 +5,10 @@ import json
 import unicodedata
 from collections.abc import Mapping
 
+from posthorn_mail_format.search_texts import clean
 from posthorn_model.errors import InvalidName, TooLarge
 from posthorn_model.groupware import Collection, CollectionKind, Item
 from posthorn_storage.database import Row
-from posthorn_storage.mail.search_text import clean
 
 MAX_PROPERTIES = 1024 * 1024
 MAX_NAME_BYTES = 255

@@ -12,6 +12,7 @@ from typing import Final
 
 import asyncpg
 
+from posthorn_mail_format.search_texts import clean
 from posthorn_model.errors import (
     AlreadyExists,
     CollectionNotFound,
@@ -30,7 +31,6 @@ from posthorn_storage.groupware import sql
 from posthorn_storage.groupware.rows import collection_of, etag_of, item_of, properties_text, segment_of
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import FILE, FOLDER, KIND
-from posthorn_storage.mail.search_text import clean
 from posthorn_storage.mail.view import state
 from posthorn_storage.shards import Shards
 

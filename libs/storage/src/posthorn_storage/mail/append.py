@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from posthorn_mail_format.search_texts import clean, search_texts
 from posthorn_model.errors import PosthornError, Unavailable
 from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq, ThreadId, Uid
@@ -17,7 +18,6 @@ from posthorn_storage.codes import CREATED, UPDATED
 from posthorn_storage.database import Connection, Row
 from posthorn_storage.mail import append_sql, seen, threads
 from posthorn_storage.mail.journal import Journal, Place, Units
-from posthorn_storage.mail.search_text import clean, search_text
 
 _APPENDED = frozenset({ChangeKind.EMAIL, ChangeKind.THREAD})
 _DELIVERED = _APPENDED | {ChangeKind.EMAIL_DELIVERY}
@@ -243,7 +243,8 @@ def _message_columns(planned: Sequence[Planned]) -> list[list[object]]:
     """Arrays 1 to 29 of WRITE: messages, their searched texts, the keys under which deliveries are remembered."""
     rows = []
     for one in planned:
-        new, summary, text = one.new, one.new.summary, search_text(one.new.summary)
+        new, summary = one.new, one.new.summary
+        texts = summary.texts or search_texts(summary)
         rows.append(
             (
                 one.account,
@@ -266,7 +267,7 @@ def _message_columns(planned: Sequence[Planned]) -> list[list[object]]:
                 summary.structure,
                 summary.listing,
                 summary.headers,
-                *text,
+                *texts,
                 seen.id_key(new),
                 seen.digest_key(new),
             )

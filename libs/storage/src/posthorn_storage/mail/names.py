@@ -2,8 +2,8 @@
 
 import unicodedata
 
+from posthorn_mail_format.search_texts import clean
 from posthorn_model.errors import InvalidName
-from posthorn_storage.mail.search_text import clean
 
 MAX_NAME_BYTES = 255
 MAX_DEPTH = 16

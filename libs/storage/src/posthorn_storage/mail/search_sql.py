@@ -6,6 +6,7 @@ texts. Every value is a parameter; the statement is put together from the fixed 
 
 from typing import Any, Final
 
+from posthorn_mail_format.search_texts import fold
 from posthorn_mail_format.summary import KEPT_HEADERS
 from posthorn_model.errors import AccountNotFound, TooMany
 from posthorn_model.flags import Flags, SystemFlag
@@ -13,7 +14,6 @@ from posthorn_model.ids import AccountId, Modseq
 from posthorn_storage.database import Database
 from posthorn_storage.mail import search
 from posthorn_storage.mail.search import Condition, SearchQuery, SearchResult, SortKey, TextField
-from posthorn_storage.mail.search_text import fold
 
 MAX_CONDITIONS = 1000
 MAX_DEPTH = 64

@@ -8,6 +8,7 @@ immutable, so each message that changes its thread gets a new id, which clients 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
+from posthorn_mail_format.search_texts import fold
 from posthorn_model.ids import AccountId, MessageId, ThreadId
 from posthorn_model.mail import MessageSummary
 from posthorn_storage.blobs.attach import refer, release
@@ -15,7 +16,6 @@ from posthorn_storage.codes import CREATED, DESTROYED, REF_MESSAGE, UPDATED
 from posthorn_storage.database import Database
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import EMAIL, THREAD
-from posthorn_storage.mail.search_text import fold
 
 MAX_REFERENCES = 64
 """The newest references looked at, beside the very first; a longer chain joins by these."""

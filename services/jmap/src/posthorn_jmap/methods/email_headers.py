@@ -12,11 +12,11 @@ from posthorn_jmap.context import Context
 from posthorn_jmap.methods.email_opened import opened
 from posthorn_jmap.protocol.errors import MethodError
 from posthorn_mail_format.headers import Field, decode_text
+from posthorn_mail_format.search_texts import fold
 from posthorn_model.ids import MessageId
 from posthorn_storage.mail import MessageFields, SearchQuery, StoredMessage, search
 from posthorn_storage.mail.search import Condition
 from posthorn_storage.mail.search_sql import KEPT_FIELDS
-from posthorn_storage.mail.search_text import fold
 
 MAX_CANDIDATES = 5_000
 MAX_QUESTIONS = 4

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from posthorn_mail_format.search_texts import clean, fold, search_texts
 from posthorn_mail_format.summary import MAX_KEPT_HEADERS, summarize
-from posthorn_storage.mail.search_text import clean, fold, search_text
 
 MESSAGE = (
     b"From: =?utf-8?q?J=C3=BCrgen?= <J@Example.org>\r\n"
@@ -17,7 +17,7 @@ MESSAGE = (
 
 
 def test_addresses_subject_body_and_fields_are_folded_and_decoded() -> None:
-    text = search_text(summarize(MESSAGE))
+    text = search_texts(summarize(MESSAGE))
     assert text.from_ == "jürgen <j@example.org>"
     assert text.to == "doe, jane <jane@example.com>\n<bob@example.net>"
     assert (text.cc, text.bcc) == ("", "")
@@ -33,7 +33,7 @@ def test_fields_too_long_to_keep_are_replaced_by_the_summary() -> None:
     long = MESSAGE.replace(b"X-Secret: nothing", b"References: <1@x>\r\nX-Mailer: " + b"x " * MAX_KEPT_HEADERS)
     summary = summarize(long)
     assert summary.headers == b""
-    lines = search_text(summary).headers.split("\n")
+    lines = search_texts(summary).headers.split("\n")
     assert "from:jürgen <j@example.org>" in lines
     assert "message-id:abc@x" in lines
     assert "references:1@x" in lines
@@ -41,7 +41,7 @@ def test_fields_too_long_to_keep_are_replaced_by_the_summary() -> None:
 
 def test_broken_summaries_are_searched_as_far_as_they_go() -> None:
     for listing in (b"", b"{", b"[]", b'{"from": 7}', b'{"from": [7, {"email": null}]}', b'{"from": "x"}'):
-        text = search_text(replace(summarize(MESSAGE), listing=listing))
+        text = search_texts(replace(summarize(MESSAGE), listing=listing))
         assert text.from_ in ("", "<>")
         assert text.subject == "grüße from here"
 

@@ -1,4 +1,4 @@
-"""The text of a message that substring search looks at, made once when it is stored.
+"""The texts of a message that substring search looks at, made once beside its summary.
 
 Everything is lower case here; needles are lowered alike (`fold`). PostgreSQL takes neither NUL nor lone surrogates, so
 `clean` removes them from any text that came from a message.
@@ -6,27 +6,15 @@ Everything is lower case here; needles are lowered alike (`fold`). PostgreSQL ta
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from posthorn_mail_format.headers import decode_text
-from posthorn_model.mail import MessageSummary
+from posthorn_model.mail import MessageSummary, SearchTexts
 
 MAX_ADDRESSES = 16_384
 MAX_HEADERS = 65_536
 MAX_BODY = 1_048_576
 """Longest texts kept, in characters."""
-
-
-class SearchText(NamedTuple):
-    """One row of message_text, in the order of its columns."""
-
-    from_: str
-    to: str
-    cc: str
-    bcc: str
-    subject: str
-    headers: str
-    body: str
 
 
 def clean(text: str) -> str:
@@ -43,11 +31,11 @@ def fold(text: str) -> str:
     return clean(text).lower()
 
 
-def search_text(summary: MessageSummary) -> SearchText:
+def search_texts(summary: MessageSummary) -> SearchTexts:
     """Gather the searched texts of a message. Malformed parts of the summary are searched as far as they go."""
     listing = _listing(summary.listing)
     addresses = {name: _addresses(listing.get(name)) for name in ("from", "to", "cc", "bcc")}
-    return SearchText(
+    return SearchTexts(
         from_=addresses["from"],
         to=addresses["to"],
         cc=addresses["cc"],
