@@ -231,6 +231,7 @@ async def test_work_that_cannot_be_serialized_is_done_again(storage: Storage) ->
     await asyncio.gather(*(database.run(work, isolation="serializable") for _ in range(2)))
     assert tries == [0, 0, 1]
     assert await database.fetchval("SELECT n FROM counter") == 2
+    await database.execute("DROP TABLE counter")
 
 
 async def test_cancelled_at_any_moment_the_pool_stays_whole(postgres_dsn: str) -> None:

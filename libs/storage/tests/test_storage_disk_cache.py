@@ -102,7 +102,7 @@ from posthorn_storage.blobs.disk_cache import DiskCache
 async def main(path, seed):
     cache = await DiskCache.open(pathlib.Path(path), 1 << 20)
     chance = random.Random(seed)
-    for _ in range(400):
+    for _ in range(int(sys.argv[3])):
         number = chance.randrange(60)
         content = number.to_bytes(4, "big") * chance.choice((1000, 20_000))
         found = await cache.find(BlobKey(number.to_bytes(32, "big")), len(content))
@@ -116,7 +116,7 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 
 async def test_processes_keep_the_bound_together(tmp_path: Path) -> None:
     processes = [
-        await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, str(tmp_path), str(seed))
+        await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, str(tmp_path), str(seed), "400")
         for seed in range(3)
     ]
     most = 0
@@ -134,7 +134,9 @@ async def test_processes_keep_the_bound_together(tmp_path: Path) -> None:
 async def test_a_killed_process_leaves_a_cache_that_works(tmp_path: Path) -> None:
     chance = random.Random(1)
     for seed in range(4):
-        process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, str(tmp_path), str(seed))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", PROGRAM, str(tmp_path), str(seed), "1000000000"
+        )
         await asyncio.sleep(0.3 + chance.random() / 3)
         process.kill()
         await process.wait()

@@ -17,8 +17,15 @@ from posthorn_storage.database.limits import DatabaseLimits
 KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 3, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 15_000}
 """Seconds (the last: milliseconds, a count in between) until a host that is gone without a word counts as gone."""
 READ_ONLY = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool"
-_NEXT_HOST = (OSError, asyncpg.InternalClientError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError)
-"""What is wrong with one host and may be right with the next: unreachable, starting, ending, not the primary."""
+_NEXT_HOST = (
+    OSError,
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InvalidCatalogNameError,
+)
+"""What is wrong with one host and may be right with the next: unreachable, starting, ending, not the primary, or a
+standby that has not heard yet that the database was created."""
 
 
 class Kept(asyncpg.Connection):  # type: ignore[misc]
