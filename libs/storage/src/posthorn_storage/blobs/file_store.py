@@ -8,6 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -88,8 +89,9 @@ class FileStore:
         (self._path / "tmp").mkdir(parents=True, exist_ok=True)
         limit = time.time() - _ABANDONED_SECONDS
         for left in (self._path / "tmp").iterdir():
-            if left.stat().st_mtime < limit:
-                left.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process's, which has just finished with it
+                if left.stat().st_mtime < limit:
+                    left.unlink()
         self._touch()
 
     def _touch(self) -> None:
