@@ -26,6 +26,7 @@ from bench.rows import (
     storage,
 )
 from bench.stock import stocked
+from posthorn_node.garbage import spare_what_stays
 from posthorn_storage.migrate import migrate
 from posthorn_testkit.databases import Databases
 from posthorn_testkit.redis_servers import redis_server
@@ -138,6 +139,7 @@ def main() -> None:
     groups = parser.parse_args().groups or list(GROUPS)
     if unknown := set(groups) - set(GROUPS):
         parser.error(f"unknown group {unknown.pop()}: the groups are {', '.join(GROUPS)}")
+    spare_what_stays()  # as every service does
     results = uvloop.run(measure(groups))
     print(runner.table(results))
     print(f"\nfigures of each run: {runner.save(results, RESULTS)}")

@@ -15,6 +15,7 @@ from typing import Any
 
 from posthorn_model.errors import DuplicateNode
 from posthorn_node.errors import StartError, TlsError
+from posthorn_node.garbage import spare_what_stays
 from posthorn_node.http import HttpServer
 from posthorn_node.run import EXIT_CRASHED, EXIT_SETTINGS, EXIT_START, Build, Node, Service
 from posthorn_node.settings import SettingsError
@@ -94,6 +95,7 @@ class Life:
         self._node.log.info("starting", pid=os.getpid())
         self._service = await self._build(self._node)
         await self._service.start()
+        spare_what_stays()
 
     async def _end(self) -> None:
         """Drain, stop, end the background tasks: each bounded, none kept from its turn by the failure of another."""
