@@ -28,7 +28,7 @@ def move(
 ) -> None:
     """Move accounts to another shard, one after the other, while they are in use.
 
-    Clients go on: writers wait for less than a second while an account is switched. Ended anywhere, it leaves an
+    Clients go on: writers wait for a moment while an account is switched. Ended anywhere, it leaves an
     account where it was, or moved; the maintenance service cleans up.
     """
     found = run(Door(data, dsn, config), lambda storage: _move(storage, addresses, to, quiet=as_json))
