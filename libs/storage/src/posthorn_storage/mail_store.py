@@ -116,7 +116,8 @@ class MailStore:
             left = [n for n in range(len(new)) if n not in found]
             grouped = await self._shards.group(new[n].account for n in left)
             for shard, accounts in grouped.items():
-                chosen = [n for n in left if new[n].account in accounts]
+                here = set(accounts)
+                chosen = [n for n in left if new[n].account in here]
                 found.update(zip(chosen, await store(shard, [new[n] for n in chosen]), strict=True))
                 done = done or shard is always
             if always is not None and not done:
