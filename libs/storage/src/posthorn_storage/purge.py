@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from posthorn_model.ids import Epoch
+from posthorn_storage.blobs.attach import letting_go
 from posthorn_storage.blobs.upkeep import BlobUpkeep
 from posthorn_storage.codes import REF_UPLOAD
 from posthorn_storage.database import Connection, Database
@@ -65,19 +66,9 @@ WITH long AS (
 SELECT (SELECT count(*) FROM gone) FROM long
 """
 
-UPLOADS = """
-WITH gone AS (
-    DELETE FROM blob_ref WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM blob_ref WHERE expires_at < now() AND kind = $1
-        ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))
-    RETURNING blob_key
-), held AS (
-    SELECT key FROM blob WHERE key IN (SELECT blob_key FROM gone) ORDER BY key FOR NO KEY UPDATE
-), touched AS (
-    UPDATE blob SET touched_at = now() FROM held WHERE blob.key = held.key
-)
-SELECT count(*) FROM gone
-"""
+UPLOADS = letting_go("""WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM blob_ref WHERE expires_at < now() AND kind = $1
+    ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))""")
 
 DEDUPE = """
 DELETE FROM delivery_seen WHERE ctid = ANY (ARRAY(

@@ -8,6 +8,7 @@ from functools import cache
 
 from posthorn_model.events import Changed, ChangeKind
 from posthorn_model.ids import AccountId, Modseq
+from posthorn_storage.blobs.attach import letting_go
 from posthorn_storage.database import Connection, affected
 from posthorn_storage.mail.journal import Units
 from posthorn_storage.mail.provision import empty_in
@@ -43,17 +44,7 @@ def emptied_tables() -> tuple[str, ...]:
     return tuple(table for table in account_tables() if table not in _KEPT_BY_RESET)
 
 
-RELEASE_SOME = """
-WITH gone AS (
-    DELETE FROM blob_ref WHERE ctid = ANY (ARRAY(SELECT ctid FROM blob_ref WHERE account_id = $1 LIMIT $2))
-    RETURNING blob_key
-), held AS (
-    SELECT key FROM blob WHERE key IN (SELECT blob_key FROM gone) ORDER BY key FOR NO KEY UPDATE
-), touched AS (
-    UPDATE blob SET touched_at = now() FROM held WHERE blob.key = held.key
-)
-SELECT count(*) FROM gone
-"""
+RELEASE_SOME = letting_go("WHERE ctid = ANY (ARRAY(SELECT ctid FROM blob_ref WHERE account_id = $1 LIMIT $2))")
 
 CLOSE = "DELETE FROM account_counter WHERE account_id = $1"
 

@@ -40,16 +40,27 @@ ON CONFLICT (blob_key, kind, account_id, ref_id)
 DO UPDATE SET expires_at = EXCLUDED.expires_at, content_type = EXCLUDED.content_type
 """
 
-RELEASE = """
+
+def letting_go(which: str) -> str:
+    """The statement that removes references and puts their blobs on the collector's list; it returns how many went.
+
+    `which` is what follows DELETE FROM blob_ref. Blob rows are locked in the order of their keys, as everywhere.
+    """
+    return f"""
 WITH gone AS (
-    DELETE FROM blob_ref USING unnest($2::bigint[], $3::bigint[]) AS old (account_id, ref_id)
-    WHERE blob_ref.account_id = old.account_id AND blob_ref.kind = $1 AND blob_ref.ref_id = old.ref_id
-    RETURNING blob_key
+    DELETE FROM blob_ref {which} RETURNING blob_key
 ), held AS (
     SELECT key FROM blob WHERE key IN (SELECT blob_key FROM gone) ORDER BY key FOR NO KEY UPDATE
+), touched AS (
+    UPDATE blob SET touched_at = now() FROM held WHERE blob.key = held.key
 )
-UPDATE blob SET touched_at = now() FROM held WHERE blob.key = held.key
-"""
+SELECT count(*) FROM gone
+"""  # noqa: S608  constants of the library only
+
+
+RELEASE = letting_go("""
+    USING unnest($2::bigint[], $3::bigint[]) AS old (account_id, ref_id)
+    WHERE blob_ref.account_id = old.account_id AND blob_ref.kind = $1 AND blob_ref.ref_id = old.ref_id""")
 
 _ROUNDS = 4
 

@@ -1,5 +1,7 @@
 """The statements that repair an account: $1 is the account, $2 the last modseq in use. Constants only."""
 
+from posthorn_storage.blobs.attach import letting_go
+
 HIGHEST = """
 SELECT greatest(
     (SELECT max(modseq) FROM mailbox WHERE account_id = $1),
@@ -89,18 +91,8 @@ INSERT INTO blob_ref (blob_key, kind, account_id, ref_id)
 SELECT m.blob_key, 1, $1, m.id FROM message m JOIN held ON held.key = m.blob_key WHERE m.account_id = $1
 ON CONFLICT DO NOTHING
 """
-STRAY = """
-WITH gone AS (
-    DELETE FROM blob_ref r WHERE account_id = $1 AND kind = 1 AND NOT EXISTS (
-        SELECT FROM message m WHERE m.account_id = $1 AND m.id = r.ref_id AND m.blob_key = r.blob_key)
-    RETURNING blob_key
-), held AS (
-    SELECT key FROM blob WHERE key IN (SELECT blob_key FROM gone) ORDER BY key FOR NO KEY UPDATE
-), touched AS (
-    UPDATE blob SET touched_at = now() FROM held WHERE blob.key = held.key
-)
-SELECT count(*) FROM gone
-"""
+STRAY = letting_go("""r WHERE account_id = $1 AND kind = 1 AND NOT EXISTS (
+    SELECT FROM message m WHERE m.account_id = $1 AND m.id = r.ref_id AND m.blob_key = r.blob_key)""")
 
 COLLECTIONS = """
 UPDATE collection c SET modseq = i.modseq
@@ -179,18 +171,8 @@ WITH done AS (
 )
 SELECT count(*) FROM done
 """
-LET_GO_QUEUE = """
-WITH gone AS (
-    DELETE FROM blob_ref f WHERE f.account_id = 0 AND f.kind = 2 AND NOT EXISTS (
-        SELECT FROM queue_message q WHERE q.id = f.ref_id AND q.blob_key = f.blob_key AND q.done_at IS NULL)
-    RETURNING blob_key
-), held AS (
-    SELECT key FROM blob WHERE key IN (SELECT blob_key FROM gone) ORDER BY key FOR NO KEY UPDATE
-), touched AS (
-    UPDATE blob SET touched_at = now() FROM held WHERE blob.key = held.key
-)
-SELECT count(*) FROM gone
-"""
+LET_GO_QUEUE = letting_go("""f WHERE f.account_id = 0 AND f.kind = 2 AND NOT EXISTS (
+    SELECT FROM queue_message q WHERE q.id = f.ref_id AND q.blob_key = f.blob_key AND q.done_at IS NULL)""")
 HOLD_QUEUE = """
 WITH waiting AS (
     SELECT id, blob_key FROM queue_message q WHERE done_at IS NULL AND NOT EXISTS (

@@ -13,7 +13,7 @@ from typing import Any
 from posthorn_model.errors import CannotCalculateChanges
 from posthorn_model.ids import AccountId, BlobKey
 from posthorn_model.mail import PreparedBlob
-from posthorn_storage.blobs.attach import attach
+from posthorn_storage.blobs.attach import attach, letting_go
 from posthorn_storage.codes import REF_MESSAGE
 from posthorn_storage.database import Connection, Row
 from posthorn_storage.mail.kinds import EMAIL, FILE, FOLDER, KIND, THREAD, VANISHED
@@ -53,13 +53,6 @@ SELECT b.key, b.size, b.encoding, b.inline FROM blob b
 WHERE b.state = 1 AND b.key IN (
     SELECT blob_key FROM blob_ref
     WHERE account_id = $1 AND (kind = $2) = $4 AND (ref_id = ANY ($3::bigint[]) OR NOT $4))
-"""
-# What is let go here and not taken up again is for the collector.
-LET_GO = """
-WITH gone AS (DELETE FROM blob_ref WHERE {} RETURNING blob_key), held AS (
-    SELECT key FROM blob WHERE key IN (SELECT blob_key FROM gone) ORDER BY key FOR NO KEY UPDATE
-)
-UPDATE blob SET touched_at = now() FROM held WHERE blob.key = held.key
 """
 KINDS = (*KIND.values(), VANISHED, FOLDER, FILE)
 _ITEMS_OF = tuple(number for number in KINDS if number not in (THREAD, EMAIL, VANISHED))
@@ -208,6 +201,7 @@ class Copy:
     async def _copy(self, source: Connection, target: Connection, table: str, where: str, *arguments: Any) -> None:
         if table not in self._columns:
             self._columns[table] = await columns_of(source, target, table)
-        remove = LET_GO.format(where) if table == REFERENCES else f'DELETE FROM "{table}" WHERE {where}'  # noqa: S608
+        # What is let go here and not taken up again is for the collector.
+        remove = letting_go(f"WHERE {where}") if table == REFERENCES else f'DELETE FROM "{table}" WHERE {where}'  # noqa: S608
         await target.execute(remove, self.account, *arguments)
         await copy_rows(source, target, table, where, self.account, *arguments, columns=self._columns[table])
