@@ -2,20 +2,25 @@
 
 import hashlib
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
 
 from posthorn_model.events import Changed
 from posthorn_model.flags import Flags, SystemFlag
+from posthorn_model.groupware import CollectionKind
 from posthorn_model.ids import AccountId, BlobKey, Epoch, MailboxId
-from posthorn_model.mail import MessageSummary, NewMessage, PreparedBlob
+from posthorn_model.mail import MessageSummary, NewMessage, PreparedBlob, Role
 from posthorn_storage import FsSettings, PlacementRules, ShardRule, ShardSettings, Storage, StorageSettings
+from posthorn_storage.check import Check
+from posthorn_storage.groupware import NewItem
 from posthorn_storage.mail_store import MailStore
 from posthorn_storage.purge import PURGE_LEASE
 from posthorn_storage.shards.registry import register
@@ -205,3 +210,42 @@ async def sharded(settings: StorageSettings) -> AsyncIterator[Storage]:
         yield opened
     finally:
         await opened.close()
+
+
+@pytest_asyncio.fixture
+async def full_ann(sharded: Storage, new_message: MakeMessage) -> AccountId:
+    """An account on the shard "east" that has something in every table that moves."""
+    ann = (await sharded.directory.add_account("ann@example.org", "a password")).id
+    boxes = await sharded.mail.mailboxes(ann)
+    inbox, archive = (next(box.id for box in boxes if box.role is role) for role in (Role.INBOX, Role.ARCHIVE))
+    large = await sharded.blobs.prepare(os.urandom(60_000), accounts=[ann])
+    await sharded.mail.append([replace(new_message(ann, inbox, subject="large"), blob=large)])
+    for number in range(30):
+        references = (f"<{number - 1}@x>",) if number % 3 else ()
+        new = new_message(ann, subject="Re: talk", message_id=f"<{number}@x>", references=references, text=str(number))
+        await sharded.mail.deliver(replace(new, delivery_id=uuid4(), dedupe=os.urandom(32)))
+    uids = [entry.uid for entry in await sharded.mail.entries(ann, inbox)]
+    await sharded.mail.set_flags(ann, inbox, uids[::2], op="add", system=SystemFlag.SEEN, keywords=frozenset({"k"}))
+    await sharded.mail.copy(ann, inbox, uids[:5], archive)
+    await sharded.mail.move(ann, inbox, uids[5:8], archive)
+    await sharded.mail.expunge(ann, inbox, uids[8:10], only_deleted=False)
+    await sharded.mail.create_mailbox(ann, "Sub", inbox)
+    calendar = (await sharded.groupware.collections(ann, CollectionKind.CALENDAR))[0]
+    await sharded.groupware.put_item(ann, calendar.id, NewItem("a.ics", "a", "text/calendar", b"BEGIN:VCALENDAR"))
+    await sharded.blobs.upload(ann, os.urandom(40_000), "image/png")
+    await sharded.blobs.upload(ann, b"small")
+    return ann
+
+
+@pytest.fixture
+def check_shards() -> Callable[[Storage], Awaitable[None]]:
+    """`await check_shards(storage)`: every rule of the checker holds for the accounts and blobs of every shard."""
+
+    async def check(storage: Storage) -> None:
+        for shard in storage.shards:
+            looked = Check(shard.database, shard.blobs.stores, home=shard.is_home)
+            found = [finding async for step in looked.accounts() for finding in step.findings]
+            found += [finding async for step in looked.blobs(content=True) for finding in step.findings]
+            assert found == []
+
+    return check

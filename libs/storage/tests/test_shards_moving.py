@@ -1,9 +1,8 @@
 """Moving an account in use: nothing is lost, repeated or seen twice, wherever the move is cut short."""
 
 import asyncio
-import os
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from uuid import uuid4
 
@@ -12,21 +11,21 @@ import pytest
 from posthorn_model.errors import AccountMoving, AlreadyExists, CannotCalculateChanges, NotPermitted, Unavailable
 from posthorn_model.events import ChangeKind
 from posthorn_model.flags import SystemFlag
-from posthorn_model.groupware import CollectionKind
 from posthorn_model.ids import AccountId, Epoch, MailboxId, Modseq
 from posthorn_model.mail import NewMessage, Role
 from posthorn_storage import Storage, StorageSettings
-from posthorn_storage.check import Check
-from posthorn_storage.groupware import NewItem
 from posthorn_storage.index import Document, Done, IndexTasks
 from posthorn_storage.index.port import Texts
 from posthorn_storage.mail import MessageFields
 from posthorn_storage.mail.search import Matches, SearchQuery, TextField
 from posthorn_storage.shards.moving import Moves, moves
-from posthorn_storage.shards.moving.contents import COMPARED, COUNTER, MADE, MOVED
-from posthorn_storage.shards.moving.rows import digests
+from posthorn_storage.shards.moving.contents import COMPARED, COUNTER, LOGGED, MADE, MOVED, OWNED, WHOLE
+from posthorn_storage.shards.shard import Shard
 
 MakeMessage = Callable[..., NewMessage]
+CheckShards = Callable[[Storage], Awaitable[None]]
+
+ROWS = 'SELECT count(*) FROM "{}" WHERE account_id = $1'
 
 
 class Killed(BaseException):
@@ -38,34 +37,10 @@ async def ann_of(storage: Storage) -> AccountId:
     return (await storage.directory.add_account("ann@example.org", "a password")).id
 
 
-async def fill(storage: Storage, ann: AccountId, new_message: MakeMessage) -> None:
-    """Something in every table that moves."""
-    boxes = await storage.mail.mailboxes(ann)
-    inbox, archive = (next(box.id for box in boxes if box.role is role) for role in (Role.INBOX, Role.ARCHIVE))
-    large = await storage.blobs.prepare(os.urandom(60_000), accounts=[ann])
-    await storage.mail.append([replace(new_message(ann, inbox, subject="large"), blob=large)])
-    for number in range(30):
-        references = (f"<{number - 1}@x>",) if number % 3 else ()
-        new = new_message(ann, subject="Re: talk", message_id=f"<{number}@x>", references=references, text=str(number))
-        await storage.mail.deliver(replace(new, delivery_id=uuid4(), dedupe=os.urandom(32)))
-    uids = [entry.uid for entry in await storage.mail.entries(ann, inbox)]
-    await storage.mail.set_flags(ann, inbox, uids[::2], op="add", system=SystemFlag.SEEN, keywords=frozenset({"k"}))
-    await storage.mail.copy(ann, inbox, uids[:5], archive)
-    await storage.mail.move(ann, inbox, uids[5:8], archive)
-    await storage.mail.expunge(ann, inbox, uids[8:10], only_deleted=False)
-    await storage.mail.create_mailbox(ann, "Sub", inbox)
-    calendar = (await storage.groupware.collections(ann, CollectionKind.CALENDAR))[0]
-    await storage.groupware.put_item(ann, calendar.id, NewItem("a.ics", "a", "text/calendar", b"BEGIN:VCALENDAR"))
-    await storage.blobs.upload(ann, os.urandom(40_000), "image/png")
-    await storage.blobs.upload(ann, b"small")
-
-
-async def check(storage: Storage) -> None:
-    for shard in storage.shards:
-        looked = Check(shard.database, shard.blobs.stores, home=shard.is_home)
-        found = [finding async for step in looked.accounts() for finding in step.findings]
-        found += [finding async for step in looked.blobs(content=True) for finding in step.findings]
-        assert found == []
+async def left(shard: Shard, account: AccountId) -> int:
+    """How many rows of the account are in tables whose rows are compared."""
+    counts = [await shard.database.fetchval(ROWS.format(table), account) for table in COMPARED]
+    return sum(counts)
 
 
 async def everything(storage: Storage, ann: AccountId) -> object:
@@ -88,31 +63,34 @@ def test_every_table_of_an_account_moves() -> None:
 
     assert {*account_tables(), "account_counter", "blob_ref"} == MOVED
     assert set(COMPARED) == MOVED - {COUNTER, "message_index", *MADE}, "indexing goes on meanwhile on both sides"
+    assert set(COMPARED) == {*OWNED, LOGGED, *WHOLE}
     for table, columns in COMPARED.items():
         if columns != "*":
             assert set(columns.split(", ")) <= set(metadata.tables[table].columns.keys())
 
 
-async def test_an_idle_account_is_the_same_elsewhere(sharded: Storage, new_message: MakeMessage) -> None:
-    ann = await ann_of(sharded)
-    await fill(sharded, ann, new_message)
-    before = await everything(sharded, ann)
+async def test_an_idle_account_is_the_same_elsewhere(
+    sharded: Storage, full_ann: AccountId, new_message: MakeMessage, check_shards: CheckShards
+) -> None:
+    before = await everything(sharded, full_ann)
     steps = []
-    moved = await sharded.moves.move(ann, "west", steps.append)
+    moved = await sharded.moves.move(full_ann, "west", steps.append)
     assert (moved.source, moved.target, moved.messages) == ("east", "west", 29)
     assert [step.step for step in steps] == ["copying", "catching up", "frozen", "switched"]
-    assert (await sharded.shards.of(ann)).name == "west"
-    assert await everything(sharded, ann) == before
-    (stored,) = await sharded.mail.append([new_message(ann, text="after")])
+    assert (await sharded.shards.of(full_ann)).name == "west"
+    assert await everything(sharded, full_ann) == before
+    (stored,) = await sharded.mail.append([new_message(full_ann, text="after")])
     assert stored.modseq > before[0][0].modseq  # type: ignore[index]
-    await check(sharded)
+    await check_shards(sharded)
     with pytest.raises(NotPermitted):
-        await sharded.moves.move(ann, "west")
+        await sharded.moves.move(full_ann, "west")
     with pytest.raises(AlreadyExists):
-        await sharded.moves.move(ann, "postgres")
+        await sharded.moves.move(full_ann, "postgres")
 
 
-async def test_what_was_indexed_is_found_at_once(sharded: Storage, new_message: MakeMessage) -> None:
+async def test_what_was_indexed_is_found_at_once(
+    sharded: Storage, new_message: MakeMessage, check_shards: CheckShards
+) -> None:
     """Attachments as well, which the target has yet to read; then everything is indexed there anew."""
     ann = await ann_of(sharded)
     (stored,) = await sharded.mail.append([new_message(ann, text="the letter")])
@@ -126,25 +104,27 @@ async def test_what_was_indexed_is_found_at_once(sharded: Storage, new_message: 
     assert (await IndexTasks(west.database).lag()).waiting == 1
     assert await sharded.search.indexers()["west"].step(Epoch(1), 10) == Done(1, 1, 0)
     assert (await sharded.search.status(ann)).indexed == 1
-    await check(sharded)
+    await check_shards(sharded)
 
 
 async def test_what_stays_behind_goes_and_the_account_can_come_back(
-    sharded: Storage, new_message: MakeMessage, monkeypatch: pytest.MonkeyPatch
+    sharded: Storage,
+    full_ann: AccountId,
+    new_message: MakeMessage,
+    check_shards: CheckShards,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ann = await ann_of(sharded)
-    await fill(sharded, ann, new_message)
-    east = await sharded.shards.of(ann)
-    await sharded.moves.move(ann, "postgres")
+    east = await sharded.shards.of(full_ann)
+    await sharded.moves.move(full_ann, "postgres")
     assert await sharded.moves.clean() == []
     monkeypatch.setattr(moves, "LINGER_SECONDS", 0.0)
-    assert await sharded.moves.clean() == [ann]
+    assert await sharded.moves.clean() == [full_ann]
     assert await sharded.moves.all() == []
-    assert {rows for rows, _ in (await digests(east.database, ann, COMPARED)).values()} == {0}
-    before = await everything(sharded, ann)
-    await sharded.moves.move(ann, "east")
-    assert await everything(sharded, ann) == before
-    await check(sharded)
+    assert await left(east, full_ann) == 0
+    before = await everything(sharded, full_ann)
+    await sharded.moves.move(full_ann, "east")
+    assert await everything(sharded, full_ann) == before
+    await check_shards(sharded)
 
 
 async def test_other_processes_follow(sharded: Storage, settings: StorageSettings, new_message: MakeMessage) -> None:
@@ -194,7 +174,11 @@ class Reader:
 
 
 async def test_an_account_in_use_is_moved_back_and_forth(
-    sharded: Storage, settings: StorageSettings, new_message: MakeMessage, monkeypatch: pytest.MonkeyPatch
+    sharded: Storage,
+    settings: StorageSettings,
+    new_message: MakeMessage,
+    check_shards: CheckShards,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ann = await ann_of(sharded)
     monkeypatch.setattr(moves, "LINGER_SECONDS", 0.0)
@@ -243,7 +227,7 @@ async def test_an_account_in_use_is_moved_back_and_forth(
         assert reader.seen == {entry.uid: (entry.message, entry.flags, entry.modseq) for entry in entries}
         assert sorted(reader.created) == sorted(delivered) == sorted(entry.message for entry in entries)
         assert [entry.uid for entry in entries] == list(range(1, len(entries) + 1))
-        await check(sharded)
+        await check_shards(sharded)
     finally:
         await node.close()
 
@@ -254,12 +238,16 @@ STEPS = ("_clear", "_freeze", "_switch", "_complete")
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_move_cut_short(
-    sharded: Storage, new_message: MakeMessage, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
+    sharded: Storage,
+    full_ann: AccountId,
+    new_message: MakeMessage,
+    check_shards: CheckShards,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    after: bool,
 ) -> None:
     """Killed before or after a step: the account is where it was, or moved; whole, and open again after `recover`."""
-    ann = await ann_of(sharded)
-    await fill(sharded, ann, new_message)
-    before = await everything(sharded, ann)
+    before = await everything(sharded, full_ann)
     real = getattr(Moves, step)
 
     async def killed(self: Moves, *arguments: object) -> None:
@@ -274,44 +262,46 @@ async def test_a_move_cut_short(
         patch.setattr(Moves, step, killed)
         patch.setattr(Moves, "_abort", nothing)
         with pytest.raises(Killed):
-            await sharded.moves.move(ann, "west")
+            await sharded.moves.move(full_ann, "west")
     await sharded.moves.recover()
     sharded.shards.placements.forget()
     switched = step == "_complete" or (step == "_switch" and after)
-    assert (await sharded.shards.of(ann)).name == ("west" if switched else "east")
-    assert await everything(sharded, ann) == before
-    await sharded.mail.append([new_message(ann, text="after")])
-    await check(sharded)
+    assert (await sharded.shards.of(full_ann)).name == ("west" if switched else "east")
+    assert await everything(sharded, full_ann) == before
+    await sharded.mail.append([new_message(full_ann, text="after")])
+    await check_shards(sharded)
     if not switched:
         west = sharded.shards.named("west")
-        assert {rows for rows, _ in (await digests(west.database, ann, COMPARED)).values()} == {0}
-        await sharded.moves.move(ann, "west")
+        assert await left(west, full_ann) == 0
+        await sharded.moves.move(full_ann, "west")
 
 
 async def test_a_mover_that_wakes_up_late_switches_nothing(
-    sharded: Storage, new_message: MakeMessage, monkeypatch: pytest.MonkeyPatch
+    sharded: Storage,
+    full_ann: AccountId,
+    new_message: MakeMessage,
+    check_shards: CheckShards,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ann = await ann_of(sharded)
-    await fill(sharded, ann, new_message)
     real = Moves._switch
 
     async def paused(self: Moves, account: AccountId, *arguments: object) -> None:
         """Its lease runs out, the move is undone, the account is written to; then it goes on."""
         await sharded._database.execute("UPDATE lease SET until = now() WHERE key = $1", f"move/{account}")
         assert await sharded.moves.recover() == 1
-        await sharded.mail.append([new_message(ann, text="meanwhile")])
+        await sharded.mail.append([new_message(full_ann, text="meanwhile")])
         await real(self, account, *arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(Moves, "_switch", paused)
         with pytest.raises(Unavailable, match="taken over"):
-            await sharded.moves.move(ann, "west")
-    assert (await sharded.shards.of(ann)).name == "east"
-    inbox = next(box for box in await sharded.mail.mailboxes(ann) if box.role is Role.INBOX)
-    written = await sharded.mail.entries(ann, inbox.id)
-    (last,) = await sharded.mail.messages(ann, [written[-1].message], MessageFields.SUMMARY)
+            await sharded.moves.move(full_ann, "west")
+    assert (await sharded.shards.of(full_ann)).name == "east"
+    inbox = next(box for box in await sharded.mail.mailboxes(full_ann) if box.role is Role.INBOX)
+    written = await sharded.mail.entries(full_ann, inbox.id)
+    (last,) = await sharded.mail.messages(full_ann, [written[-1].message], MessageFields.SUMMARY)
     assert last.preview == "meanwhile"
-    await check(sharded)
+    await check_shards(sharded)
 
 
 async def test_a_frozen_account_makes_writers_wait_and_lets_readers_read(
@@ -364,10 +354,8 @@ async def test_a_log_that_was_cut_meanwhile_ends_the_move(
 
 
 async def test_an_account_removed_while_it_moves(
-    sharded: Storage, new_message: MakeMessage, monkeypatch: pytest.MonkeyPatch
+    sharded: Storage, full_ann: AccountId, new_message: MakeMessage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ann = await ann_of(sharded)
-    await fill(sharded, ann, new_message)
     real = Moves._freeze
 
     async def removed(self: Moves, *arguments: object) -> Modseq:
@@ -377,7 +365,7 @@ async def test_an_account_removed_while_it_moves(
     with monkeypatch.context() as patch:
         patch.setattr(Moves, "_freeze", removed)
         with pytest.raises(Exception, match="no such account"):
-            await sharded.moves.move(ann, "west")
+            await sharded.moves.move(full_ann, "west")
     for shard in sharded.shards:
-        assert {rows for rows, _ in (await digests(shard.database, ann, COMPARED)).values()} == {0}
+        assert await left(shard, full_ann) == 0
     assert await sharded.moves.all() == []

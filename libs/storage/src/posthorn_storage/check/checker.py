@@ -156,6 +156,9 @@ def _finding(rule: Rule, row: Row) -> Finding:
 
 def _all_of(repairs: Mapping[str, Repair], account: AccountId) -> Callable[[Journal], Awaitable[dict[str, int]]]:
     async def work(journal: Journal) -> dict[str, int]:
-        return {name: await repair(journal, account) for name, repair in repairs.items()}
+        done = {name: await repair(journal, account) for name, repair in repairs.items()}
+        if any(done.values()):
+            await journal.connection.execute(repair_sql.UNMARK, account)
+        return done
 
     return work

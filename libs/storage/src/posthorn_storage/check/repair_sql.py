@@ -160,6 +160,8 @@ SELECT (SELECT coalesce(sum(size), 0)::bigint FROM message WHERE account_id = $1
        + (SELECT coalesce(sum(octet_length(content)), 0) FROM item WHERE account_id = $1) AS bytes,
        (SELECT count(*) FROM message WHERE account_id = $1) AS messages
 """
+# A move that copies the account relies on the log, which does not tell of every repair: it may not switch any more.
+UNMARK = "UPDATE account_counter SET move_epoch = NULL WHERE account_id = $1"
 START_OVER = "UPDATE account_counter SET horizon = $2 WHERE account_id = $1"
 
 # Of the whole database; they take no argument.

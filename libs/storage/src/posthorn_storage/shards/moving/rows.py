@@ -1,10 +1,11 @@
 """Copying rows from one database to another, as a stream, and comparing what is in both."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from posthorn_storage.database import Connection, Database
+from posthorn_storage.database import Connection
+from posthorn_storage.shards.moving.contents import COMPARED
 
 _CHUNKS = 16
 """Chunks of the stream that may be in memory between the two databases."""
@@ -15,10 +16,12 @@ WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped AND attgene
 """
 
 # The sum does not depend on the order of the rows; hashes are 64 bits, so their sum needs more.
-DIGEST = """
-SELECT count(*) AS rows, coalesce(sum(hashtextextended(ROW({columns})::text, 0)::numeric), 0)::text AS digest
-FROM "{table}" WHERE account_id = $1
+DIGESTS = """
+SELECT {part} AS part, count(*) AS rows, sum(hashtextextended(ROW({columns})::text, 0)::numeric)::text AS digest
+FROM "{table}" WHERE account_id = $1 AND {where} GROUP BY part
 """
+BY_KEY = "hashtext(encode(key, 'hex')) & 4095"
+"""So many parts that a few rows that changed lie among few others; a key never leaves its part."""
 
 
 async def columns_of(source: Connection, target: Connection, table: str) -> list[str]:
@@ -51,14 +54,16 @@ async def copy_rows(
     return int(tag.rpartition(" ")[2])
 
 
-async def digests(database: Database, account: int, compared: Mapping[str, str]) -> dict[str, tuple[int, str]]:
-    """Of each table: how many rows the account has, and a digest of them that does not depend on their order."""
-    found = {}
-    async with database.transaction(isolation="repeatable_read", read_only=True) as connection:
-        for table, columns in compared.items():
-            names = columns
-            if columns == "*":
-                names = ", ".join(f'"{row[0]}"' for row in await connection.fetch(COLUMNS, f'"{table}"'))
-            row = await connection.fetchrow(DIGEST.format(columns=names, table=table), account)
-            found[table] = (row["rows"], row["digest"])
-    return found
+async def digests(
+    connection: Connection, account: int, table: str, where: str, *arguments: Any, part: str = "0"
+) -> dict[int, tuple[int, str]]:
+    """Of the account's rows for which `where` (from $2) holds: how many there are, and a digest of them.
+
+    In whatever order they are. For each `part`, an expression over them, that has any rows.
+    """
+    columns = COMPARED[table]
+    if columns == "*":
+        columns = ", ".join(f'"{row[0]}"' for row in await connection.fetch(COLUMNS, f'"{table}"'))
+    query = DIGESTS.format(part=part, columns=columns, table=table, where=where)
+    rows = await connection.fetch(query, account, *arguments)
+    return {row["part"]: (row["rows"], row["digest"]) for row in rows}
