@@ -4,7 +4,7 @@ What can fail is found while planning (mailbox, quota), item by item, before any
 be stored takes nothing from its neighbours in the batch.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from posthorn_storage.blobs.attach import attach
 from posthorn_storage.codes import CREATED, UPDATED
 from posthorn_storage.database import Connection, Row
 from posthorn_storage.mail import append_sql, seen, threads
-from posthorn_storage.mail.journal import Journal, Place, Units
+from posthorn_storage.mail.journal import Journal, Place, Units, columns_of
 
 _APPENDED = frozenset({ChangeKind.EMAIL, ChangeKind.THREAD})
 _DELIVERED = _APPENDED | {ChangeKind.EMAIL_DELIVERY}
@@ -70,7 +70,11 @@ class Batch:
     _keys: dict[int, Keys] = field(default_factory=dict)
     """By the identity of the message, which the caller holds."""
     _known: dict[seen.Key, Planned | MessageId] = field(default_factory=dict)
+    _remembered: set[seen.Key] = field(default_factory=set)
+    """Keys of deliveries that are stored already, whether or not they count."""
     _threads: dict[tuple[AccountId, bytes], int] = field(default_factory=dict)
+    _threaded: set[tuple[AccountId, bytes]] = field(default_factory=set)
+    """Keys of threads that are stored already."""
     _planned: list[Planned] = field(default_factory=list)
 
     async def prepare(self, messages: Sequence[NewMessage]) -> None:
@@ -86,10 +90,13 @@ class Batch:
                 self.journal.take_in(*row[:5])
             elif what == append_sql.SEEN:
                 key = (row["account_id"], row["key"])
-                if self.forgotten.get(key) != row[1]:
+                self._remembered.add(key)
+                if row["read_at"] and self.forgotten.get(key) != row[1]:
                     self._known[key] = row[1]
             elif what == append_sql.THREAD:
-                self._threads[row["account_id"], row["key"]] = row[1]
+                key = (row["account_id"], row["key"])
+                self._threaded.add(key)
+                self._threads[key] = row[1]
 
     def admit(self, messages: Sequence[NewMessage]) -> list[Planned]:
         """Take in one item: all of its messages, or none, and then the first problem is raised.
@@ -145,9 +152,10 @@ class Batch:
         await self._join_threads()
         blobs = {blob.key: blob for blob in (*(one.new.blob for one in planned), *others)}
         columns = [
-            *_message_columns(planned),
-            *_key_columns(planned),
+            *_message_columns(planned, self._remembered),
             *_place_columns(planned),
+            *_seen_columns(planned, self._remembered),
+            *_key_columns(planned, self._threaded),
             *_blob_columns(list(blobs.values())),
             *self.journal.columns(),
         ]
@@ -239,12 +247,13 @@ def _appended(one: Planned, *, duplicate: bool) -> Appended:
     return Appended(one.account, MessageId(one.id), ThreadId(one.thread), Modseq(one.modseq), uids, duplicate)
 
 
-def _message_columns(planned: Sequence[Planned]) -> list[list[object]]:
-    """Arrays 1 to 29 of WRITE: messages, their searched texts, the keys under which deliveries are remembered."""
+def _message_columns(planned: Sequence[Planned], remembered: Container[seen.Key]) -> list[list[object]]:
+    """Arrays 1 to 33 of WRITE: messages, their searched texts and first mailboxes, keys of deliveries not yet there."""
     rows = []
     for one in planned:
         new, summary = one.new, one.new.summary
         texts = summary.texts or search_texts(summary)
+        delivery, digest = seen.id_key(new), seen.digest_key(new)
         rows.append(
             (
                 one.account,
@@ -268,40 +277,44 @@ def _message_columns(planned: Sequence[Planned]) -> list[list[object]]:
                 summary.listing,
                 summary.headers,
                 *texts,
-                seen.id_key(new),
-                seen.digest_key(new),
+                one.places[0].id,
+                one.uids[0],
+                int(new.flags.system),
+                " ".join(sorted(new.flags.keywords)),
+                None if (one.account, delivery) in remembered else delivery,
+                None if (one.account, digest) in remembered else digest,
             )
         )
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _key_columns(planned: Sequence[Planned]) -> list[list[object]]:
-    """Arrays 30 to 32 of WRITE: the rows of thread_key."""
-    rows = {(one.account, key): one.thread for one in planned for key in one.keys}
-    return [[account for account, _ in rows], [key for _, key in rows], list(rows.values())]
+    return columns_of(rows, 33)
 
 
 def _place_columns(planned: Sequence[Planned]) -> list[list[object]]:
-    """Arrays 33 to 40 of WRITE: the rows of mailbox_message."""
+    """Arrays 34 to 36 of WRITE: further rows of mailbox_message."""
     rows = [
-        (
-            one.account,
-            place.id,
-            uid,
-            one.id,
-            one.modseq,
-            one.new.summary.size,
-            int(one.new.flags.system),
-            " ".join(sorted(one.new.flags.keywords)),
-        )
+        (one.id, place.id, uid)
         for one in planned
-        for place, uid in zip(one.places, one.uids, strict=True)
+        if len(one.places) > 1
+        for place, uid in list(zip(one.places, one.uids, strict=True))[1:]
     ]
-    return [list(column) for column in zip(*rows, strict=True)]
+    return columns_of(rows, 3)
+
+
+def _seen_columns(planned: Sequence[Planned], remembered: Container[seen.Key]) -> list[list[object]]:
+    """Arrays 37 to 39 of WRITE: rows of delivery_seen that stand for earlier messages."""
+    if not remembered:
+        return columns_of([], 3)
+    keys = ((one, key) for one in planned for key in seen.keys(one.new))
+    return columns_of([(one.account, key, one.id) for one, key in keys if (one.account, key) in remembered], 3)
+
+
+def _key_columns(planned: Sequence[Planned], threaded: Container[tuple[AccountId, bytes]]) -> list[list[object]]:
+    """Arrays 40 to 42 of WRITE: the rows of thread_key that are not there yet."""
+    rows = {(one.account, key): one.thread for one in planned for key in one.keys}
+    return columns_of([(*key, thread) for key, thread in rows.items() if key not in threaded], 3)
 
 
 def _blob_columns(blobs: Sequence[PreparedBlob]) -> list[list[object]]:
-    """Arrays 41 to 44 of WRITE: blobs to store or to lock."""
+    """Arrays 43 to 46 of WRITE: blobs to store or to lock."""
     return [
         [blob.key for blob in blobs],
         [blob.size for blob in blobs],

@@ -41,27 +41,35 @@ counters AS (
     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
         AS n (account_id, modseq, used_bytes, used_messages, uidvalidity)
     WHERE c.account_id = n.account_id {guard}
+), touched AS MATERIALIZED (
+    SELECT * FROM unnest($6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
+                         $12::bigint[], $13::bigint[], $14::boolean[])
+        AS n (account_id, id, total, unseen, deleted, size, taken, modseq, counted)
+    WHERE true {guard}
 ), counts AS (
     UPDATE mailbox m
     SET total = m.total + n.total, unseen = m.unseen + n.unseen, deleted = m.deleted + n.deleted,
         size = m.size + n.size, uidnext = m.uidnext + n.taken, modseq = n.modseq
-    FROM unnest($6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
-                $13::bigint[]) AS n (account_id, id, total, unseen, deleted, size, taken, modseq)
-    WHERE m.account_id = n.account_id AND m.id = n.id {guard}
+    FROM touched n WHERE m.account_id = n.account_id AND m.id = n.id
 ), logged AS (
     INSERT INTO change_log (account_id, kind, modseq, object_id, op, container_id, uid, name)
-    SELECT * FROM unnest($14::bigint[], $15::smallint[], $16::bigint[], $17::bigint[], $18::smallint[], $19::bigint[],
-                         $20::bigint[], $21::text[])
+    SELECT * FROM unnest($15::bigint[], $16::smallint[], $17::bigint[], $18::bigint[], $19::smallint[], $20::bigint[],
+                         $21::bigint[], $22::text[])
         AS n (account_id, kind, modseq, object_id, op, container_id, uid, name)
     WHERE true {guard}
+    UNION ALL
+    SELECT account_id, {mailbox}, modseq, id, {counted}, NULL, NULL, NULL FROM touched WHERE counted {more}
 )
 """
 
 
-def flush_sql(first: int = 1, guard: str = "") -> str:
-    """The common table expressions that write a journal, their arrays numbered from `first`."""
+def flush_sql(first: int = 1, guard: str = "", more: str = "") -> str:
+    """The common table expressions that write a journal, their arrays numbered from `first`.
+
+    `more` are further queries for the change log, each beginning with UNION ALL.
+    """
     numbered = re.sub(r"\$(\d+)", lambda found: f"${int(found[1]) + first - 1}", _FLUSH)
-    return numbered.format(guard=guard)
+    return numbered.format(guard=guard, more=more, mailbox=MAILBOX, counted=COUNTED)
 
 
 FLUSH = one_plan(f"WITH {flush_sql()} SELECT 1")
@@ -125,9 +133,19 @@ class Place:
         self.taken += 1
         return uid
 
-    def take_counts(self) -> tuple[int, int, int, int, int, int, int]:
+    def take_counts(self, modseq: int) -> tuple[int, int, int, int, int, int, int, int, bool]:
         """What is to be added to the row, for FLUSH; from now on there is nothing to add."""
-        found = (self.account, self.id, self.total, self.unseen, self.deleted, self.size, self.taken)
+        found = (
+            self.account,
+            self.id,
+            self.total,
+            self.unseen,
+            self.deleted,
+            self.size,
+            self.taken,
+            modseq,
+            self.counted,
+        )
         self.total = self.unseen = self.deleted = self.size = self.taken = 0
         self.touched = False
         return found
@@ -238,12 +256,12 @@ class Journal:
             if counter.modseq == self._started[place.account]:
                 counter.take()
             if place.counted:
-                self.log(place.account, MAILBOX, COUNTED, place.id, counter.modseq)
+                counter.kinds.add(NAMED[MAILBOX])
         moved = [c for c in self.counters.values() if c.modseq != self._written[c.account]]
         found = [
-            *_columns([(c.account, c.modseq, c.used_bytes, c.used_messages, c.uidvalidity) for c in moved], 5),
-            *_columns([(*place.take_counts(), self.counters[place.account].modseq) for place in touched], 8),
-            *_columns(self._log, 8),
+            *columns_of([(c.account, c.modseq, c.used_bytes, c.used_messages, c.uidvalidity) for c in moved], 5),
+            *columns_of([place.take_counts(self.counters[place.account].modseq) for place in touched], 9),
+            *columns_of(self._log, 8),
         ]
         self._written.update((counter.account, counter.modseq) for counter in moved)
         self._log.clear()
@@ -315,5 +333,6 @@ class Units:
             self._notify(event)
 
 
-def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+def columns_of(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+    """Rows of `width` values turned into arrays for unnest."""
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
