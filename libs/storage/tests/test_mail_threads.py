@@ -9,7 +9,7 @@ from posthorn_model.ids import AccountId, ThreadId
 from posthorn_model.mail import Appended, NewMessage, Role
 from posthorn_storage import AccountRecord
 from posthorn_storage.mail import MessageFields
-from posthorn_storage.mail.threads import MAX_REFERENCES, thread_keys
+from posthorn_storage.mail.threads import MAX_REFERENCES, keys
 from posthorn_storage.mail_store import MailStore
 
 pytestmark = pytest.mark.postgres
@@ -124,9 +124,9 @@ async def test_a_thread_ends_with_its_last_message(
 
 def test_keys_are_bounded_and_depend_on_the_subject(new_message: MakeMessage) -> None:
     many = tuple(f"{number}@x" for number in range(10_000))
-    keys = thread_keys(new_message(1, references=many, message_id="me@x").summary)
-    assert len(keys) == MAX_REFERENCES + 2  # the first reference, and the message itself
-    assert thread_keys(new_message(1).summary) == []
-    one = thread_keys(new_message(1, message_id="a@x", subject="A").summary)
-    assert one == thread_keys(new_message(1, message_id="a@x", subject="Re: a").summary)
-    assert one != thread_keys(new_message(1, message_id="a@x", subject="B").summary)
+    found = keys(AccountId(1), new_message(1, references=many, message_id="me@x").summary)
+    assert len(found) == MAX_REFERENCES + 2  # the first reference, and the message itself
+    assert keys(AccountId(1), new_message(1).summary) == []
+    one = keys(AccountId(1), new_message(1, message_id="a@x", subject="A").summary)
+    assert one == keys(AccountId(1), new_message(1, message_id="a@x", subject="Re: a").summary)
+    assert one != keys(AccountId(1), new_message(1, message_id="a@x", subject="B").summary)

@@ -26,16 +26,23 @@ _DELIVERED = _APPENDED | {ChangeKind.EMAIL_DELIVERY}
 class Keys(NamedTuple):
     """What a message is looked for by, made once."""
 
-    seen: list[seen.Key]
-    thread: list[bytes]
+    delivery: seen.Key | None
+    digest: seen.Key | None
+    thread: list[threads.Key]
+
+    @property
+    def seen(self) -> list[seen.Key]:
+        """Those under which its delivery is remembered."""
+        return [key for key in self[:2] if key is not None]
 
 
 def keys_of(messages: Iterable[NewMessage]) -> dict[int, Keys]:
     """The keys of each message, by its identity."""
-    return {
-        id(message): Keys([(message.account, key) for key in seen.keys(message)], threads.thread_keys(message.summary))
-        for message in messages
-    }
+    return {id(message): _keys(message) for message in messages}
+
+
+def _keys(message: NewMessage) -> Keys:
+    return Keys(seen.id_key(message), seen.digest_key(message), threads.keys(message.account, message.summary))
 
 
 @dataclass(slots=True, eq=False)
@@ -44,14 +51,13 @@ class Planned:
 
     new: NewMessage
     places: list[Place]
-    keys: Sequence[bytes]
-    """Of its thread."""
+    keys: Keys
     repeats: "Planned | MessageId | None" = None
-    id: int = 0
-    thread: int = 0
+    id: MessageId = field(default=MessageId(0))
+    thread: ThreadId = field(default=ThreadId(0))
     thread_op: int = UPDATED
-    modseq: int = 0
-    uids: list[int] = field(default_factory=list)
+    modseq: Modseq = field(default=Modseq(0))
+    uids: list[Uid] = field(default_factory=list)
 
     @property
     def account(self) -> AccountId:
@@ -72,8 +78,8 @@ class Batch:
     _known: dict[seen.Key, Planned | MessageId] = field(default_factory=dict)
     _remembered: set[seen.Key] = field(default_factory=set)
     """Keys of deliveries that are stored already, whether or not they count."""
-    _threads: dict[tuple[AccountId, bytes], int] = field(default_factory=dict)
-    _threaded: set[tuple[AccountId, bytes]] = field(default_factory=set)
+    _threads: dict[threads.Key, ThreadId] = field(default_factory=dict)
+    _threaded: set[threads.Key] = field(default_factory=set)
     """Keys of threads that are stored already."""
     _planned: list[Planned] = field(default_factory=list)
 
@@ -110,9 +116,9 @@ class Batch:
                 planned = self._plan(message)
                 item.append(planned)
                 if planned.repeats is None:
-                    fresh = self._keys[id(message)].seen
-                    self._known.update(dict.fromkeys(fresh, planned))
-                    claimed.extend(fresh)
+                    for key in planned.keys.seen:
+                        self._known[key] = planned
+                        claimed.append(key)
         except PosthornError:
             for planned in item:
                 if planned.repeats is None:
@@ -132,11 +138,11 @@ class Batch:
         else:
             places = [self.journal.inbox(message.account)]
         keys = self._keys[id(message)]
-        found = (self._known.get(key) for key in keys.seen)
-        repeats = next((known for known in found if known is not None), None)
-        if repeats is None:
-            counter.charge(message.summary.size, 1)
-        return Planned(message, places, keys.thread, repeats)
+        for key in keys.seen:
+            if (known := self._known.get(key)) is not None:
+                return Planned(message, places, keys, known)
+        counter.charge(message.summary.size, 1)
+        return Planned(message, places, keys)
 
     async def write(self, others: Sequence[PreparedBlob] = ()) -> None:
         """Store every admitted message, and flush the journal. `others` are blobs that the transaction will refer to.
@@ -167,20 +173,22 @@ class Batch:
     async def _join_threads(self) -> None:
         """Give each message its thread, merging threads that it ties together."""
         known = self._threads
-        fresh: set[int] = set()
+        fresh: set[ThreadId] = set()
         for one in self._planned:
-            tied = {known[one.account, key] for key in one.keys if (one.account, key) in known}
-            # A stored thread wins over one that this batch opens: only its messages would have to change their ids.
-            one.thread = min(tied - fresh, default=min(tied, default=one.id))
-            if not tied:
-                fresh.add(one.id)
-            elif len(tied) > 1:
-                gone = await self._merge(one, tied - {one.thread}, fresh)
-                known.update({key: one.thread for key, thread in known.items() if thread in gone})
-            known.update(dict.fromkeys(((one.account, key) for key in one.keys), one.thread))
+            tied = {known[key] for key in one.keys.thread if key in known}
+            if tied:
+                # A stored thread wins over one that this batch opens: only its messages would have to change their ids.
+                one.thread = min(tied - fresh or tied)
+                if len(tied) > 1:
+                    gone = await self._merge(one, tied - {one.thread}, fresh)
+                    known.update({key: one.thread for key, thread in known.items() if thread in gone})
+            else:
+                one.thread = ThreadId(one.id)
+                fresh.add(one.thread)
+            known.update(dict.fromkeys(one.keys.thread, one.thread))
         self._number(fresh)
 
-    async def _merge(self, one: Planned, others: set[int], fresh: set[int]) -> set[int]:
+    async def _merge(self, one: Planned, others: set[ThreadId], fresh: set[ThreadId]) -> set[ThreadId]:
         """Merge `others` into the thread of `one`; returns those that are gone."""
         gone = others & fresh
         stored = sorted(others - fresh)
@@ -192,13 +200,13 @@ class Batch:
         fresh -= gone
         return gone
 
-    def _number(self, fresh: set[int]) -> None:
+    def _number(self, fresh: set[ThreadId]) -> None:
         """Hand out modseqs and UIDs in the order of the batch, and log what appears."""
         for one in self._planned:
             counter = self.journal.counters[one.account]
-            one.modseq = counter.take()
+            one.modseq = Modseq(counter.take())
             for place in one.places:
-                one.uids.append(place.take_uid())
+                one.uids.append(Uid(place.take_uid()))
                 place.count(int(one.new.flags.system), one.new.summary.size, 1)
             one.thread_op = CREATED if one.thread in fresh else UPDATED
             fresh.discard(one.thread)
@@ -241,10 +249,8 @@ class Batch:
 
 
 def _appended(one: Planned, *, duplicate: bool) -> Appended:
-    uids = tuple(
-        (MailboxId(place.id), place.uidvalidity, Uid(uid)) for place, uid in zip(one.places, one.uids, strict=True)
-    )
-    return Appended(one.account, MessageId(one.id), ThreadId(one.thread), Modseq(one.modseq), uids, duplicate)
+    uids = tuple((MailboxId(place.id), place.uidvalidity, uid) for place, uid in zip(one.places, one.uids, strict=True))
+    return Appended(one.account, one.id, one.thread, one.modseq, uids, duplicate)
 
 
 def _message_columns(planned: Sequence[Planned], remembered: Container[seen.Key]) -> list[list[object]]:
@@ -253,7 +259,6 @@ def _message_columns(planned: Sequence[Planned], remembered: Container[seen.Key]
     for one in planned:
         new, summary = one.new, one.new.summary
         texts = summary.texts or search_texts(summary)
-        delivery, digest = seen.id_key(new), seen.digest_key(new)
         rows.append(
             (
                 one.account,
@@ -281,11 +286,15 @@ def _message_columns(planned: Sequence[Planned], remembered: Container[seen.Key]
                 one.uids[0],
                 int(new.flags.system),
                 " ".join(sorted(new.flags.keywords)),
-                None if (one.account, delivery) in remembered else delivery,
-                None if (one.account, digest) in remembered else digest,
+                _unless(one.keys.delivery, remembered),
+                _unless(one.keys.digest, remembered),
             )
         )
     return columns_of(rows, 33)
+
+
+def _unless(key: seen.Key | None, remembered: Container[seen.Key]) -> bytes | None:
+    return None if key is None or key in remembered else key[1]
 
 
 def _place_columns(planned: Sequence[Planned]) -> list[list[object]]:
@@ -301,15 +310,13 @@ def _place_columns(planned: Sequence[Planned]) -> list[list[object]]:
 
 def _seen_columns(planned: Sequence[Planned], remembered: Container[seen.Key]) -> list[list[object]]:
     """Arrays 37 to 39 of WRITE: rows of delivery_seen that stand for earlier messages."""
-    if not remembered:
-        return columns_of([], 3)
-    keys = ((one, key) for one in planned for key in seen.keys(one.new))
-    return columns_of([(one.account, key, one.id) for one, key in keys if (one.account, key) in remembered], 3)
+    rows = [(*key, one.id) for one in planned for key in one.keys.seen if key in remembered] if remembered else []
+    return columns_of(rows, 3)
 
 
-def _key_columns(planned: Sequence[Planned], threaded: Container[tuple[AccountId, bytes]]) -> list[list[object]]:
+def _key_columns(planned: Sequence[Planned], threaded: Container[threads.Key]) -> list[list[object]]:
     """Arrays 40 to 42 of WRITE: the rows of thread_key that are not there yet."""
-    rows = {(one.account, key): one.thread for one in planned for key in one.keys}
+    rows = {key: one.thread for one in planned for key in one.keys.thread}
     return columns_of([(*key, thread) for key, thread in rows.items() if key not in threaded], 3)
 
 
@@ -356,7 +363,7 @@ async def _read(
 ) -> list[Row]:
     boxes = list({(message.account, mailbox) for message in messages for mailbox in message.mailboxes})
     known = list({key for own in keys.values() for key in own.seen})
-    named = list({(message.account, key) for message in messages for key in keys[id(message)].thread})
+    named = list({key for own in keys.values() for key in own.thread})
     rows: list[Row] = await connection.fetch(
         append_sql.READ,
         list(accounts),

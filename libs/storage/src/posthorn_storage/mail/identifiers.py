@@ -2,6 +2,7 @@
 
 from collections import deque
 
+from posthorn_model.ids import MessageId
 from posthorn_storage.database import Connection
 
 BLOCK = 256
@@ -12,9 +13,9 @@ class MessageIds:
     """This process's stock of unused message ids. Those left at its end are never used."""
 
     def __init__(self) -> None:
-        self._stock: deque[int] = deque()
+        self._stock: deque[MessageId] = deque()
 
-    async def take(self, connection: Connection, count: int) -> list[int]:
+    async def take(self, connection: Connection, count: int) -> list[MessageId]:
         """Take `count` fresh ids."""
         while len(self._stock) < count:
             rows = await connection.fetch(TAKE, max(BLOCK, count))

@@ -19,19 +19,14 @@ WHERE s.account_id = old.account_id AND s.key = old.key AND s.message_id = old.m
 """
 
 
-def keys(message: NewMessage) -> list[bytes]:
-    """The keys under which a delivery is remembered."""
-    return [key for key in (id_key(message), digest_key(message)) if key is not None]
-
-
-def id_key(message: NewMessage) -> bytes | None:
+def id_key(message: NewMessage) -> Key | None:
     """The key of its delivery id, if it has one."""
-    return None if message.delivery_id is None else b"i" + message.delivery_id.bytes
+    return None if message.delivery_id is None else (message.account, b"i" + message.delivery_id.bytes)
 
 
-def digest_key(message: NewMessage) -> bytes | None:
+def digest_key(message: NewMessage) -> Key | None:
     """The key of the digest of its content, if it has one."""
-    return None if message.dedupe is None else dedupe_key(message.dedupe)
+    return None if message.dedupe is None else (message.account, dedupe_key(message.dedupe))
 
 
 def dedupe_key(digest: bytes) -> bytes:

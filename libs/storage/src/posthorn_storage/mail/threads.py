@@ -7,6 +7,7 @@ immutable, so each message that changes its thread gets a new id, which clients 
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from typing import TypeAlias
 
 from posthorn_mail_format.search_texts import fold
 from posthorn_model.ids import AccountId, MessageId, ThreadId
@@ -16,6 +17,8 @@ from posthorn_storage.codes import CREATED, DESTROYED, REF_MESSAGE, UPDATED
 from posthorn_storage.database import Database
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import EMAIL, THREAD
+
+Key: TypeAlias = tuple[AccountId, bytes]
 
 MAX_REFERENCES = 64
 """The newest references looked at, beside the very first; a longer chain joins by these."""
@@ -53,14 +56,14 @@ ORDER BY thread_id, received_at, id
 """
 
 
-def thread_keys(summary: MessageSummary) -> list[bytes]:
-    """Digests under which a message finds its thread: one for each Message-ID it bears or names."""
+def keys(account: AccountId, summary: MessageSummary) -> list[Key]:
+    """What a message finds its thread by: a digest for each Message-ID it bears or names."""
     named = [*summary.references[:1], *summary.references[1:][-MAX_REFERENCES:], *summary.in_reply_to[-MAX_REFERENCES:]]
     if summary.message_id:
         named.append(summary.message_id)
-    subject = fold(summary.base_subject).encode()
+    subject = fold(summary.base_subject).encode() + b"\0"
     found = {clean_id: None for text in named if (clean_id := text.strip())}
-    return [blake2b(subject + b"\0" + text.encode("utf-8", "replace"), digest_size=16).digest() for text in found]
+    return [(account, blake2b(subject + text.encode("utf-8", "replace"), digest_size=16).digest()) for text in found]
 
 
 async def merge(
