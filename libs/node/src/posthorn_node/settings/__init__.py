@@ -3,13 +3,8 @@
 from posthorn_node.settings.auth import AuthSettings, Rate, ThrottleSettings, parse_rate
 from posthorn_node.settings.blob_stores import AzureStore, BlobStore, FsStore, RocksStore, S3Store
 from posthorn_node.settings.check import notices, validate
-from posthorn_node.settings.cluster import (
-    BusSaslSettings,
-    BusTlsSettings,
-    ClusterSettings,
-    KafkaSettings,
-    RolesSettings,
-)
+from posthorn_node.settings.cluster import ClusterSettings
+from posthorn_node.settings.coordinators import BusSaslSettings, BusTlsSettings, KafkaSettings
 from posthorn_node.settings.display import shown
 from posthorn_node.settings.file import SettingsFile, load, parse
 from posthorn_node.settings.keys import known_keys
@@ -17,6 +12,7 @@ from posthorn_node.settings.lookup_stores import LookupStore, MemoryStore, Redis
 from posthorn_node.settings.node import LogSettings, MetricsSettings, NodeSettings, ResolverSettings
 from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.problems import Problem, SettingsError
+from posthorn_node.settings.roles import RolesSettings
 from posthorn_node.settings.server import HTTP_PROTOCOLS, ListenerSettings, ServerSettings, ServerTlsSettings
 from posthorn_node.settings.stores import (
     BlobsSettings,

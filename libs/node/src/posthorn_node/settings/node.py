@@ -6,7 +6,8 @@ from pydantic import Field
 
 from posthorn_node.settings.auth import AuthSettings
 from posthorn_node.settings.blob_stores import BLOB_KINDS, BlobStore
-from posthorn_node.settings.cluster import ClusterSettings, KafkaSettings
+from posthorn_node.settings.cluster import ClusterSettings
+from posthorn_node.settings.coordinators import KafkaSettings
 from posthorn_node.settings.lookup_stores import LookupStore
 from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.problems import Problem, SettingsError

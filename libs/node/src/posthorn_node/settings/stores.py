@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from posthorn_node.settings.blob_stores import BlobStore
-from posthorn_node.settings.cluster import KafkaSettings
+from posthorn_node.settings.coordinators import KafkaSettings
 from posthorn_node.settings.lookup_stores import LookupStore
 from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.values import Duration, Endpoint, Section, Size, one_or_more, refused

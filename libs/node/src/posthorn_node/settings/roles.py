@@ -1,0 +1,38 @@
+"""Settings of [cluster.roles]: which nodes may do which of the cluster's own work."""
+
+from posthorn_node.settings.values import EligibleNodes, Section
+
+
+class PurgeRoles(Section):
+    """Who removes what has expired."""
+
+    stores: EligibleNodes = ()
+    accounts: EligibleNodes = ()
+
+
+class AcmeRoles(Section):
+    """Who renews certificates."""
+
+    renew: EligibleNodes = ()
+
+
+class MetricsRoles(Section):
+    """Who sums up and who pushes the cluster's figures."""
+
+    calculate: EligibleNodes = ()
+    push: EligibleNodes = ()
+
+
+class IndexRoles(Section):
+    """Who keeps the search index."""
+
+    messages: EligibleNodes = ()
+
+
+class RolesSettings(Section):
+    """Which nodes may hold which role; a role left out may be held by any node."""
+
+    purge: PurgeRoles = PurgeRoles()
+    acme: AcmeRoles = AcmeRoles()
+    metrics: MetricsRoles = MetricsRoles()
+    index: IndexRoles = IndexRoles()
