@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minio import Minio
@@ -41,10 +41,14 @@ def folder_of_server(name: str) -> Iterator[Path]:
 
 
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """The superuser's DSN of a running PostgreSQL with an empty cluster. Raises PartError."""
+def postgres_server(**settings: str) -> Iterator[str]:
+    """The superuser's DSN of a running PostgreSQL with an empty cluster. Raises PartError.
+
+    `settings` are added to those of the embedded server.
+    """
     with folder_of_server("postgres") as folder:
         server = postgres.prepare(folder)
+        server = replace(server, settings={**server.settings, **settings})
         running = Running(server, folder / "log")
         running.start()
         try:
