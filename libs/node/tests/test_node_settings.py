@@ -293,6 +293,17 @@ def test_both_forms_of_the_coordinator_give_the_same(text: str) -> None:
         ("[cluster]\nnode-id = true\n", "cluster.node-id: must be an integer from 1"),
         ("[cluster.roles.purge]\nstores = [1, [2]]\n", "cluster.roles.purge.stores: must be a list of node ids, or"),
         ('[server.tls]\ncertificate = "c.pem"\n', "server.tls.private-key: certificate and private-key belong"),
+        (
+            "\n".join(
+                f'[server.tls.certificates.{name}]\ncertificate = "c"\nprivate-key = "k"\ndefault = true'
+                for name in "ab"
+            ),
+            "server.tls.certificates: only one of them can be the default",
+        ),
+        (
+            '[server.tls.certificates.a]\ncertificate = "c"\nprivate-key = "k"\nnames = ["a b"]',
+            "server.tls.certificates.a.names[0]: ",
+        ),
         ("[server.listener.a]\n", "server.listener.a.protocol: is missing"),
         ('[server.listener.a]\nprotocol = "jmap"\nbind = "h:1"\ntls = "starttls"\n', "a.tls: HTTP has no STARTTLS"),
         ('[server.listener.a]\nprotocol = "imap"\nbind = []\n', "server.listener.a.bind: "),

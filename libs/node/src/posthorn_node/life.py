@@ -14,7 +14,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 from posthorn_model.errors import DuplicateNode
-from posthorn_node.errors import StartError, TlsError
+from posthorn_node.certificate_watch import CertificateWatch
+from posthorn_node.errors import StartError
 from posthorn_node.garbage import spare_what_stays
 from posthorn_node.http import HttpServer
 from posthorn_node.run import EXIT_CRASHED, EXIT_SETTINGS, EXIT_START, Build, Node, Service
@@ -34,13 +35,14 @@ class Life:
         self._asked = asyncio.Event()
         self._hurried = asyncio.Event()
         self._service: Service | None = None
+        self._certificates = CertificateWatch(node.tls, node.metrics, node.log, node.clock)
 
     async def run(self) -> int:
         """Returns the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ask, signal.Signals(number).name)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGHUP, self._certificates.reload)
         loop.set_exception_handler(self._unhandled)
         vitals: HttpServer | None = None
         try:
@@ -95,6 +97,7 @@ class Life:
         self._node.log.info("starting", pid=os.getpid())
         self._service = await self._build(self._node)
         await self._service.start()
+        self._node.tasks.start("certificates", self._certificates.keep, restart=True)
         spare_what_stays()
 
     async def _end(self) -> None:
@@ -144,13 +147,6 @@ class Life:
         else:
             self._node.log.info("ending", signal=name)
             self._asked.set()
-
-    def _reload(self) -> None:
-        try:
-            self._node.tls.reload()
-            self._node.log.info("certificates read again")
-        except TlsError as error:
-            self._node.log.error("certificates kept as they were", reason=str(error))
 
     def _refused(self, reason: str, code: int) -> int:
         self._node.log.error("cannot start", reason=reason)

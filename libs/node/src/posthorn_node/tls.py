@@ -1,64 +1,163 @@
-"""TLS contexts for listeners, kept up to date: files are read again on request and new connections use them."""
+"""TLS contexts for listeners, kept up to date: each handshake gets the certificate that is then right for its name.
 
+A listener keeps one context for its whole life. Its handshakes are led on to a context of the certificate that is
+chosen, which is made when it is first asked for: a replaced certificate reaches new connections at once, whatever kind
+of key it has, and sessions can still be resumed, because their tickets are those of the listener's own context.
+"""
+
+import os
 import ssl
-from pathlib import Path
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from posthorn_node.errors import TlsError
 from posthorn_node.settings import ServerSettings
 
+if TYPE_CHECKING:
+    from posthorn_node.certificates import Certificate, Chooser
+
+SELF_SIGNED = "self-signed"
+Alpn = tuple[str, ...]
+
 
 class TlsContexts:
-    """Server contexts of one process, one per list of ALPN protocols; made when first asked for."""
+    """Server contexts of one process, one per list of ALPN protocols; certificates are read when first needed."""
 
     def __init__(self, server: ServerSettings) -> None:
         self._server = server
-        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
+        self._listening: dict[Alpn, ssl.SSLContext] = {}
+        self._chosen: dict[tuple[Certificate, Alpn], ssl.SSLContext] = {}
+        self._from_files: dict[str, Certificate] = {}
+        self._stored: Sequence[Certificate] = ()
+        self._chooser: Chooser | None = None
+        self.changed: Callable[[Sequence[Certificate]], None] = lambda _all: None
+        """Hears of all certificates whenever others are served than before. May not block."""
 
-    def server_context(self, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
-        """The context for a listener; the same object each time, so that a reload reaches it. Raises TlsError."""
-        if alpn not in self._contexts:
-            self._contexts[alpn] = _context(*self._files(), alpn)
-        return self._contexts[alpn]
+    @property
+    def served(self) -> "Sequence[Certificate]":
+        """All certificates that may be shown; none before a listener needs one."""
+        if self._chooser is None:
+            return ()
+        return [*self._from_files.values(), *self._stored] or [self._chooser.default]
+
+    def server_context(self, alpn: Alpn = ()) -> ssl.SSLContext:
+        """The context for a listener; the same object each time. Raises TlsError."""
+        if self._chooser is None:
+            if problems := self._read():
+                raise problems[0]
+            self._serve()
+        if alpn not in self._listening:
+            context = self._context(self._choose(None), alpn)
+            # Called for every handshake, also without a name (RFC 6066 3).
+            context.sni_callback = partial(self._lead_on, alpn)
+            self._listening[alpn] = context
+        return self._listening[alpn]
 
     def reload(self) -> None:
-        """Read the certificate again. Raises TlsError and keeps the old one when the new one is not usable."""
-        if not self._contexts:
+        """Read the files again. Raises TlsError when some cannot be used; for those what was read before stays."""
+        if self._chooser is None:
             return
-        certificate, key = self._files()
-        _context(certificate, key, ())  # a mismatch must show before a context in use is touched
-        for context in self._contexts.values():
-            _load(context, certificate, key)
+        problems = self._read()
+        self._serve()
+        if problems:
+            raise TlsError("; ".join(str(problem) for problem in problems))
 
-    def _files(self) -> tuple[Path, Path | None]:
-        tls = self._server.tls
-        if tls.certificate is not None:
-            return tls.certificate, tls.private_key
-        # Imported late: a process without TLS of its own need not load the library that makes certificates.
+    def store(self, certificates: "Iterable[Certificate]") -> None:
+        """Serve these beside those from files, in place of those given before."""
+        self._stored = tuple(certificates)
+        if self._chooser is not None:
+            self._serve()
+
+    def signature(self) -> object:
+        """Another value whenever a file of the settings has changed. Blocks for a moment."""
+        if self._chooser is None:
+            return ()
+        from posthorn_node.certificate_files import file_pairs
+
+        return tuple(pair.signature() for pair in file_pairs(self._server.tls))
+
+    def _read(self) -> list[TlsError]:
+        """Read all files, and return what is wrong with them."""
+        # Imported late: a process without TLS of its own need not load the library that reads certificates.
+        from posthorn_node.certificate_files import file_pairs
+
+        problems = []
+        for pair in file_pairs(self._server.tls):
+            try:
+                self._from_files[pair.name] = usable(pair.read())
+            except TlsError as error:
+                problems.append(error)
+        return problems
+
+    def _serve(self) -> None:
+        from posthorn_node.certificates import chooser
+
+        known = [*self._from_files.values(), *self._stored] or [self._self_signed()]
+        self._chooser = chooser(known, self._server.hostname)
+        current = set(known)
+        self._chosen = {key: context for key, context in self._chosen.items() if key[0] in current}
+        self.changed(self.served)
+
+    def _self_signed(self) -> "Certificate":
         from posthorn_node.certificate import self_signed
+        from posthorn_node.certificates import parsed
 
-        return self_signed(self._server.data / "tls", self._server.hostname), None
+        pem = self_signed(self._server.data / "tls", self._server.hostname).read_bytes()
+        return parsed(SELF_SIGNED, pem, pem)
+
+    def _choose(self, name: str | None) -> "Certificate":
+        assert self._chooser is not None
+        return self._chooser.choose(name)
+
+    def _lead_on(self, alpn: Alpn, handshake: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: object) -> None:
+        certificate = self._choose(name)
+        if (certificate, alpn) not in self._chosen:
+            self._chosen[certificate, alpn] = self._context(certificate, alpn)
+        handshake.context = self._chosen[certificate, alpn]
+
+    def _context(self, certificate: "Certificate", alpn: Alpn) -> ssl.SSLContext:
+        context = bare_context(alpn)
+        load(context, certificate)
+        return context
 
 
-def _context(certificate: Path, key: Path | None, alpn: tuple[str, ...]) -> ssl.SSLContext:
+def bare_context(alpn: Alpn = ()) -> ssl.SSLContext:
+    """A server's context without a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8997: nothing older for mail
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    _load(context, certificate, key)
     if alpn:
         context.set_alpn_protocols(list(alpn))
     return context
 
 
-def _load(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
-    for path in filter(None, (certificate, key)):
-        try:
-            path.read_bytes()
-        except OSError as error:
-            raise TlsError(f"cannot read {path}: {error.strerror}; see server.tls in the settings") from error
+def load(context: ssl.SSLContext, certificate: "Certificate") -> None:
+    """Have `context` show this certificate. Raises TlsError when OpenSSL does not take it."""
+    pem = certificate.key + b"\n" + certificate.chain
     try:
-        # An encrypted key would make OpenSSL ask on the terminal; an empty answer makes it an error instead.
-        context.load_cert_chain(certificate, key, password=lambda: "")
-    except (ssl.SSLError, ValueError) as error:
-        both = f"{certificate} and {key}" if key else str(certificate)
+        _load(context, pem)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         reason = getattr(error, "reason", None) or str(error)
-        raise TlsError(f"cannot use {both} for TLS: {reason}") from error
+        raise TlsError(f"cannot use the certificate {certificate.name} for TLS: {reason}") from error
+
+
+def usable(certificate: "Certificate") -> "Certificate":
+    """The certificate itself, when OpenSSL takes it. Raises TlsError."""
+    load(bare_context(), certificate)
+    return certificate
+
+
+def _load(context: ssl.SSLContext, pem: bytes) -> None:
+    """The ssl module reads keys only from files: this one is in memory where the system has such, and gone at once."""
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("certificate", os.MFD_CLOEXEC), "wb") as file:
+            file.write(pem)
+            file.flush()
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password=lambda: "")
+        return
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(pem)
+        file.flush()
+        context.load_cert_chain(file.name, password=lambda: "")

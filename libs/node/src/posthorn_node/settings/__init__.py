@@ -2,6 +2,7 @@
 
 from posthorn_node.settings.auth import AuthSettings, Rate, ThrottleSettings, parse_rate
 from posthorn_node.settings.blob_stores import AzureStore, BlobStore, FsStore, RocksStore, S3Store
+from posthorn_node.settings.certificates import CertificateFiles, ServerTlsSettings
 from posthorn_node.settings.check import notices, validate
 from posthorn_node.settings.cluster import ClusterSettings
 from posthorn_node.settings.coordinators import BusSaslSettings, BusTlsSettings, KafkaSettings
@@ -13,7 +14,7 @@ from posthorn_node.settings.node import LogSettings, MetricsSettings, NodeSettin
 from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.roles import RolesSettings
-from posthorn_node.settings.server import HTTP_PROTOCOLS, ListenerSettings, ServerSettings, ServerTlsSettings
+from posthorn_node.settings.server import HTTP_PROTOCOLS, ListenerSettings, ServerSettings
 from posthorn_node.settings.stores import (
     BlobsSettings,
     KafkaStore,
@@ -44,6 +45,7 @@ __all__ = [
     "BlobsSettings",
     "BusSaslSettings",
     "BusTlsSettings",
+    "CertificateFiles",
     "ClusterSettings",
     "Duration",
     "EligibleNodes",

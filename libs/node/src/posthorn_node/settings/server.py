@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from posthorn_node.settings.certificates import ServerTlsSettings
 from posthorn_node.settings.values import Binds, Duration, Section, parse_bind, refused
 
 ListenerProtocol = Literal["smtp", "submission", "lmtp", "imap", "pop3", "managesieve", "jmap", "dav", "api"]
@@ -70,20 +71,6 @@ class ListenerSettings(Section):
         shown = hostname if host in ("", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
         scheme, usual = ("https", 443) if self.tls == "implicit" else ("http", 80)
         return f"{scheme}://{shown}" if port == usual else f"{scheme}://{shown}:{port}"
-
-
-class ServerTlsSettings(Section):
-    """[server.tls]: PEM files. Without them a self-signed certificate for the host name is made in server.data."""
-
-    certificate: Path | None = None
-    private_key: Path | None = None
-
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        if (self.certificate is None) != (self.private_key is None):
-            key = "private-key" if self.certificate else "certificate"
-            raise refused("certificate and private-key belong together", key)
-        return self
 
 
 class ServerSettings(Section):
