@@ -44,7 +44,19 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-FIXED = frozenset({"alembic_version", "blob_store", "cluster_setting", "domain", "lease", "process", "shard"})
+FIXED = frozenset(
+    {
+        "alembic_version",
+        "blob_store",
+        "cluster_setting",
+        "domain",
+        "lease",
+        "process",
+        "role_job",
+        "role_wish",
+        "shard",
+    }
+)
 """What is no account's, and stays."""
 SHORT_LIVED = frozenset({"lookup_counter", "lookup_limit", "lookup_set", "lookup_value"})
 """What ends by its own time."""

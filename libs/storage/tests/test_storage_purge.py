@@ -10,9 +10,9 @@ import pytest_asyncio
 from posthorn_model.errors import CannotCalculateChanges
 from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId, Epoch, Modseq
-from posthorn_storage import AccountRecord, Storage
+from posthorn_storage import AccountRecord, Fence, Storage
 from posthorn_storage.blobs import collect
-from posthorn_storage.purge import CHANGES, DEDUPE, TRIM, UPLOADS
+from posthorn_storage.purge import CHANGES, DEDUPE, PURGE_LEASE, TRIM, UPLOADS, Share
 from posthorn_storage.queue import sql as queue_sql
 from posthorn_storage.removal import Removal
 from posthorn_storage.schema import metadata
@@ -127,9 +127,11 @@ async def test_no_step_reads_a_big_table_whole(storage: Storage) -> None:
         await storage._database.execute(statement)
     day, long = DAY.total_seconds(), 90 * DAY.total_seconds()
     steps = {
-        "much": ((CHANGES, (day, 100)), (DEDUPE, (day, 100)), (UPLOADS, (3, 100)), (TRIM, (7, 100, 100, [1, 2, 3])),
+        "much": ((CHANGES, (day, 100, 1, 0)), (CHANGES, (day, 100, 4, 3)), (DEDUPE, (day, 100)),
+                 (UPLOADS, (3, 100)), (TRIM, (7, 100, 100, [1, 2, 3])),
                  (queue_sql.PURGE, (day, 100)), (collect.LOCK, (3600.0, 100))),
-        "nothing": ((CHANGES, (long, 100)), (DEDUPE, (long, 100)), (queue_sql.PURGE, (long, 100)),
+        "nothing": ((CHANGES, (long, 100, 1, 0)), (CHANGES, (long, 100, 4, 3)), (DEDUPE, (long, 100)),
+                    (queue_sql.PURGE, (long, 100)),
                     (collect.LOCK, (long, 100))),
     }  # fmt: skip
     for case, statements in steps.items():
@@ -207,7 +209,7 @@ async def test_removing_an_account_goes_on_where_it_was_cut_short(
     await storage.blobs.upload(ann.id, b"x")
     await storage.blobs.upload(bob.id, b"x")
 
-    async def cut_short(self: Removal, account: AccountId, limit: int) -> int:
+    async def cut_short(self: Removal, account: AccountId, limit: int, hold: object) -> int:
         raise ConnectionError
 
     with monkeypatch.context() as patch:
@@ -226,6 +228,61 @@ async def test_removing_an_account_goes_on_where_it_was_cut_short(
     assert await storage._database.fetchval("SELECT count(*) FROM removed_account") == 0
     refs = await storage._database.fetch("SELECT account_id FROM blob_ref")
     assert [row["account_id"] for row in refs] == [bob.id]
+
+
+async def test_shares_purge_their_own_accounts(storage: Storage, account: MakeAccount, epoch: Epoch) -> None:
+    accounts = [(await account(f"a{number}@example.org")).id for number in range(4)]
+    await storage._database.execute("UPDATE change_log SET at = now() - interval '3 days'")
+    shares = [Share(part, 2) for part in range(2)]
+
+    async def left(share: Share) -> int:
+        rows = await storage._database.fetch("SELECT DISTINCT account_id FROM change_log")
+        return sum(share.has(row[0]) for row in rows)
+
+    assert all([await left(share) for share in shares])
+    await storage.purge.purge_changes(epoch, DAY, 10_000, share=shares[0])
+    assert [await left(share) for share in shares] == [0, sum(map(shares[1].has, accounts))]
+    for one in accounts:
+        await storage._database.execute("INSERT INTO removed_account (account_id, shard) VALUES ($1, 0)", one)
+    while await storage.purge.purge_accounts(1000, share=shares[1]):
+        pass
+    rows = await storage._database.fetch("SELECT account_id FROM removed_account")
+    assert sorted(row[0] for row in rows) == sorted(filter(shares[0].has, accounts))
+
+
+async def test_under_another_epoch_no_step_removes_anything(
+    storage: Storage, account: MakeAccount, epoch: Epoch
+) -> None:
+    """Whatever is given a fence checks it, also where the database's clock alone says what has ended."""
+    ann = (await account("ann@example.org")).id
+    await storage.blobs.upload(ann, b"x")
+    old = "now() - interval '30 days'"
+    for statement in (
+        f"UPDATE blob_ref SET expires_at = {old}",
+        f"INSERT INTO delivery_seen (account_id, key, message_id, at) VALUES (1, 'd1', 1, {old})",
+        f"INSERT INTO lookup_counter (key, sum, until) VALUES ('k', 1, {old})",
+        f"INSERT INTO share (grantee_id, owner_id, at) VALUES ({ann}, {ann}, {old})",
+        "INSERT INTO process (boot, node_id, service, hostname, state, seen_at) "
+        f"VALUES ('b', 1, 's', 'h', 'left', {old})",
+        f"INSERT INTO removed_account (account_id, shard) VALUES ({ann}, 0)",
+    ):
+        await storage._database.execute(statement)
+    purge = storage.purge
+
+    async def removed(fence: Fence) -> list[int]:
+        return [
+            await purge.purge_uploads(10, fence=fence),
+            await purge.purge_dedupe(10, fence=fence),
+            await purge.purge_lookups(10, fence=fence),
+            await purge.purge_shares(10, fence=fence),
+            await purge.purge_processes(10, fence=fence),
+            await purge.purge_accounts(10, fence=fence),
+        ]
+
+    assert await removed(Fence(PURGE_LEASE, Epoch(epoch + 1))) == [0] * 6
+    assert await removed(Fence(PURGE_LEASE, Epoch(epoch - 1))) == [0] * 6
+    assert all(await removed(Fence(PURGE_LEASE, epoch)))
+    await storage.leases.release({PURGE_LEASE: epoch}, "me")
 
 
 async def test_processes_long_gone_are_forgotten(storage: Storage) -> None:

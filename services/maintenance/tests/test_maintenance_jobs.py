@@ -8,36 +8,38 @@ from pathlib import Path
 
 import structlog
 
-from posthorn_bus import HeldLease, LeaseKeeper
+from posthorn_bus import LeaseKeeper
 from posthorn_mail_format.summary import summarize
 from posthorn_maintenance.jobs import purge_accounts, purge_stores
 from posthorn_maintenance.jobs.calculate import ClusterFigures
 from posthorn_maintenance.jobs.index_messages import Indexing
+from posthorn_maintenance.jobs.job import Progress, Tenure
 from posthorn_maintenance.jobs.moves import MoveKeeper
+from posthorn_maintenance.jobs.pieces import one_by_one
 from posthorn_maintenance.jobs.scrub import BlobScrub
-from posthorn_maintenance.jobs.steps import work_off
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_model.clock import SystemClock
-from posthorn_model.errors import LeaseLost, Unavailable
+from posthorn_model.errors import Unavailable
 from posthorn_model.events import Control
 from posthorn_model.ids import AccountId
 from posthorn_model.mail import NewMessage
 from posthorn_node.metrics import Metrics
-from posthorn_storage import AccountRecord, Fence, Storage
+from posthorn_storage import AccountRecord, Storage
 from posthorn_storage.mail.search import Matches, SearchQuery, TextField
+from posthorn_storage.purge import WHOLE, Share
 from posthorn_testkit.documents import pdf, shown
 
 LOG = structlog.get_logger()
 
 
-async def held(storage: Storage, key: str = "role/purge.stores") -> HeldLease:
+async def held(storage: Storage, role: str = "purge.stores", share: Share = WHOLE) -> Tenure:
     keeper = LeaseKeeper(storage.leases, "boot", SystemClock())
-    (lease,) = await keeper.acquire([key])
-    return lease
+    (lease,) = await keeper.acquire([f"role/{role}"])
+    return Tenure(role, lease, LOG, share)
 
 
-async def test_a_step_is_repeated_while_it_fills_its_batch(storage: Storage) -> None:
-    lease = await held(storage)
+async def test_a_piece_is_repeated_while_it_fills_its_batch(storage: Storage) -> None:
+    tenure = await held(storage)
     left = [10, 10, 3]
     seen: list[tuple[str, int]] = []
 
@@ -45,68 +47,56 @@ async def test_a_step_is_repeated_while_it_fills_its_batch(storage: Storage) -> 
         return left.pop(0)
 
     async def second() -> int:
-        lease.end()
         return 0
 
-    await work_off(
-        lease,
-        {"first": first, "second": second},
-        batch=10,
-        pause=60,
-        log=LOG,
-        done=lambda step, count: seen.append((step, count)),
+    step = one_by_one(
+        lambda _: {"first@0": first, "second": second}, 10, lambda name, count: seen.append((name, count))
     )
+    cursors = [""]
+    while len(cursors) == 1 or cursors[-1]:
+        cursors.append((await step(tenure, cursors[-1])).cursor)
+    assert cursors == ["", "first@0", "first@0", "second", ""]
     assert seen == [("first", 10), ("first", 10), ("first", 3), ("second", 0)]
 
 
-async def test_a_failing_step_does_not_stop_the_others(storage: Storage) -> None:
-    lease = await held(storage)
-    ran = []
+async def test_a_failing_piece_does_not_stop_the_others(storage: Storage) -> None:
+    tenure = await held(storage)
 
     async def failing() -> int:
-        ran.append("failing")
-        raise Unavailable
+        raise Unavailable("no space is left")
 
     async def last() -> int:
-        ran.append("last")
-        if len(ran) > 2:
-            lease.end()
-        return 0
+        return 7
 
-    steps = {"failing": failing, "last": last}
-    await work_off(lease, steps, batch=10, pause=0.01, log=LOG, done=lambda step, count: None)
-    assert ran == ["failing", "last", "failing", "last"]
+    step = one_by_one(lambda _: {"failing": failing, "last": last}, 10, lambda name, count: None)
+    first = await step(tenure, "")
+    assert first == Progress("last", problem="failing: no space is left")
+    assert await step(tenure, first.cursor) == Progress("", 7)
 
 
-async def test_a_lost_lease_ends_the_work(storage: Storage) -> None:
-    lease = await held(storage)
-    ran = []
+async def test_a_cursor_of_pieces_there_are_no_more_begins_anew(storage: Storage) -> None:
+    tenure = await held(storage)
 
-    async def losing() -> int:
-        ran.append("losing")
-        raise LeaseLost
+    async def only() -> int:
+        return 1
 
-    async def after() -> int:
-        ran.append("after")
-        return 0
-
-    await work_off(lease, {"a": losing, "b": after}, batch=1, pause=0, log=LOG, done=lambda step, count: None)
-    assert ran == ["losing"]
+    assert await one_by_one(lambda _: {"only": only}, 10, lambda n, c: None)(tenure, "gone") == Progress("", 1)
+    assert await one_by_one(lambda _: {}, 10, lambda n, c: None)(tenure, "gone") == Progress()
 
 
-async def test_a_hand_over_does_not_wait_for_the_pause(storage: Storage) -> None:
-    lease = await held(storage)
-    begun = asyncio.Event()
-
-    async def step() -> int:
-        begun.set()
-        return 0
-
-    work = asyncio.create_task(work_off(lease, {"s": step}, batch=1, pause=3600, log=LOG, done=lambda s, c: None))
-    await begun.wait()
-    lease.end()
-    async with asyncio.timeout(20):
-        await work
+async def test_shares_of_a_purge_have_every_piece_once(storage: Storage) -> None:
+    """A list of lists splits the work: nothing is done twice, nothing by nobody."""
+    settings = MaintenanceSettings()
+    whole = list(purge_stores.pieces(storage, settings, await held(storage)))
+    parts = [
+        list(purge_stores.pieces(storage, settings, await held(storage, f"purge.stores/{part}", Share(part, 3))))
+        for part in range(3)
+    ]
+    assert sorted(name for part in parts for name in part) == sorted(whole)
+    assert all(parts)
+    moves = MoveKeeper(storage, lambda _: None)
+    owners = [bool(moves.pieces(await held(storage, f"moves/{part}", Share(part, 3)))) for part in range(3)]
+    assert owners == [True, False, False]
 
 
 async def test_every_step_runs_on_the_database(
@@ -115,10 +105,9 @@ async def test_every_step_runs_on_the_database(
     """An upload past its time, a removed account: all steps of both roles run, and what is alive stays."""
     ann = await account("ann@example.org", "secret")
     settings = MaintenanceSettings()
-    for key, make in (("role/purge.stores", purge_stores.steps), ("role/purge.accounts", purge_accounts.steps)):
-        lease = await held(storage, key)
-        for name, step in make(storage, Fence(lease.key, lease.epoch), settings).items():
-            assert await step() >= 0, name
+    for role, make in (("purge.stores", purge_stores.pieces), ("purge.accounts", purge_accounts.pieces)):
+        for name, piece in make(storage, settings, await held(storage, role)).items():
+            assert await piece() >= 0, name
     assert await storage.directory.find_account("ann@example.org") == ann
     assert len(await storage.mail.mailboxes(ann.id)) == 6
 
@@ -136,17 +125,17 @@ async def test_messages_are_indexed_until_the_lease_ends(
     ).encode()
     new = NewMessage(ann.id, [], summarize(raw), await storage.blobs.prepare(raw))
     (appended,) = await storage.mail.append([new])
-    lease = await held(storage, "role/index.messages")
+    tenure = await held(storage, "index.messages")
     metrics = Metrics()
     figures = ClusterFigures(metrics)
     await figures.read(storage)
     assert b'index_tasks{state="waiting"} 1.0' in metrics.exposition()
     indexing = Indexing(metrics, MaintenanceSettings())
-    work = asyncio.create_task(indexing.run(storage.search, lease, LOG, part=0, parts=1))
+    work = asyncio.create_task(indexing.keep(storage.search, tenure))
     async with asyncio.timeout(60):
         while (await storage.search.lag()).waiting:  # noqa: ASYNC110 - the database tells nobody
             await asyncio.sleep(0.05)
-        lease.end()
+        tenure.lease.end()
         await work
     found = await storage.mail.search(ann.id, SearchQuery(Matches(TextField.BODY, '"quarterly giraffes"')))
     assert found.ids == [appended.message]
@@ -159,14 +148,14 @@ async def test_the_scrub_tells_what_it_finds_until_its_lease_ends(storage: Stora
         await storage.blobs.upload(AccountId(1), os.urandom(20_000 + number))
     files = sorted(path for path in (tmp_path / "blobs").rglob("*") if path.is_file())
     files[0].unlink()
-    lease = await held(storage)
+    tenure = await held(storage)
     metrics = Metrics()
     settings = MaintenanceSettings(scrub_rate=10_000, purge_interval=1)
-    scrub = asyncio.create_task(BlobScrub(metrics).keep(storage, lease, settings, LOG))
+    scrub = asyncio.create_task(BlobScrub(metrics).keep(storage, settings, tenure))
     async with asyncio.timeout(30):
         while 'blob_scrub_rounds_total{walk="objects"} 1.0' not in metrics.exposition().decode():  # noqa: ASYNC110  another loop than ours says it
             await asyncio.sleep(0.01)
-    lease.end()
+    tenure.lease.end()
     await scrub
     text = metrics.exposition().decode()
     assert 'blob_scrub_found_total{what="blob-missing"}' in text
@@ -188,3 +177,21 @@ async def test_everybody_hears_once_of_a_moved_account(
     assert await keeper.recover() == 0
     assert heard == [Control("account-moved", {"account": ann})]
     assert await keeper.clean() == 0
+
+
+async def test_of_several_shares_one_shows_the_figures(storage: Storage) -> None:
+    metrics = Metrics()
+    figures = ClusterFigures(metrics)
+    second = await held(storage, "metrics.calculate/1", Share(1, 2))
+    idle = asyncio.create_task(figures.keep(storage, 0.01, second))
+    first = await held(storage, "metrics.calculate/0", Share(0, 2))
+    shown = asyncio.create_task(figures.keep(storage, 0.01, first))
+    async with asyncio.timeout(20):
+        while b"posthorn_cluster_index_tasks{" not in metrics.exposition():  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.01)
+        first.lease.end()
+        await shown
+        assert b"posthorn_cluster_index_tasks{" not in metrics.exposition()
+        assert not idle.done()
+        second.lease.end()
+        await idle

@@ -29,6 +29,7 @@ from posthorn_storage.nodes import NodeStore
 from posthorn_storage.purge import Purge
 from posthorn_storage.queue import QueueStore
 from posthorn_storage.queue.bounces import Bounces
+from posthorn_storage.role_jobs import JobStore
 from posthorn_storage.search_store import SearchStore
 from posthorn_storage.settings import BlobPlaces, PoolSettings, StorageSettings
 from posthorn_storage.shards import Placements, Shard, Shards
@@ -85,6 +86,7 @@ class Storage:
         self.groupware = GroupwareStore(self.shards)
         self.search = SearchStore(self.shards)
         self.leases = LeaseStore(pools.queue)
+        self.role_jobs = JobStore(pools.queue)
         self.nodes = NodeStore(pools.queue)
         self.moves = Moves(self.shards, self.leases, f"{socket.gethostname()}/{secrets.token_hex(4)}", self._changed)
         self.checks = {
@@ -98,7 +100,6 @@ class Storage:
         self.purge = Purge(
             [shard.pools.maintenance for shard in shards],
             self.blob_upkeep,
-            self.nodes,
             removals,
             duplicate_window=settings.duplicate_window,
         )

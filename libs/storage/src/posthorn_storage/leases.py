@@ -43,6 +43,14 @@ HOLDERS = "SELECT key, owner, epoch, until > now() AS live FROM lease WHERE star
 # FOR SHARE: while this transaction runs, nobody can take the lease over; a renewal waits for the moment it lasts.
 FENCE = "SELECT 1 FROM lease WHERE key = $1 AND epoch = $2 FOR SHARE"
 
+# Leases are in the home's database. In another one a row that only grows makes what an owner of the past does there
+# void, from when its successor has put its own epoch there on.
+PLANT = """
+INSERT INTO lease AS held (key, owner, epoch, until) VALUES ($1, 'home', $2, now())
+ON CONFLICT (key) DO UPDATE SET epoch = EXCLUDED.epoch WHERE held.epoch < EXCLUDED.epoch
+RETURNING epoch
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Fence:
@@ -54,6 +62,10 @@ class Fence:
     async def hold(self, connection: Connection) -> bool:
         """Keep the lease from changing hands until this transaction ends; False when it already has."""
         return await connection.fetchval(FENCE, self.key, self.epoch) is not None
+
+    async def hold_away(self, connection: Connection) -> bool:
+        """The same in a database where leases are not, but the epochs of those who worked there."""
+        return await self.hold(connection) or await connection.fetchval(PLANT, self.key, self.epoch) is not None
 
 
 class LeaseStore:

@@ -3,7 +3,7 @@
 It knows no table by name but those of the directory: whatever is keyed by account is emptied, blob references first.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cache
 
 from posthorn_model.events import Changed, ChangeKind
@@ -82,10 +82,17 @@ class Removal:
         """Nothing writes to the account from then on: its counter goes once the writer that holds it has ended."""
         await self._database.execute(CLOSE, account)
 
-    async def step(self, account: AccountId, limit: int) -> int:
-        """Remove at most `limit` rows of a closed account; returns how many went, 0 when none are left."""
+    async def step(
+        self, account: AccountId, limit: int, hold: Callable[[Connection], Awaitable[bool]] | None = None
+    ) -> int | None:
+        """Remove at most `limit` rows of a closed account; returns how many went, 0 when none are left.
 
-        async def work(connection: Connection) -> int:
+        None, and nothing is removed, when `hold` says in the same transaction that another does this work now.
+        """
+
+        async def work(connection: Connection) -> int | None:
+            if hold is not None and not await hold(connection):
+                return None
             gone: int = await connection.fetchval(RELEASE_SOME, account, limit)
             for table in account_tables():
                 if gone >= limit:

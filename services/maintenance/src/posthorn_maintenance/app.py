@@ -6,7 +6,9 @@ from posthorn_assembly import Parts, assemble, roles
 from posthorn_bus import Owner, election
 from posthorn_maintenance.api import cluster
 from posthorn_maintenance.api.app import ApiApp
-from posthorn_maintenance.roles import ROLES, RoleWork
+from posthorn_maintenance.duties import ROLES, duties
+from posthorn_maintenance.roles import RoleWork
+from posthorn_maintenance.scheduler import Scheduler
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_node import Node
 from posthorn_node.http import HttpServer, serve
@@ -18,7 +20,8 @@ async def build(node: Node) -> "Maintenance":
     parts = await assemble(node)
     eligible = {role: nodes for role, nodes in roles(node.settings).items() if role in ROLES}
     shares = {role: max(1, len(nodes)) for role, nodes in eligible.items()}
-    work = RoleWork(node, parts.storage, settings, parts.bus.publish, shares)
+    scheduler = Scheduler(parts.storage.role_jobs, node.metrics)
+    work = RoleWork(node, scheduler, duties(node.metrics, parts.storage, settings, parts.bus.publish), shares)
     owner = election(parts.bus, parts.leases, parts.node_id, eligible, work.run)
     name, shards = node.settings.cluster.name, node.settings.cluster.queue_shards
 

@@ -15,7 +15,7 @@ class MaintenanceSettings(Section):
     api_token: SecretStr = SecretStr("")
     """Bearer token of the management API; empty: only clients on this machine's loopback addresses are answered."""
     purge_interval: Interval = 60.0
-    """Pause between two rounds of a purge role."""
+    """From the beginning of one round of a purge role to the next one, in the whole cluster."""
     purge_batch: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     """Most rows of one step; a step is one transaction."""
     keep_changes: Interval = 30 * 86_400.0

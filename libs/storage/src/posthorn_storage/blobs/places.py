@@ -6,12 +6,6 @@ from posthorn_storage.blobs.stores import Stores
 from posthorn_storage.database import Database
 from posthorn_storage.leases import Fence
 
-# The lease itself is in the home's database. Its epoch in a shard's makes what an owner of the past does there void.
-PLANT = """
-INSERT INTO lease AS held (key, owner, epoch, until) VALUES ($1, 'home', $2, now())
-ON CONFLICT (key) DO UPDATE SET epoch = EXCLUDED.epoch WHERE held.epoch < EXCLUDED.epoch
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -25,4 +19,4 @@ class Place:
     async def plant(self, fence: Fence) -> None:
         """Make the fence one that can be held in this database. Raises Unavailable."""
         if not self.home:
-            await self.database.execute(PLANT, fence.key, fence.epoch)
+            await self.database.run(fence.hold_away)

@@ -59,6 +59,8 @@ class Searched:
 class BlobUpkeep:
     """See the module. `places` are all databases of the cluster, the home first; the rest is in seconds.
 
+    `on` is the number of the one database to work on; all when not said.
+
     All methods raise Unavailable, Overloaded, and change nothing once the lease has another epoch.
     """
 
@@ -67,30 +69,30 @@ class BlobUpkeep:
         self._grace = grace
         self._cold_after = cold_after
 
-    async def collect(self, fence: Fence, limit: int) -> int:
+    async def collect(self, fence: Fence, limit: int, *, on: int | None = None) -> int:
         """Remove blobs that nothing has referred to for the grace time (flows.md E)."""
         gone = 0
-        for place in self._places:
+        for place in self._some(on):
             await place.plant(fence)
             gone += await collect(place.database, place.stores, fence, grace=self._grace, limit=limit - gone)
             if gone >= limit:
                 break
         return gone
 
-    async def move_to_cold(self, fence: Fence, limit: int) -> int:
+    async def move_to_cold(self, fence: Fence, limit: int, *, on: int | None = None) -> int:
         """Move old blobs to the cold store, where there is one; returns how many were moved."""
         moved = 0
-        for place in self._places:
+        for place in self._some(on):
             await place.plant(fence)
             moved += await move_to_cold(place, fence, age=self._cold_after, limit=limit - moved)
             if moved >= limit:
                 break
         return moved
 
-    async def sweep(self, fence: Fence, limit: int) -> int:
+    async def sweep(self, fence: Fence, limit: int, *, on: int | None = None) -> int:
         """Delete what moves have left behind for the grace time; returns how many objects went."""
         gone = 0
-        for place in self._places:
+        for place in self._some(on):
             await place.plant(fence)
             gone += await sweep(place, fence, grace=self._grace, limit=limit - gone)
             if gone >= limit:
@@ -120,6 +122,9 @@ class BlobUpkeep:
                 removed += 1
         ended = await self._walk(fence, ORPHANS, names, number, page.after)
         return Searched(page.looked_at, page.orphans, removed, page.foreign, ended)
+
+    def _some(self, on: int | None) -> Sequence[Place]:
+        return self._places if on is None else self._places[on : on + 1]
 
     def _stores(self) -> dict[str, ObjectStore]:
         """Every store that a database has blobs in, once, whatever number it has there."""

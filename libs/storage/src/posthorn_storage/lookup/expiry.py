@@ -1,6 +1,6 @@
 """Removes what has ended from the tables of the lookup store. Redis forgets by itself."""
 
-from posthorn_storage.database import Database
+from posthorn_storage.database import Connection, affected
 
 TABLES = ("lookup_counter", "lookup_limit", "lookup_value", "lookup_set")
 
@@ -11,10 +11,10 @@ DELETE FROM {table} WHERE key = ANY (ARRAY(
 """
 
 
-async def purge_expired(database: Database, limit: int) -> int:
+async def purge_expired(connection: Connection, limit: int) -> int:
     """Remove at most `limit` rows that ended; returns how many went. Raises Unavailable, Overloaded."""
     gone = 0
     for table in TABLES:
         if gone < limit:
-            gone += await database.execute(EXPIRED.format(table=table), limit - gone)
+            gone += affected(await connection.execute(EXPIRED.format(table=table), limit - gone))
     return gone

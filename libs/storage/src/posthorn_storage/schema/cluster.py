@@ -1,6 +1,6 @@
 """Tables of the cluster itself: leases, processes of nodes, shards, settings fixed for all nodes."""
 
-from sqlalchemy import BigInteger, Column, DateTime, Float, Index, Integer, SmallInteger, Table, Text, func
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Float, Index, Integer, SmallInteger, Table, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 
 from posthorn_storage.schema.naming import metadata
@@ -31,6 +31,7 @@ process = Table(
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("schema", Text, nullable=False, server_default="", comment="newest revision its code knows"),
+    Column("roles", JSONB, comment="which nodes its settings let hold which role; null: it said nothing"),
     Index(None, "node_id"),
     postgresql_with=SMALL_AND_HOT,
 )
@@ -60,4 +61,31 @@ account_move = Table(
     Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("switched_at", DateTime(timezone=True)),
     Column("epoch", BigInteger, nullable=False, server_default="0", comment="of the mover's lease"),
+)
+
+role_job = Table(
+    "role_job",
+    metadata,
+    Column("role", Text, primary_key=True, comment='"purge.stores"'),
+    Column("job", Text, primary_key=True),
+    Column("share", SmallInteger, primary_key=True, autoincrement=False, comment="from 0"),
+    Column("shares", SmallInteger, nullable=False, server_default="1"),
+    Column("epoch", BigInteger, nullable=False, comment="of the lease of who worked last"),
+    Column("cursor", Text, nullable=False, server_default="", comment="where the round goes on, in the job's words"),
+    Column("running", Boolean, nullable=False, server_default="true", comment="a round is under way or was cut short"),
+    Column("worked", BigInteger, nullable=False, server_default="0", comment="by the round so far"),
+    Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("finished_at", DateTime(timezone=True)),
+    Column("failures", SmallInteger, nullable=False, server_default="0", comment="steps that failed in a row"),
+    Column("problem", Text, comment="the last one"),
+    Column("problem_at", DateTime(timezone=True)),
+    postgresql_with=SMALL_AND_HOT,
+)
+
+role_wish = Table(
+    "role_wish",
+    metadata,
+    Column("key", Text, primary_key=True, comment='of a lease: "role/purge.stores"'),
+    Column("node_id", Integer, nullable=False, comment="who shall hold it, while it lives"),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )

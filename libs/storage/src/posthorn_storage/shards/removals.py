@@ -6,6 +6,7 @@ from typing import Final
 from posthorn_model.errors import AccountNotFound
 from posthorn_model.events import Changed
 from posthorn_model.ids import AccountId
+from posthorn_storage.leases import Fence
 from posthorn_storage.removal import Removal
 from posthorn_storage.shards.shard import Shard
 from posthorn_storage.shards.shards import Shards
@@ -20,7 +21,9 @@ WITH closed AS (DELETE FROM account WHERE id = $1 RETURNING id, shard), noted AS
 SELECT shard FROM closed
 """
 
-NEXT = "SELECT account_id, shard FROM removed_account ORDER BY at LIMIT 1"
+NEXT = """
+SELECT account_id, shard FROM removed_account WHERE mod(account_id, $1::int) = $2::int ORDER BY at LIMIT 1
+"""
 
 DONE = "DELETE FROM removed_account WHERE account_id = $1"
 
@@ -52,10 +55,15 @@ class Removals:
         while await self._step(account, self._shards.numbered(number), STEP_ROWS):
             pass
 
-    async def step(self, limit: int) -> int:
-        """Remove at most `limit` rows of an account that was closed; returns how many went, 0 when none are left."""
-        row = await self._home.fetchrow(NEXT)
-        return 0 if row is None else await self._step(row["account_id"], self._shards.numbered(row["shard"]), limit)
+    async def step(self, limit: int, *, fence: Fence | None = None, part: int = 0, parts: int = 1) -> int:
+        """Remove at most `limit` rows of an account that was closed; returns how many went, 0 when none are left.
+
+        Only accounts whose number leaves `part` when divided by `parts`; nothing when the lease has another epoch.
+        """
+        row = await self._home.fetchrow(NEXT, parts, part)
+        if row is None or (fence is not None and not await self._home.run(fence.hold)):
+            return 0
+        return await self._step(row["account_id"], self._shards.numbered(row["shard"]), limit, fence)
 
     async def clear(self, made: Mapping[Shard, Sequence[AccountId]]) -> None:
         """Remove what was made on shards for accounts that did not come to exist."""
@@ -66,10 +74,13 @@ class Removals:
                 while await removal.step(account, STEP_ROWS):
                     pass
 
-    async def _step(self, account: AccountId, shard: Shard, limit: int) -> int:
+    async def _step(self, account: AccountId, shard: Shard, limit: int, fence: Fence | None = None) -> int:
         removal = self._on(shard)
         await removal.close(account)
-        gone = await removal.step(account, limit)
+        hold = None if fence is None else fence.hold if shard.is_home else fence.hold_away
+        gone = await removal.step(account, limit, hold)
+        if gone is None:
+            return 0
         return gone or await self._home.execute(DONE, account)
 
     def _on(self, shard: Shard) -> Removal:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from posthorn_bus import role_keys
-from posthorn_maintenance.roles import ROLES
+from posthorn_maintenance.duties import ROLES
 from posthorn_model.cluster import Process
 from posthorn_model.ids import Epoch
 from posthorn_model.ports import Bus

@@ -1,1 +1,1 @@
-"""One module per role: what its holder does, in bounded steps that carry the lease's epoch."""
+"""The jobs of the roles, a module each; `job` says what a job is and how it plugs in."""

@@ -1,10 +1,6 @@
 """metrics.calculate: figures of the whole cluster, read from the database and shown by this process's metrics."""
 
-import asyncio
-
-from structlog.typing import FilteringBoundLogger
-
-from posthorn_bus import HeldLease
+from posthorn_maintenance.jobs.job import Tenure
 from posthorn_model.errors import PosthornError
 from posthorn_node.metrics import Metrics
 from posthorn_storage import Storage
@@ -21,18 +17,15 @@ class ClusterFigures:
         )
         self._processes = metrics.gauge("cluster_processes", "Live processes", ["service"])
 
-    async def keep(self, storage: Storage, lease: HeldLease, interval: float, log: FilteringBoundLogger) -> None:
-        """Read the figures every `interval` seconds while the lease is held."""
-        while lease.may_start():
+    async def keep(self, storage: Storage, interval: float, tenure: Tenure) -> None:
+        """Read the figures every `interval` seconds while the role is held. Of several shares the first one does."""
+        while not tenure.ending and tenure.share.part == 0:
             try:
                 await self.read(storage)
             except PosthornError as error:
-                log.warning("figures not read", reason=error.public)
-            try:
-                async with asyncio.timeout(interval):
-                    await lease.ending.wait()
-            except TimeoutError:
-                continue
+                tenure.log.warning("figures not read", reason=error.public)
+            await tenure.pause(interval)
+        await tenure.lease.ending.wait()
         self.forget()
 
     async def read(self, storage: Storage) -> None:

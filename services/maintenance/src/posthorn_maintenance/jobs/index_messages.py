@@ -2,9 +2,7 @@
 
 import asyncio
 
-from structlog.typing import FilteringBoundLogger
-
-from posthorn_bus import HeldLease
+from posthorn_maintenance.jobs.job import Tenure
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_model.errors import PosthornError
 from posthorn_node.metrics import Metrics
@@ -21,43 +19,30 @@ class Indexing:
         self._indexed = metrics.counter("indexed_messages", "Messages written to the search index", ["shard"])
         self._failed = metrics.counter("index_failures", "Attempts to index a message that failed", ["shard"])
 
-    async def run(
-        self, search: SearchStore, lease: HeldLease, log: FilteringBoundLogger, *, part: int, parts: int
-    ) -> None:
-        """Do the tasks of one share of the accounts, all shards at once, until the lease is to be handed over.
+    async def keep(self, search: SearchStore, tenure: Tenure) -> None:
+        """Do the tasks of one share of the accounts, all shards at once, until the role is to be handed over.
 
         Killed at any point, the next holder does again what was not finished.
         """
         async with Extractors() as documents, asyncio.TaskGroup() as group:
             for shard, indexer in search.indexers(documents.text, knows).items():
-                group.create_task(
-                    self._keep(shard, indexer, lease, log.bind(shard=shard), part=part, parts=parts),
-                    name=f"index {shard}",
-                )
+                group.create_task(self._work(shard, indexer, tenure), name=f"index {shard}")
 
-    async def _keep(
-        self, shard: str, indexer: Indexer, lease: HeldLease, log: FilteringBoundLogger, *, part: int, parts: int
-    ) -> None:
+    async def _work(self, shard: str, indexer: Indexer, tenure: Tenure) -> None:
+        epoch, share = tenure.lease.epoch, tenure.share
         begun = False
-        while lease.may_start():
+        while not tenure.ending:
             claimed = 0
             try:
                 if not begun:
-                    await indexer.take_over(lease.epoch, part=part, parts=parts)
+                    await indexer.take_over(epoch, part=share.part, parts=share.parts)
                     begun = True
-                done = await indexer.step(lease.epoch, self._settings.index_batch, part=part, parts=parts)
-                claimed = done.claimed
-                self._indexed.labels(shard).inc(done.indexed)
-                self._failed.labels(shard).inc(done.failed)
+                if tenure.lease.may_start():
+                    done = await indexer.step(epoch, self._settings.index_batch, part=share.part, parts=share.parts)
+                    claimed = done.claimed
+                    self._indexed.labels(shard).inc(done.indexed)
+                    self._failed.labels(shard).inc(done.failed)
             except PosthornError as error:
-                log.warning("messages not indexed, it is tried again", role=lease.key, reason=error.public)
+                tenure.log.warning("messages not indexed, it is tried again", shard=shard, reason=error.public)
             if not claimed:
-                await _pause(lease, self._settings.index_interval)
-
-
-async def _pause(lease: HeldLease, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await lease.ending.wait()
-    except TimeoutError:
-        return
+                await tenure.pause(self._settings.index_interval)

@@ -3,9 +3,11 @@
 Whoever moves an account may be a command that has no bus: everybody hears of it from here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from posthorn_assembly.notices import ACCOUNT_MOVED
+from posthorn_maintenance.jobs.job import Tenure
+from posthorn_maintenance.jobs.pieces import Piece
 from posthorn_model.events import Control
 from posthorn_model.ids import AccountId
 from posthorn_storage import Storage
@@ -18,6 +20,10 @@ class MoveKeeper:
         self._storage = storage
         self._publish = publish
         self._told: set[AccountId] = set()
+
+    def pieces(self, tenure: Tenure) -> Mapping[str, Piece]:
+        """Both, done for all accounts by the first share of the role: moves have leases of their own."""
+        return {} if tenure.share.part else {"cut-short-moves": self.recover, "moved-accounts": self.clean}
 
     async def recover(self) -> int:
         """Undo what was cut short, complete and tell what was switched; returns how many were undone."""

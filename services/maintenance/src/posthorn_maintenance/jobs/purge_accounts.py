@@ -4,16 +4,25 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 
-from posthorn_maintenance.jobs.steps import Step
+from posthorn_maintenance.jobs.job import Tenure
+from posthorn_maintenance.jobs.pieces import Piece
 from posthorn_maintenance.settings import MaintenanceSettings
-from posthorn_storage import Fence, Storage
+from posthorn_storage import Storage
 
 
-def steps(storage: Storage, fence: Fence, settings: MaintenanceSettings) -> Mapping[str, Step]:
-    """Its steps: the change log behind its horizon, then what accounts held whose removal was cut short."""
-    purge, batch = storage.purge, settings.purge_batch
+def pieces(storage: Storage, settings: MaintenanceSettings, tenure: Tenure) -> Mapping[str, Piece]:
+    """For the accounts of the tenure's share: the change log behind its horizon, then removals that were cut short."""
+    fence, purge, batch = tenure.fence, storage.purge, settings.purge_batch
     keep = timedelta(seconds=settings.keep_changes)
     return {
-        "change-log": partial(purge.purge_changes, fence.epoch, keep, batch, most=settings.most_changes, key=fence.key),
-        "deleted-accounts": partial(purge.purge_accounts, batch),
+        "change-log": partial(
+            purge.purge_changes,
+            fence.epoch,
+            keep,
+            batch,
+            most=settings.most_changes,
+            key=fence.key,
+            share=tenure.share,
+        ),
+        "deleted-accounts": partial(purge.purge_accounts, batch, fence=fence, share=tenure.share),
     }

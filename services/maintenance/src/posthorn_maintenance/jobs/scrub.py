@@ -1,10 +1,8 @@
 """purge.stores, beside its steps: reads every blob again, slowly, and looks for objects that no database names."""
 
-import asyncio
-
 from structlog.typing import FilteringBoundLogger
 
-from posthorn_bus import HeldLease
+from posthorn_maintenance.jobs.job import Tenure
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_model.errors import PosthornError
 from posthorn_node.metrics import Metrics
@@ -22,26 +20,20 @@ class BlobScrub:
         self._found = metrics.counter("blob_scrub_found", "Blobs and objects that are not as they should be", ["what"])
         self._rounds = metrics.counter("blob_scrub_rounds", "Times that everything was looked at", ["walk"])
 
-    async def keep(
-        self, storage: Storage, lease: HeldLease, settings: MaintenanceSettings, log: FilteringBoundLogger
-    ) -> None:
-        """Step by step at the settings' rate while the lease is held; each holder goes on where the last one was."""
-        if not settings.scrub_rate:
-            return
-        fence = Fence(lease.key, lease.epoch)
-        while lease.may_start():
+    async def keep(self, storage: Storage, settings: MaintenanceSettings, tenure: Tenure) -> None:
+        """Step by step at the settings' rate while the role is held; each holder goes on where the last one was.
+
+        Of several shares of the role the first one does it.
+        """
+        while settings.scrub_rate and tenure.share.part == 0 and not tenure.ending:
             looked_at, ended = 0, False
             try:
-                looked_at, ended = await self._step(storage, fence, settings, log)
+                if tenure.lease.may_start():
+                    looked_at, ended = await self._step(storage, tenure.fence, settings, tenure.log)
             except PosthornError as error:
-                log.warning("blobs not looked at, tried again", reason=error.public)
+                tenure.log.warning("blobs not looked at, tried again", reason=error.public)
             # Nothing left to look at in this round: the next one can wait as long as a purge does.
-            pause = settings.purge_interval if ended or not looked_at else looked_at / settings.scrub_rate
-            try:
-                async with asyncio.timeout(pause):
-                    await lease.ending.wait()
-            except TimeoutError:
-                continue
+            await tenure.pause(settings.purge_interval if ended or not looked_at else looked_at / settings.scrub_rate)
 
     async def _step(
         self, storage: Storage, fence: Fence, settings: MaintenanceSettings, log: FilteringBoundLogger

@@ -1,0 +1,55 @@
+"""Which role does what: the one place where jobs are put under roles. Schedules and cursors are the scheduler's."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from posthorn_maintenance.jobs import purge_accounts, purge_stores
+from posthorn_maintenance.jobs.calculate import ClusterFigures
+from posthorn_maintenance.jobs.index_messages import Indexing
+from posthorn_maintenance.jobs.job import Duty, Job, Tenure
+from posthorn_maintenance.jobs.moves import MoveKeeper
+from posthorn_maintenance.jobs.pieces import Piece, one_by_one
+from posthorn_maintenance.jobs.scrub import BlobScrub
+from posthorn_maintenance.settings import MaintenanceSettings
+from posthorn_model.events import Control
+from posthorn_node.metrics import Metrics
+from posthorn_storage import Storage
+
+LOOK_AFTER_MOVES = 5.0
+"""Often: an account whose move was cut short while it was frozen takes no mail until somebody has looked."""
+
+
+def duties(
+    metrics: Metrics, storage: Storage, settings: MaintenanceSettings, publish: Callable[[Control], None]
+) -> Mapping[str, Duty]:
+    """Every role that this service can do. One that settings may name must be here, and the other way round."""
+    removed = metrics.counter("purge_removed", "Rows removed by purge steps", ["step"])
+    ran = metrics.gauge("purge_last_run_timestamp_seconds", "When a purge step last ended", ["step"])
+
+    def done(step: str, count: int) -> None:
+        removed.labels(step).inc(count)
+        ran.labels(step).set_to_current_time()
+
+    def purge(name: str, interval: float, pieces: Callable[[Tenure], Mapping[str, Piece]]) -> Job:
+        return Job(name, interval, one_by_one(pieces, settings.purge_batch, done))
+
+    moves = MoveKeeper(storage, publish)
+    every = settings.purge_interval
+    return {
+        "purge.stores": Duty(
+            jobs=[purge("purge", every, partial(purge_stores.pieces, storage, settings))],
+            kept=[partial(BlobScrub(metrics).keep, storage, settings)],
+        ),
+        "purge.accounts": Duty(
+            jobs=[
+                purge("purge", every, partial(purge_accounts.pieces, storage, settings)),
+                purge("moves", LOOK_AFTER_MOVES, moves.pieces),
+            ]
+        ),
+        "metrics.calculate": Duty(kept=[partial(ClusterFigures(metrics).keep, storage, settings.metrics_interval)]),
+        "index.messages": Duty(kept=[partial(Indexing(metrics, settings).keep, storage.search)]),
+    }
+
+
+ROLES = ("purge.stores", "purge.accounts", "metrics.calculate", "index.messages")
+"""Their names, in the order in which people are shown them."""
