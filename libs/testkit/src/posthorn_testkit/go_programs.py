@@ -1,0 +1,51 @@
+"""Programs written in Go that tests drive: built once by `go install`, of a pinned version, and kept in the cache."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from posthorn_ctl.embedded.errors import PartError
+from posthorn_testkit.servers import cache_folder
+
+
+def go_program(package: str, version: str) -> Path:
+    """The program of a main package, built on the first call. Raises PartError when it cannot be built."""
+    name = package.rpartition("/")[2]
+    program = cache_folder() / "bin" / f"{name}-{version}"
+    if program.is_file():
+        return program
+    program.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=program.parent) as private:
+        run_go("install", f"{package}@{version}", environ={"GOBIN": private, "GOFLAGS": "-trimpath"})
+        # Another session may have been quicker: its program is as good.
+        (Path(private) / name).replace(program)
+    return program
+
+
+def go_module(module: str, version: str) -> Path:
+    """The folder with the files of a module. Raises PartError when it cannot be fetched."""
+    # Outside of any module, so that no go.mod around it is asked.
+    with tempfile.TemporaryDirectory() as nowhere:
+        found = json.loads(run_go("mod", "download", "-json", f"{module}@{version}", folder=Path(nowhere)))
+    return Path(found["Dir"])
+
+
+def run_go(*arguments: str, folder: Path | None = None, environ: dict[str, str] | None = None) -> str:
+    """What a go command says. Raises PartError."""
+    go = shutil.which("go")
+    if go is None:
+        raise PartError(f"no Go to run `go {' '.join(arguments)}` with")
+    done = subprocess.run(
+        [go, *arguments],
+        cwd=folder,
+        env={**os.environ, **(environ or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise PartError(f"go {' '.join(arguments)}: {(done.stderr or done.stdout).strip()[-500:]}")
+    return done.stdout
