@@ -6,19 +6,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posthorn_bus.envelope import MAX_BYTES, Envelope, Unreadable, decode, encode
-from posthorn_model.events import Changed, ChangeKind, Control, Event, LeaseNotice, NodeNotice, QueueDue
+from posthorn_bus.envelope import MAX_BYTES, VERSION, Envelope, Lost, Unreadable, decode, encode
+from posthorn_model.events import (
+    Changed,
+    ChangeKind,
+    Control,
+    EchoAnswered,
+    EchoAsked,
+    Event,
+    LeaseNotice,
+    NodeNotice,
+    QueueDue,
+    Topic,
+)
 from posthorn_model.ids import AccountId, Epoch, Modseq, NodeId
 
 numbers = st.integers(0, 2**63 - 1)
 words = st.text(max_size=40)
 plain = st.none() | st.booleans() | numbers | words
-events: st.SearchStrategy[Event] = st.one_of(
+events: st.SearchStrategy[Event | Lost] = st.one_of(
     st.builds(Changed, numbers, numbers, st.frozensets(st.sampled_from(ChangeKind))),
     st.builds(Control, words, st.dictionaries(words, plain | st.lists(plain, max_size=3), max_size=4)),
     st.builds(QueueDue, numbers),
     st.builds(LeaseNotice, words, numbers, numbers, st.booleans()),
     st.builds(NodeNotice, numbers, words, words, st.floats(0, 1)),
+    st.builds(EchoAsked, words),
+    st.builds(EchoAnswered, words, numbers, words, words),
+    st.builds(Lost, st.sampled_from(Topic)),
 )
 
 
@@ -26,13 +40,13 @@ def test_a_change_has_these_bytes() -> None:
     event = Changed(AccountId(7), Modseq(42), frozenset({ChangeKind.EMAIL, ChangeKind.MAILBOX}))
     data = encode(Envelope(event, 3, NodeId(2), "b00t"))
     assert data == (
-        b'{"v":1,"t":"changed","i":3,"n":2,"b":"b00t","d":{"account":7,"modseq":42,"kinds":["Email","Mailbox"]}}'
+        b'{"v":1,"w":2,"t":"changed","i":3,"n":2,"b":"b00t","d":{"account":7,"modseq":42,"kinds":["Email","Mailbox"]}}'
     )
     assert decode(data) == Envelope(event, 3, NodeId(2), "b00t")
 
 
 @given(events, numbers, numbers, words)
-def test_decoding_undoes_encoding(event: Event, serial: int, node: int, boot: str) -> None:
+def test_decoding_undoes_encoding(event: Event | Lost, serial: int, node: int, boot: str) -> None:
     envelope = Envelope(event, serial, NodeId(node), boot)
     assert decode(encode(envelope)) == envelope
 
@@ -53,11 +67,28 @@ def test_unknown_fields_and_kinds_of_a_newer_version_are_ignored() -> None:
     assert decode(data).event == Changed(AccountId(1), Modseq(2), frozenset({ChangeKind.EMAIL}))
 
 
+def test_a_later_writer_is_read_as_long_as_this_version_suffices() -> None:
+    assert decode(changed(v=VERSION, w=VERSION + 7)).event == decode(changed()).event
+
+
+def test_what_the_first_version_cannot_know_is_not_for_its_readers() -> None:
+    known = [Changed(AccountId(1), Modseq(2), frozenset()), NodeNotice(NodeId(1), "imap", "ready")]
+    newer = [EchoAsked("p"), EchoAnswered("p", NodeId(1), "imap", "b"), Lost(Topic.CHANGES)]
+    least = [json.loads(encode(Envelope(event, 1, NodeId(1), "b")))["v"] for event in [*known, *newer]]
+    assert least == [1, 1, 2, 2, 2]
+
+
 @pytest.mark.parametrize(
     "data",
     [
-        changed(v=2),
+        changed(v=VERSION + 1),
+        changed(v=0),
         changed(v=None),
+        changed(v=True),
+        changed(v="1"),
+        changed(t="lost", d={"topic": "weather"}),
+        changed(t="echo", d={}),
+        changed(t="echo-answer", d={"probe": "p", "node": 1, "service": "imap"}),
         changed(t="teleported"),
         changed(t=7),
         changed(d=[]),

@@ -4,8 +4,8 @@ import gc
 
 import pytest
 
-from posthorn_bus.envelope import Envelope, decode, encode
-from posthorn_bus.fanout import QUEUE_LENGTH, Fanout, Intake, Tally
+from posthorn_bus.envelope import Envelope, Lost, decode, encode
+from posthorn_bus.fanout import MOST_NODES, QUEUE_LENGTH, Fanout, Intake, Tally
 from posthorn_bus.outbox import Outbox
 from posthorn_bus.settings import BusIdentity
 from posthorn_model.events import Changed, ChangeKind, Control, Gap, QueueDue, Received, Topic
@@ -103,8 +103,55 @@ async def test_a_full_outbox_drops_the_oldest() -> None:
     outbox = Outbox(ME, tally, capacity=3)
     for shard in range(5):
         outbox.add(QueueDue(shard))
-    assert [event for event, _ in await outbox.take()] == [QueueDue(2), QueueDue(3), QueueDue(4)]
+    assert [event for event, _ in await outbox.take()] == [
+        Lost(Topic.QUEUE),
+        QueueDue(2),
+        QueueDue(3),
+        QueueDue(4),
+    ]
     assert (tally.published, tally.dropped) == (5, 2)
+
+
+async def test_what_could_not_be_sent_is_told_of_once_per_topic() -> None:
+    tally = Tally()
+    outbox = Outbox(ME, tally)
+    for event in (QueueDue(1), QueueDue(2), change(1, 1)):
+        outbox.lose(event)
+    assert [event for event, _ in await outbox.take()] == [Lost(Topic.CHANGES), Lost(Topic.QUEUE)]
+    assert tally.dropped == 3
+    assert outbox.drain() == []
+
+
+async def test_a_notice_of_lost_events_that_is_lost_is_tried_again_later() -> None:
+    tally = Tally()
+    outbox = Outbox(ME, tally)
+    outbox.lose(Lost(Topic.ROLES))
+    assert outbox.drain() == []
+    assert [event for event, _ in await outbox.take()] == [Lost(Topic.ROLES)]
+    assert tally.dropped == 0
+
+
+async def test_who_hears_of_lost_events_hears_a_gap() -> None:
+    tally = Tally()
+    fanout = Fanout(tally)
+    heard = fanout.subscribe((Topic.QUEUE, Topic.CHANGES))
+    intake = Intake(fanout, "me", tally)
+    intake.take(encode(Envelope(Lost(Topic.QUEUE), 1, NodeId(2), "other")))
+    intake.take(encode(Envelope(Lost(Topic.CHANGES), 1, NodeId(1), "me")))
+    fanout.close()
+    assert [type(event) for event in await everything(heard)] == [Gap]
+    assert (tally.received, tally.gaps) == (1, 1)
+
+
+def test_of_many_nodes_those_heard_last_are_remembered() -> None:
+    tally = Tally()
+    for node in range(MOST_NODES):
+        tally.hear(NodeId(node), float(node))
+    tally.hear(NodeId(0), 10_000.0)
+    tally.hear(NodeId(MOST_NODES), 10_001.0)
+    assert len(tally.heard) == MOST_NODES
+    assert tally.heard[NodeId(0)] == 10_000.0
+    assert NodeId(1) not in tally.heard
 
 
 @pytest.mark.parametrize("detail", [{"x": "y" * 40_000}, {"x": object()}])

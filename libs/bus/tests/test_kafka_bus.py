@@ -103,6 +103,29 @@ async def test_a_reader_far_behind_jumps_to_the_end(fleet: KafkaFleet) -> None:
     await bus.stop()
 
 
+async def test_lag_is_told_as_long_as_it_lasts(fleet: KafkaFleet) -> None:
+    station = await fleet.station(1)
+    ear = Ear(station.bus.subscribe(Topic.CONTROL))
+    await until(lambda: station.bus.health().connected and ear.gaps, "connected")
+    worst = 0
+
+    async def look() -> None:
+        nonlocal worst
+        while True:
+            worst = max(worst, station.bus.health().lag_events)
+            await asyncio.sleep(0)
+
+    looking = asyncio.create_task(look())
+    many = [encode(Envelope(Control("x", {"number": number}), 1, NodeId(9), "c")) for number in range(3_000)]
+    await fleet.inject(Topic.CONTROL, *many)
+    await until(lambda: len(ear.events) == len(many), "everything is read")
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
+    assert 0 < worst <= len(many)
+    health = station.bus.health()
+    assert (health.lag_events, health.lag_seconds) == (0, 0.0)
+
+
 @pytest.mark.timeout(300)
 async def test_a_broker_that_went_away_and_came_back(postgres_dsn: str, kafka_broker: KafkaBroker) -> None:
     """Nobody falls over; owners go on; afterwards everyone hears a Gap, and events again."""

@@ -258,6 +258,19 @@ async def test_malformed_frames_are_counted_and_skipped(fleet: PeerFleet, frames
     assert ear.events == ear.gaps == []
 
 
+async def test_the_age_of_the_oldest_heartbeat_is_told(fleet: PeerFleet) -> None:
+    station = await fleet.station(1)
+    await until(lambda: station.bus.health().connected, "the bus listens")
+    assert station.bus.health().lag_seconds == 0.0
+    fleet.other = other = OtherVersion(fleet)
+    ear = Ear(station.bus.subscribe(Topic.CONTROL))
+    await other.join(Topic.CONTROL, 1)
+    await until(lambda: station.bus.health().lag_seconds > 0.5, "it says nothing")
+    await other.say(*heartbeat_frames({Topic.CONTROL: 1}, nudge=False))
+    await until(lambda: ear.gaps, "the heartbeat is heard")
+    assert station.bus.health().lag_seconds < 0.5
+
+
 async def test_nobody_speaks_for_another(fleet: PeerFleet) -> None:
     """An event that shows another sender than the one whose key opened the connection is dropped."""
     station = await fleet.station(1)

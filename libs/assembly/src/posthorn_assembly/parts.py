@@ -10,7 +10,7 @@ from functools import partial
 from posthorn_assembly.measures import measure_databases, measure_lookups
 from posthorn_assembly.notices import follow_notices
 from posthorn_assembly.translation import bus_settings, storage_settings
-from posthorn_bus import BusIdentity, LeaseKeeper, LeaseTimes, open_bus
+from posthorn_bus import BusIdentity, Echo, LeaseKeeper, LeaseTimes, open_bus
 from posthorn_model.errors import Unavailable
 from posthorn_model.events import Changed, Event, Topic
 from posthorn_model.ids import NodeId
@@ -31,6 +31,8 @@ class Parts:
     bus: Bus
     membership: Membership
     leases: LeaseKeeper
+    echo: Echo
+    """Answers the echo tests of others, and asks."""
 
     @property
     def node_id(self) -> NodeId:
@@ -71,7 +73,9 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     node.tasks.start("cluster notices", follow_notices(bus, storage, node.log), restart=False)
     if storage.has_replicas:
         node.tasks.start("changes for replicas", _hear_for_ever(bus), restart=False)
-    return Parts(storage, bus, membership, leases)
+    echo = Echo(bus, identity, node.clock)
+    node.tasks.start("bus echo", echo.answer(), restart=False)
+    return Parts(storage, bus, membership, leases, echo)
 
 
 def _hear(storage: Storage, event: Event) -> None:
@@ -117,6 +121,9 @@ def _measure(node: Node, bus: Bus) -> None:
         "received": "Events received",
         "skipped": "Events of an unknown type or version that were skipped",
         "gaps": "Times that events may have been missed",
+        "dropped": "Own events that were not sent",
+        "lag_events": "Events that the coordinator holds and this process has not read",
+        "lag_seconds": "Seconds since this process was up to date, or age of the oldest heartbeat of a peer",
     }
     for name, text in texts.items():
         gauge = node.metrics.gauge(f"bus_{name}", text)

@@ -4,14 +4,17 @@ Everything it carries is a hint, everything it proposes needs a lease (design la
 """
 
 from posthorn_bus.connect import open_bus
+from posthorn_bus.echo import Answer, Echo
 from posthorn_bus.election import election, eligible_keys, role_keys, role_of
 from posthorn_bus.leases import HeldLease, LeaseKeeper, LeaseTimes
 from posthorn_bus.ownership import Owner, Run
 from posthorn_bus.settings import BusIdentity, BusSettings, KafkaSettings, PeerSettings, SaslSettings, TlsSettings
 
 __all__ = [
+    "Answer",
     "BusIdentity",
     "BusSettings",
+    "Echo",
     "HeldLease",
     "KafkaSettings",
     "LeaseKeeper",

@@ -1,7 +1,9 @@
-"""The envelope every event travels in: compact JSON with schema version, type, sender and event id.
+"""The envelope every event travels in: compact JSON with schema versions, type, sender and event id.
 
-A reader never fails on what it does not know: unknown fields are ignored, unknown types and versions are refused one by
-one with `Unreadable` (old and new run side by side, design law 11). It refuses content: events carry ids, never bytes.
+It says two versions (decision 0020): `v`, the least that a reader must know to understand this event, and `w`, that of
+its writer. A reader never fails on what it does not know: of a later writer it reads what it may, ignores unknown
+fields, and refuses events that need more, and unknown types, one by one with `Unreadable` (old and new run side by
+side, design law 11). It refuses content: events carry ids, never bytes.
 """
 
 import json
@@ -10,14 +12,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from posthorn_model.events import Changed, ChangeKind, Control, Event, LeaseNotice, NodeNotice, QueueDue
+from posthorn_model.events import (
+    Changed,
+    ChangeKind,
+    Control,
+    EchoAnswered,
+    EchoAsked,
+    Event,
+    LeaseNotice,
+    NodeNotice,
+    QueueDue,
+    Topic,
+)
 from posthorn_model.ids import AccountId, Epoch, Modseq, NodeId
 
-VERSION = 1
+VERSION = 2
+"""Of what this code writes. Version 1 had no `w`, no echo and no lost events."""
 MAX_BYTES = 32_768
 MAX_TEXT = 512
 _MAX_ID = 2**63 - 1
 _KINDS = {kind.value: kind for kind in ChangeKind}
+_TOPICS = {topic.value: topic for topic in Topic}
 
 
 class Unreadable(Exception):
@@ -25,10 +40,17 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Lost:
+    """The sender had events on `topic` that it could not send: who hears this may have missed something."""
+
+    topic: Topic
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     """One event on its way. `id` is unique among the events of one `boot` and grows."""
 
-    event: Event
+    event: Event | Lost
     id: int
     node: NodeId
     boot: str
@@ -37,7 +59,15 @@ class Envelope:
 def encode(envelope: Envelope) -> bytes:
     """Return the envelope as UTF-8 JSON. Raises Unreadable when it would be larger than MAX_BYTES or is no JSON."""
     kind, detail = _described(envelope.event)
-    fields = {"v": VERSION, "t": kind, "i": envelope.id, "n": envelope.node, "b": envelope.boot, "d": detail}
+    fields = {
+        "v": _LEAST.get(kind, 1),
+        "w": VERSION,
+        "t": kind,
+        "i": envelope.id,
+        "n": envelope.node,
+        "b": envelope.boot,
+        "d": detail,
+    }
     try:
         data = json.dumps(fields, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
@@ -57,8 +87,9 @@ def decode(data: bytes) -> Envelope:
         raise Unreadable("not JSON") from error
     if not isinstance(fields, dict):
         raise Unreadable("not an object")
-    if fields.get("v") != VERSION:
-        raise Unreadable("unknown version")
+    least = _number(fields, "v")
+    if not 1 <= least <= VERSION:
+        raise Unreadable(f"for readers of version {least}")
     reader = _READERS.get(_text(fields, "t"))
     if reader is None:
         raise Unreadable("unknown type")
@@ -68,7 +99,7 @@ def decode(data: bytes) -> Envelope:
     return Envelope(reader(detail), _number(fields, "i"), NodeId(_number(fields, "n")), _text(fields, "b"))
 
 
-def _described(event: Event) -> tuple[str, dict[str, Any]]:
+def _described(event: Event | Lost) -> tuple[str, dict[str, Any]]:
     match event:
         case Changed():
             detail = {"account": event.account, "modseq": event.modseq, "kinds": sorted(event.kinds)}
@@ -81,6 +112,13 @@ def _described(event: Event) -> tuple[str, dict[str, Any]]:
             return "lease", {"key": event.key, "node": event.node, "epoch": event.epoch, "held": event.held}
         case NodeNotice():
             return "node", {"node": event.node, "service": event.service, "state": event.state, "load": event.load}
+        case EchoAsked():
+            return "echo", {"probe": event.probe}
+        case EchoAnswered():
+            asked = {"probe": event.probe, "node": event.node, "service": event.service, "boot": event.boot}
+            return "echo-answer", asked
+        case Lost():
+            return "lost", {"topic": event.topic.value}
 
 
 def _changed(detail: Mapping[str, Any]) -> Event:
@@ -119,13 +157,34 @@ def _node(detail: Mapping[str, Any]) -> Event:
     return NodeNotice(node, _text(detail, "service"), _text(detail, "state"), min(1.0, max(0.0, float(load))))
 
 
-_READERS: dict[str, Callable[[Mapping[str, Any]], Event]] = {
+def _echo(detail: Mapping[str, Any]) -> Event:
+    return EchoAsked(_text(detail, "probe"))
+
+
+def _echo_answer(detail: Mapping[str, Any]) -> Event:
+    node = NodeId(_number(detail, "node"))
+    return EchoAnswered(_text(detail, "probe"), node, _text(detail, "service"), _text(detail, "boot"))
+
+
+def _lost(detail: Mapping[str, Any]) -> Lost:
+    topic = _TOPICS.get(_text(detail, "topic"))
+    if topic is None:
+        raise Unreadable("topic")
+    return Lost(topic)
+
+
+_READERS: dict[str, Callable[[Mapping[str, Any]], Event | Lost]] = {
     "changed": _changed,
     "control": _control,
     "queue-due": _queue_due,
     "lease": _lease,
     "node": _node,
+    "echo": _echo,
+    "echo-answer": _echo_answer,
+    "lost": _lost,
 }
+_LEAST = {"echo": 2, "echo-answer": 2, "lost": 2}
+"""The version a reader must know, where it is not the first."""
 
 
 def _number(fields: Mapping[str, Any], name: str) -> int:

@@ -7,13 +7,18 @@ import asyncio
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from posthorn_bus.envelope import Unreadable, decode
+from posthorn_bus.envelope import Lost, Unreadable, decode
 from posthorn_bus.routing import topic_of
+from posthorn_model.clock import SystemClock
 from posthorn_model.events import Event, Gap, Received, Topic
+from posthorn_model.ids import NodeId
+from posthorn_model.ports import Clock
 
 QUEUE_LENGTH = 4096
+MOST_NODES = 4096
+"""Of so many nodes it is remembered when they were heard last."""
 
 
 @dataclass(slots=True)
@@ -25,6 +30,16 @@ class Tally:
     skipped: int = 0
     dropped: int = 0
     gaps: int = 0
+    heard: dict[NodeId, float] = field(default_factory=dict)
+    """When each node was heard last (monotonic seconds), the one heard last at the end."""
+
+    def hear(self, node: NodeId, now: float) -> None:
+        """An event of `node` came."""
+        self.received += 1
+        self.heard.pop(node, None)
+        self.heard[node] = now
+        if len(self.heard) > MOST_NODES:
+            del self.heard[next(iter(self.heard))]
 
 
 class Subscription(AsyncIterator[Received]):
@@ -110,11 +125,19 @@ class Intake:
     `first` is told of each event before any subscriber is; it may not block.
     """
 
-    def __init__(self, fanout: Fanout, boot: str, tally: Tally, first: Callable[[Event], None] | None = None) -> None:
+    def __init__(
+        self,
+        fanout: Fanout,
+        boot: str,
+        tally: Tally,
+        first: Callable[[Event], None] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._fanout = fanout
         self._first = first
         self._boot = boot
         self._tally = tally
+        self._clock = clock or SystemClock()
 
     def take(self, data: bytes, sender: str | None = None) -> None:
         """Deliver one encoded envelope; what cannot be read, or is not from `sender` (a boot id), is counted."""
@@ -126,7 +149,10 @@ class Intake:
         if sender is not None and envelope.boot != sender:
             self._tally.skipped += 1
         elif envelope.boot != self._boot:
-            self._tally.received += 1
+            self._tally.hear(envelope.node, self._clock.monotonic())
+            if isinstance(envelope.event, Lost):
+                self._fanout.gap(envelope.event.topic, f"node {envelope.node} could not send all its events")
+                return
             if self._first is not None:
                 self._first(envelope.event)
             self._fanout.deliver(envelope.event)

@@ -1,15 +1,29 @@
 """Which topic an event belongs to, and the key that keeps related events in one partition."""
 
-from posthorn_model.events import Changed, Control, Event, LeaseNotice, NodeNotice, QueueDue, Topic
+from posthorn_bus.envelope import Lost
+from posthorn_model.events import (
+    Changed,
+    Control,
+    EchoAnswered,
+    EchoAsked,
+    Event,
+    LeaseNotice,
+    NodeNotice,
+    QueueDue,
+    Topic,
+)
 
 
-def topic_of(event: Event) -> Topic:
+def topic_of(event: Event | Lost) -> Topic:
     """The topic of an event; a lease's family is the first word of its key."""
     match event:
         case Changed():
             return Topic.CHANGES
-        case Control():
+        case Control() | EchoAsked() | EchoAnswered():
+            # What every process hears.
             return Topic.CONTROL
+        case Lost():
+            return event.topic
         case QueueDue():
             return Topic.QUEUE
         case NodeNotice():
@@ -18,7 +32,7 @@ def topic_of(event: Event) -> Topic:
             return Topic.QUEUE if event.key.startswith("queue/") else Topic.ROLES
 
 
-def partition_of(event: Event, partitions: int) -> int:
+def partition_of(event: Event | Lost, partitions: int) -> int:
     """The partition (0 to `partitions - 1`) of an event: per account, per shard or role, per node."""
     match event:
         case Changed():
@@ -29,7 +43,7 @@ def partition_of(event: Event, partitions: int) -> int:
             return key_number(event.key) % partitions
         case NodeNotice():
             return event.node % partitions
-        case Control():
+        case Control() | EchoAsked() | EchoAnswered() | Lost():
             return 0
 
 

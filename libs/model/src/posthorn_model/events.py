@@ -79,6 +79,23 @@ class NodeNotice:
 
 
 @dataclass(frozen=True, slots=True)
+class EchoAsked:
+    """A question that every live process answers at once; `probe` tells the questions apart."""
+
+    probe: str
+
+
+@dataclass(frozen=True, slots=True)
+class EchoAnswered:
+    """The answer of one process to the question `probe`; `boot` is unique for one life of one process."""
+
+    probe: str
+    node: NodeId
+    service: str
+    boot: str
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Events on `topic` may have been missed: drop caches and re-read what is watched (flows.md B.4)."""
 
@@ -86,7 +103,7 @@ class Gap:
     reason: str
 
 
-Event = Changed | Control | QueueDue | LeaseNotice | NodeNotice
+Event = Changed | Control | QueueDue | LeaseNotice | NodeNotice | EchoAsked | EchoAnswered
 """What may be published."""
 Received = Event | Gap
 """What a subscriber may hear."""

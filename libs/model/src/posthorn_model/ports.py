@@ -1,7 +1,7 @@
 """Ports: what a service is handed. Each has one contract suite in the test kit that runs over every implementation."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from posthorn_model.cluster import Process
@@ -114,6 +114,14 @@ class BusHealth:
     skipped: int
     """Events of unknown type or version that were skipped."""
     gaps: int
+    dropped: int = 0
+    """Own events that were not sent; who would have heard them hears a Gap once events can be sent again."""
+    lag_events: int = 0
+    """Events that the coordinator holds and this process has not read yet."""
+    lag_seconds: float = 0.0
+    """For how long this process has not been up to date; without a coordinator, the age of the oldest heartbeat."""
+    heard: Mapping[NodeId, float] = field(default_factory=dict)
+    """How many seconds ago the last event of each node came, of the nodes heard of late."""
 
 
 class Bus(Protocol):

@@ -1,11 +1,13 @@
 """The composition root of maintenance: everything is built and handed in here, top to bottom."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from posthorn_assembly import Parts, assemble, roles
-from posthorn_bus import Owner, election
+from posthorn_bus import Owner, election, role_of
 from posthorn_maintenance.api import cluster
 from posthorn_maintenance.api.app import ApiApp
+from posthorn_maintenance.bus_watch import EchoTest, NodesHeard
 from posthorn_maintenance.duties import ROLES, duties
 from posthorn_maintenance.roles import RoleWork
 from posthorn_maintenance.scheduler import Scheduler
@@ -25,11 +27,21 @@ async def build(node: Node) -> "Maintenance":
     owner = election(parts.bus, parts.leases, parts.node_id, eligible, work.run)
     name, shards = node.settings.cluster.name, node.settings.cluster.queue_shards
 
-    async def describe() -> dict[str, object]:
-        return await cluster.describe(name, parts.storage, parts.bus, eligible, shards)
+    echo = EchoTest(parts.echo, parts.storage.nodes, node.metrics, node.clock, node.log)
+    node.metrics.registry.register(NodesHeard(parts.bus))
+    elected = partial(_holds, owner, "metrics.calculate")
+    node.tasks.start("echo test", echo.keep(settings.echo_interval, elected))
 
-    api = ApiApp({"/api/cluster": describe}, settings.api_token.get_secret_value(), node.log)
+    async def describe() -> dict[str, object]:
+        return await cluster.describe(name, parts.storage, parts.bus, eligible, shards, echo.latest)
+
+    token = settings.api_token.get_secret_value()
+    api = ApiApp({"/api/cluster": describe}, token, node.log, actions={"/api/cluster/echo": echo.run})
     return Maintenance(node, parts, owner, api, [])
+
+
+def _holds(owner: Owner, role: str) -> bool:
+    return any(role_of(key)[0] == role for key in owner.owned)
 
 
 @dataclass(slots=True)

@@ -38,3 +38,5 @@ class MaintenanceSettings(Section):
     """Delete such objects: only where no other cluster has blobs in the same stores under the same prefix."""
     metrics_interval: Interval = 15.0
     """How often metrics.calculate reads the figures of the whole cluster."""
+    echo_interval: Interval = 60.0
+    """How often the holder of metrics.calculate asks every process for an answer over the bus."""

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from posthorn_bus.fanout import Fanout, Intake, Subscription, Tally
+from posthorn_bus.health import health_of
 from posthorn_bus.kafka.connection import EXPECTED, client_options
 from posthorn_bus.kafka.group import Member
 from posthorn_bus.kafka.pulse import Pulse
@@ -37,10 +38,10 @@ class KafkaBus:
         }
         self._tally = Tally()
         self._fanout = Fanout(self._tally)
-        self._intake = Intake(self._fanout, identity.boot, self._tally, first)
+        self._intake = Intake(self._fanout, identity.boot, self._tally, first, clock)
         self._outbox = Outbox(identity, self._tally)
         self._pulse = Pulse(settings, self._options)
-        self._sender = Sender(settings, self._options, self._pulse, self._outbox, self._tally)
+        self._sender = Sender(settings, self._options, self._pulse, self._outbox)
         self._readers: dict[Topic, Reader] = {}
         self._members: set[Member] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -93,8 +94,16 @@ class KafkaBus:
         behind = [topic.value for topic, reader in self._readers.items() if not reader.positioned]
         connected = self._pulse.cluster is not None and self._sender.ready and not behind
         detail = self._pulse.detail if not behind else f"{self._pulse.detail}; not reading {', '.join(behind)}"
-        tally = self._tally
-        return BusHealth("kafka", connected, detail, tally.published, tally.received, tally.skipped, tally.gaps)
+        lags = [reader.lag() for reader in self._readers.values()]
+        return health_of(
+            "kafka",
+            detail,
+            self._tally,
+            self._clock.monotonic(),
+            connected=connected,
+            lag_events=sum(lag.events for lag in lags),
+            lag_seconds=max((lag.seconds for lag in lags), default=0.0),
+        )
 
     def _read(self, *topics: Topic) -> None:
         """Begin to read the topics that are not read yet."""

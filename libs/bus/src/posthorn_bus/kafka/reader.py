@@ -6,6 +6,7 @@ far behind) the subscribers hear a Gap first.
 
 import asyncio
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -23,6 +24,14 @@ from posthorn_model.ports import Clock
 FETCH_WAIT_MS = 500
 SILENCE = 10.0
 CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How many events the brokers have beyond those read, and for how many seconds not all have been read."""
+
+    events: int
+    seconds: float
 
 
 class Reader:
@@ -51,6 +60,23 @@ class Reader:
         self._tally = tally
         self._clock = clock
         self._reason = "connected"
+        self._consumer: AIOKafkaConsumer | None = None
+        self._positions: dict[TopicPartition, int] = {}
+        self._level = clock.monotonic()
+
+    def lag(self) -> Lag:
+        """By what the brokers said with their last answer; without a connection only the time counts."""
+        behind, now = self._behind(), self._clock.monotonic()
+        if self.positioned and behind == 0:
+            self._level = now
+        return Lag(behind, now - self._level)
+
+    def _behind(self) -> int:
+        consumer = self._consumer
+        if consumer is None:
+            return 0
+        ends = {part: consumer.highwater(part) for part in self._positions}
+        return sum(max(0, end - self._positions[part]) for part, end in ends.items() if end is not None)
 
     async def read(self) -> None:
         """Position and read until the connection is lost. Raises KafkaError, OSError, TimeoutError."""
@@ -74,7 +100,8 @@ class Reader:
             self._reason = str(error) or repr(error)
             raise
         finally:
-            self.positioned = False
+            self._level = self._clock.monotonic() if self.positioned and not self._behind() else self._level
+            self.positioned, self._consumer = False, None
             reading.cancel()
             leaving.cancel()
             await asyncio.gather(reading, leaving, return_exceptions=True)
@@ -86,6 +113,8 @@ class Reader:
         consumer.assign(parts)
         for part, end in (await consumer.end_offsets(parts)).items():
             consumer.seek(part, end)
+            self._positions[part] = end
+        self._consumer = consumer
         # After the positions are fixed: what came before is read anew because of the Gap, what comes later is heard.
         self._fanout.gap(self.topic, self._reason)
         self.positioned = True
@@ -94,7 +123,10 @@ class Reader:
             for part, records in (await consumer.getmany(timeout_ms=1000, max_records=CHUNK)).items():
                 for record in records:
                     self._take(record.value)
+                self._positions[part] = records[-1].offset + 1
                 self._skip_lag(consumer, part, records[-1].offset + 1)
+            if not self._behind():
+                self._level = self._clock.monotonic()
             latest = self._last_answer(consumer, parts)
             if latest != answered:
                 answered, since = latest, self._clock.monotonic()
@@ -113,6 +145,7 @@ class Reader:
         end = consumer.highwater(part)
         if end is not None and end - position > self._max_lag:
             consumer.seek(part, end)
+            self._positions[part] = end
             self._fanout.gap(self.topic, f"{end - position} events behind")
 
     def _last_answer(self, consumer: AIOKafkaConsumer, parts: Collection[TopicPartition]) -> int:

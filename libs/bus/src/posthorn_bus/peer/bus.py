@@ -13,7 +13,9 @@ from functools import partial
 import zmq
 import zmq.asyncio
 
+from posthorn_bus.envelope import Lost
 from posthorn_bus.fanout import Fanout, Intake, Subscription, Tally
+from posthorn_bus.health import health_of
 from posthorn_bus.outbox import Outbox
 from posthorn_bus.peer.admission import Admission
 from posthorn_bus.peer.contact import KeyPair
@@ -49,7 +51,7 @@ class PeerBus:
         self._clock = clock
         self._tally = Tally()
         self._fanout = Fanout(self._tally)
-        self._intake = Intake(self._fanout, identity.boot, self._tally, first)
+        self._intake = Intake(self._fanout, identity.boot, self._tally, first, clock)
         self._outbox = Outbox(identity, self._tally)
         self._roster = Roster(directory, settings, identity, self._roster_changed)
         self._keys = KeyPair.make()
@@ -133,9 +135,10 @@ class PeerBus:
         detail = f"{reached} of {len(links)} peers reached"
         if self._roster.failing:
             detail += ", node table not read"
-        tally = self._tally
         connected = self._publisher is not None and not self._roster.failing and reached == len(links)
-        return BusHealth("peer-to-peer", connected, detail, tally.published, tally.received, tally.skipped, tally.gaps)
+        # Since the connection was opened, for one that has not been heard yet.
+        oldest = max((now - (link.opened if link.heard is None else link.heard) for link in links), default=0.0)
+        return health_of("peer-to-peer", detail, self._tally, now, connected=connected, lag_seconds=oldest)
 
     async def _run(self) -> None:
         """Bind, announce, then read the table, send and beat until cancelled."""
@@ -174,7 +177,7 @@ class PeerBus:
         while True:
             await self._send(await self._outbox.take())
 
-    async def _send(self, batch: Sequence[tuple[Event, bytes]]) -> None:
+    async def _send(self, batch: Sequence[tuple[Event | Lost, bytes]]) -> None:
         by_topic: dict[Topic, list[bytes]] = {}
         for event, data in batch:
             by_topic.setdefault(topic_of(event), []).append(data)

@@ -12,8 +12,10 @@ import signal
 from collections import Counter
 from uuid import uuid4
 
-from posthorn_bus import BusIdentity, HeldLease, open_bus
-from posthorn_bus.envelope import Envelope, encode
+from posthorn_bus import BusIdentity, Echo, HeldLease, open_bus
+from posthorn_bus.envelope import VERSION, Envelope, encode
+from posthorn_bus.outbox import CAPACITY
+from posthorn_model.clock import SystemClock
 from posthorn_model.events import Changed, ChangeKind, Control, Event, LeaseNotice, NodeNotice, QueueDue, Topic
 from posthorn_model.ids import AccountId, Epoch, Modseq, NodeId
 from posthorn_testkit.contracts.fleet import (
@@ -110,13 +112,42 @@ class BusContract:
         first, second, third = envelope(1, 12, 1), envelope(2, 12, 2), envelope(3, 12, 3)
         newer = json.dumps({**json.loads(third), "v": 99}).encode()
         stranger = json.dumps({**json.loads(third), "t": "teleported"}).encode()
-        await fleet.inject(
-            Topic.CHANGES, third, first, b"\x00noise", newer, third, b"", second, stranger, third, envelope(4, 24, 8)
-        )
+        later = json.dumps({**json.loads(envelope(4, 24, 8)), "w": VERSION + 1, "new": {"shape": "round"}}).encode()
+        await fleet.inject(Topic.CHANGES, third, first, b"\x00noise", newer, third, b"", second, stranger, third, later)
         for ear in ears:
             await until(lambda ear=ear: ear.newest().get(AccountId(24)) == 8, "what follows is heard")  # type: ignore[misc]
             assert ear.newest()[AccountId(12)] == 3
         assert [station.bus.health().skipped for station in stations] == [number + 4 for number in skipped]
+
+    async def test_every_live_process_answers_an_echo(self, fleet: Fleet) -> None:
+        stations = [await fleet.station(node) for node in (1, 2, 3)]
+        echoes = [Echo(station.bus, station.identity, SystemClock()) for station in stations]
+        answering = [asyncio.create_task(echo.answer()) for echo in echoes]
+        await fleet.settle(*(Ear(station.bus.subscribe(*Topic)) for station in stations))
+        boots = [station.identity.boot for station in stations]
+        answers = await echoes[0].ask(boots, PATIENCE)
+        assert [(answer.node, answer.boot) for answer in answers] == list(zip((1, 2, 3), boots, strict=True))
+        assert all(answer.seconds > 0 for answer in answers)
+        heard = stations[0].bus.health().heard
+        assert set(heard) == {2, 3}
+        assert all(0 <= seconds < PATIENCE for seconds in heard.values())
+        answers = await echoes[1].ask([*boots, "nobody"], 0.5)
+        assert [answer.node for answer in answers] == [1, 2, 3]
+        for task in answering:
+            task.cancel()
+        await asyncio.gather(*answering, return_exceptions=True)
+
+    async def test_a_sender_that_dropped_events_makes_the_others_hear_a_gap(self, fleet: Fleet) -> None:
+        one, two = [await fleet.station(node) for node in (1, 2)]
+        ears = [Ear(station.bus.subscribe(*Topic)) for station in (one, two)]
+        await fleet.settle(*ears)
+        before = two.bus.health().gaps
+        for number in range(CAPACITY + 5):
+            one.bus.publish(QueueDue(number))
+        assert one.bus.health().dropped == 5
+        # Counted by the bus: a subscriber without room for all that comes makes a gap of its own.
+        await until(lambda: two.bus.health().gaps == before + 1, "the other is told")
+        await until(lambda: {gap.topic for gap in ears[1].gaps} == {Topic.QUEUE}, "its subscribers hear a gap")
 
     async def test_keys_are_shared_out_and_follow_those_who_come_and_go(self, fleet: Fleet) -> None:
         stations = [await fleet.station(node) for node in (1, 2)]

@@ -5,7 +5,7 @@ import ipaddress
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
@@ -21,11 +21,15 @@ Resource = Callable[[], Awaitable[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class ApiApp:
-    """Answers GET for each path of `resources`. With an empty `token` only loopback clients are answered."""
+    """Answers GET for each path of `resources`, POST for each of `actions`, which take nothing.
+
+    With an empty `token` only loopback clients are answered.
+    """
 
     resources: Mapping[str, Resource]
     token: str
     log: FilteringBoundLogger
+    actions: Mapping[str, Resource] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -46,11 +50,14 @@ class ApiApp:
 
     async def _answer(self, http: Request) -> tuple[int, dict[str, Any]]:
         self._check_caller(http)
-        resource = self.resources.get(http.url.path.rstrip("/"))
+        path = http.url.path.rstrip("/")
+        known = {"GET": self.resources.get(path), "POST": self.actions.get(path)}
+        if not any(known.values()):
+            raise NotFound(f"the resources are {', '.join([*self.resources, *self.actions])}")
+        resource = known.get("GET" if http.method == "HEAD" else http.method)
         if resource is None:
-            raise NotFound(f"the resources are {', '.join(self.resources)}")
-        if http.method not in ("GET", "HEAD"):
-            return 405, {"type": "about:blank", "status": 405, "detail": "only GET is answered here"}
+            usable = " and ".join(method for method, found in known.items() if found)
+            return 405, {"type": "about:blank", "status": 405, "detail": f"only {usable} is answered here"}
         return 200, await resource()
 
     def _check_caller(self, http: Request) -> None:

@@ -7,37 +7,49 @@ from posthorn_bus import role_keys
 from posthorn_maintenance.duties import ROLES
 from posthorn_model.cluster import Process
 from posthorn_model.ids import Epoch
-from posthorn_model.ports import Bus
+from posthorn_model.ports import Bus, BusHealth
 from posthorn_storage import Storage
 
 Holders = Mapping[str, tuple[str, Epoch, bool]]
 
 
 async def describe(
-    name: str, storage: Storage, bus: Bus, eligible: Mapping[str, Sequence[Any]], shards: int
+    name: str,
+    storage: Storage,
+    bus: Bus,
+    eligible: Mapping[str, Sequence[Any]],
+    shards: int,
+    echo: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The whole answer. Raises Unavailable."""
+    """The whole answer; `echo` is what the latest echo test of this process found. Raises Unavailable."""
     processes = await storage.nodes.all()
     roles = await storage.leases.holders("role/")
     queue = await storage.leases.holders("queue/")
     depth = await storage.queue.depth()
     node_of = {process.boot: process.node for process in processes}
-    health = bus.health()
     return {
         "name": name,
         "nodes": nodes(processes),
         "roles": [_role(role, eligible.get(role, ()), roles, node_of) for role in ROLES],
         "shards": [{"shard": n, **_holder(queue.get(f"queue/{n}"), node_of)} for n in range(shards)],
         "queue": {state.name.lower(): count for state, count in depth.items()},
-        "bus": {
-            "kind": health.kind,
-            "connected": health.connected,
-            "detail": health.detail,
-            "published": health.published,
-            "received": health.received,
-            "skipped": health.skipped,
-            "gaps": health.gaps,
-        },
+        "bus": {**_bus(bus.health()), "echo": echo},
+    }
+
+
+def _bus(health: BusHealth) -> dict[str, Any]:
+    heard = sorted(health.heard.items())
+    return {
+        "kind": health.kind,
+        "connected": health.connected,
+        "detail": health.detail,
+        "published": health.published,
+        "received": health.received,
+        "skipped": health.skipped,
+        "dropped": health.dropped,
+        "gaps": health.gaps,
+        "lag": {"events": health.lag_events, "seconds": round(health.lag_seconds, 3)},
+        "heard": [{"node": node, "seconds": round(seconds, 3)} for node, seconds in heard],
     }
 
 
