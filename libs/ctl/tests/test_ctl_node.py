@@ -1,5 +1,6 @@
 """`posthorn node`: several services of one node as real processes, on a real database."""
 
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 
 from posthorn_ctl.cluster.toml_text import rendered
 from posthorn_ctl.embedded import ports
+from posthorn_testkit.cluster import posthorn
 
 pytestmark = [pytest.mark.postgres, pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -26,6 +28,7 @@ def settings(dsn: str, place: Path) -> tuple[Path, dict[str, int]]:
         "cluster": {"secret": "s" * 32},
         "server": {
             "hostname": "node.localhost",
+            "drain-delay": "0s",
             "data": str(place / "data"),
             "listener": {name: {"protocol": name, "bind": f"127.0.0.1:{chosen[name]}"} for name in ("jmap", "api")},
         },
@@ -42,9 +45,11 @@ def settings(dsn: str, place: Path) -> tuple[Path, dict[str, int]]:
     return path, chosen
 
 
-def start(config: Path, services: str = "jmap,maintenance") -> "subprocess.Popen[str]":
+def start(
+    config: Path, services: str = "jmap,maintenance", *, command: tuple[str, ...] = ()
+) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "posthorn_ctl", "node", "--services", services, "--config", str(config)],
+        [sys.executable, "-m", "posthorn_ctl", "node", *command, "--services", services, "--config", str(config)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -83,6 +88,44 @@ async def test_services_of_one_node_share_its_id_and_end_together(postgres_dsn: 
         await connection.close()
     assert ports.is_free(chosen["jmap"])
     assert ports.is_free(chosen["api"])
+
+
+def test_a_drained_node_ends_by_itself_and_is_listed_until_then(postgres_dsn: str, tmp_path: Path) -> None:
+    config, chosen = settings(postgres_dsn, tmp_path)
+    with start(config, command=("run",)) as node:
+        wait_until_ready(node, [chosen["jmap-vitals"], chosen["api-vitals"]])
+        listed = json.loads(posthorn("node", "list", "--config", str(config), "--json").stdout)
+        assert [(each["node"], each["service"], each["host"]) for each in listed] == [
+            (1, "jmap", socket.gethostname()),
+            (1, "maintenance", socket.gethostname()),
+        ]
+        assert "jmap" in posthorn("node", "list", "--config", str(config)).stdout
+        drained = posthorn("node", "drain", "1", "--wait", "--config", str(config), "--json")
+        output, _ = node.communicate(timeout=120)
+        assert node.returncode == 0, output
+    assert drained.returncode == 0, drained.stderr
+    answer = json.loads(drained.stdout)
+    assert sorted(each["boot"] for each in answer["asked"]) == answer["left"]
+    assert "no other ready process runs jmap" in drained.stderr
+    again = posthorn("node", "drain", "--all-on", socket.gethostname(), "--config", str(config))
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "no process of the machine" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["drain"], "say either the ids of nodes, or --all-on HOST"),
+        (["drain", "1", "--all-on", "here"], "say either the ids of nodes, or --all-on HOST"),
+        (["--services", "imap", "drain", "1"], "options go behind the command"),
+        (["run"], "say --config PATH"),
+    ],
+)
+def test_unclear_words_end_with_2(words: list[str], told: str) -> None:
+    done = posthorn("node", *words)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_taken_port_ends_the_node_and_is_named(postgres_dsn: str, tmp_path: Path) -> None:

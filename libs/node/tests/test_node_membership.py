@@ -111,6 +111,21 @@ async def test_row_tells_state_load_and_address_as_they_change(processes: Proces
     await until(lambda: state_is("ready"))
 
 
+async def test_the_wish_to_drain_reaches_the_process(processes: Processes) -> None:
+    member = processes.member("a1", "a", node_id=7)
+    reasons: list[str] = []
+    processes.nodes[0].leave = reasons.append
+    await member.join()
+    assert reasons == []
+    await processes.store.drain([member.node_id])
+
+    async def is_told() -> bool:
+        return bool(reasons)
+
+    await until(is_told)
+    assert set(reasons) == {"the operator drains this node"}
+
+
 async def test_leaving_frees_the_id_at_once(processes: Processes) -> None:
     first, second = processes.member("a1", "a", node_id=7), processes.member("b1", "b", node_id=7)
     await first.join()

@@ -69,7 +69,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     """`await start("mode", "extra TOML", *arguments)`: a running sample service with a free port for its health."""
     started: list[Running] = []
 
-    async def begin(mode: str, extra: str = "", *arguments: str, config: bool = True) -> Running:
+    async def begin(mode: str, extra: str = "", *arguments: str, config: bool = True, delay: str = "0s") -> Running:
         path = tmp_path / "node.toml"
         data = tmp_path / "data"
         path.write_text(
@@ -77,6 +77,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         )
         given = ("--config", str(path)) if config else ()
         environ = {name: value for name, value in os.environ.items() if not name.startswith("POSTHORN_")}
+        environ["POSTHORN__SERVER__DRAIN_DELAY"] = delay
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(SAMPLE),
@@ -132,6 +133,27 @@ async def test_draining_process_is_not_ready_and_a_second_signal_hurries_it(star
     code, events, _ = await service.ended()
     assert code == 0
     assert events[-3:] == ["stop called", "background ended", "stopped"]
+
+
+async def test_who_asks_for_its_health_has_time_to_notice_that_it_leaves(start: Start) -> None:
+    service = await start("plain", delay="1h")
+    await service.event("ready")
+    service.process.send_signal(signal.SIGTERM)
+    assert (await service.event("unready, still open"))["seconds"] == 3600
+    status, answer = await service.ready()
+    assert (status, answer["state"]) == (503, "draining")
+    assert "drain called" not in [event["event"] for event in service.events]
+    service.process.send_signal(signal.SIGTERM)
+    code, events, _ = await service.ended()
+    assert code == 0
+    assert events.index("hurrying") < events.index("stop called") < events.index("stopped")
+
+
+async def test_a_crash_does_not_wait_for_balancers(start: Start) -> None:
+    service = await start("crashing-task", delay="1h")
+    code, events, _ = await service.ended()
+    assert code == 1
+    assert "unready, still open" not in events
 
 
 async def test_drain_ends_at_its_limit(start: Start) -> None:

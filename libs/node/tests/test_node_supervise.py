@@ -99,6 +99,12 @@ async def test_hopeless_exit_code_is_not_tried_again(watched: Watched) -> None:
     assert (child.exit_code, child.restarts, child.pid) == (2, 0, None)
 
 
+async def test_child_that_was_asked_to_leave_stays_away(watched: Watched) -> None:
+    child = await watched.supervisor.start(python("a", "pass", leaves=True))
+    await watched.state("a", "stopped")
+    assert (child.exit_code, child.restarts, child.pid) == (0, 0, None)
+
+
 async def test_program_that_is_missing_is_told_at_once(watched: Watched) -> None:
     with pytest.raises(FileNotFoundError):
         await watched.supervisor.start(Command("a", ("/no/such/program",), {}))

@@ -114,10 +114,10 @@ async def test_automatic_node_ids_are_the_lowest_free(storage: Storage) -> None:
 async def test_a_heartbeat_without_the_id_writes_nothing(storage: Storage) -> None:
     nodes = storage.nodes
     await nodes.claim_node(NodeId(1), "a", LONG)
-    assert await nodes.beat(process(1, "boot-a"), "a", LONG)
+    assert (await nodes.beat(process(1, "boot-a"), "a", LONG)).held
     await expire(storage, "node/1")
     await nodes.claim_node(NodeId(1), "b", LONG)
-    assert not await nodes.beat(process(1, "boot-a", state="draining"), "a", LONG)
+    assert not (await nodes.beat(process(1, "boot-a", state="draining"), "a", LONG)).held
     assert [found.state for found in await nodes.live(60)] == ["ready"]
 
 
@@ -137,6 +137,21 @@ async def test_the_node_table_tells_who_lives(storage: Storage) -> None:
     assert {found.boot: found.live for found in await nodes.all(60)} == {"boot-1": True, "boot-2": False}
     assert await nodes.forget_dead(7200) == 0
     assert await nodes.forget_dead(60) == 1
+
+
+async def test_a_wish_is_heard_with_the_next_heartbeat_and_ends_with_the_process(storage: Storage) -> None:
+    nodes = storage.nodes
+    for node, boot, host in ((1, "boot-1", "kirk"), (2, "boot-2", "kirk"), (3, "boot-3", "spock")):
+        await nodes.claim_node(NodeId(node), boot, LONG)
+        await nodes.beat(process(node, boot, address={"host": host}), boot, LONG)
+    assert [found.boot for found in await nodes.drain([NodeId(3)])] == ["boot-3"]
+    assert [found.boot for found in await nodes.drain(host="kirk")] == ["boot-1", "boot-2"]
+    assert await nodes.drain([NodeId(4)]) == await nodes.drain(host="scott") == []
+    assert (await nodes.beat(process(3, "boot-3"), "boot-3", LONG)).wish == "drain"
+    await nodes.leave("boot-3")
+    await nodes.claim_node(NodeId(3), "again", LONG)
+    assert (await nodes.beat(process(3, "boot-4"), "again", LONG)).wish == ""
+    assert {found.boot: found.wish for found in await nodes.all(60)}["boot-3"] == "drain"
 
 
 async def test_the_last_process_to_leave_frees_the_node_id(storage: Storage) -> None:

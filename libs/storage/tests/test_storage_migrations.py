@@ -331,5 +331,5 @@ async def test_a_process_tells_which_schema_it_knows(storage: Storage) -> None:
 
     now = await storage._database.fetchval("SELECT now()")
     process = Process(node, "imap", "boot", "host", "", "ready", {}, 0.0, now, now, live=True)
-    assert await storage.nodes.beat(process, "token", 60)
+    assert (await storage.nodes.beat(process, "token", 60)).held
     assert await storage._database.fetchval(rows) == HEAD

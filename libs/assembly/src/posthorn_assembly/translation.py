@@ -40,6 +40,7 @@ def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0)
         cold_after=settings.storage.tiers.after,
         duplicate_window=duplicate_window,
         queue_shards=settings.cluster.queue_shards,
+        failure_after=settings.cluster.failure_after,
         name=settings.storage.data,
         shards=tuple(
             ShardSettings(name, store.connection(), _pools(store)) for name, store in settings.shard_stores().items()

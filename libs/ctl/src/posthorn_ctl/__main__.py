@@ -26,6 +26,8 @@ from posthorn_ctl.commands import (
     logs,
     migrate,
     node,
+    node_drain,
+    node_list,
     shard_list,
     shard_move,
     status,
@@ -64,7 +66,6 @@ app.command("status", epilog=status.EPILOG)(status.status)
 app.command("logs", epilog=logs.EPILOG)(logs.logs)
 app.command("stop", epilog=stop.EPILOG)(stop.stop)
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
-app.command("node", epilog=node.EPILOG)(node.node)
 app.command("migrate", epilog=migrate.EPILOG)(migrate.migrate)
 app.command("check", epilog=check.EPILOG)(check.check)
 
@@ -81,6 +82,13 @@ domain = typer.Typer(no_args_is_help=True, help="Domains whose mail is for this 
 domain.command("add", epilog=domain_add.EPILOG)(domain_add.add)
 domain.command("list", epilog=domain_list.EPILOG)(domain_list.list_)
 app.add_typer(domain, name="domain")
+
+nodes = typer.Typer()
+nodes.callback(invoke_without_command=True, epilog=node.EPILOG)(node.node)
+nodes.command("run", epilog=node.EPILOG)(node.run)
+nodes.command("list", epilog=node_list.EPILOG)(node_list.list_)
+nodes.command("drain", epilog=node_drain.EPILOG)(node_drain.drain)
+app.add_typer(nodes, name="node")
 
 index = typer.Typer(no_args_is_help=True, help="The search index: how far it is, and doing it anew.")
 index.command("status", epilog=index_status.EPILOG)(index_status.status)

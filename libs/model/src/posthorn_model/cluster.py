@@ -10,6 +10,9 @@ from posthorn_model.ids import NodeId
 SERVICES = ("smtp-in", "smtp-out", "imap", "jmap", "dav", "maintenance")
 """The six services, by their folder's name."""
 
+DRAIN = "drain"
+"""The wish that a process finishes what it holds and ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Process:
@@ -28,3 +31,14 @@ class Process:
     seen_at: datetime
     live: bool
     """Its heartbeat is recent, by the database's clock."""
+    wish: str = ""
+    """What the operator wants of it: "" or DRAIN."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a heartbeat found out. `held`: the node id still belongs to the caller's node."""
+
+    held: bool
+    wish: str = ""
+    """As of Process."""

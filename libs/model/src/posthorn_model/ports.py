@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from posthorn_model.cluster import Process
+from posthorn_model.cluster import Process, Standing
 from posthorn_model.events import Event, Received, Topic
 from posthorn_model.ids import BlobKey, Epoch, NodeId
 
@@ -85,11 +85,11 @@ class NodeStore(Protocol):
         """
         ...
 
-    async def beat(self, process: Process, token: str, ttl: float) -> bool:
-        """Write this process's row and extend its node id's lease, in one statement.
+    async def beat(self, process: Process, token: str, ttl: float) -> Standing:
+        """Write this process's row and extend its node id's lease, in one statement; returns what is wished of it.
 
-        `started_at`, `seen_at` and `live` of `process` are not read: the database's clock fills them; `address` is
-        merged into what `announce` wrote. Returns False when the token no longer holds the id. Raises Unavailable.
+        `started_at`, `seen_at`, `live` and `wish` of `process` are not read: the database fills them; `address` is
+        merged into what `announce` wrote. Nothing is written when the token no longer holds the id. Raises Unavailable.
         """
         ...
 

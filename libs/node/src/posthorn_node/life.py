@@ -1,7 +1,7 @@
 """The life of a service's process, from its first probe answered to its exit code (flows: a node leaves).
 
-Build and start, wait, drain, stop; a signal ends the first two, a second one hurries the third, and each of the last
-two has its limit. Nothing here waits without a bound once a signal has come.
+Build and start, wait, drain, stop; a signal or the operator's wish ends the first two, a second signal hurries the
+third, and each of the last two has its limit. Nothing here waits without a bound once it was asked to end.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 from posthorn_model.errors import DuplicateNode
@@ -36,12 +37,13 @@ class Life:
         self._hurried = asyncio.Event()
         self._service: Service | None = None
         self._certificates = CertificateWatch(node.tls, node.metrics, node.log, node.clock)
+        node.leave = self._ask
 
     async def run(self) -> int:
         """Returns the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._ask, signal.Signals(number).name)
+            loop.add_signal_handler(number, self._signalled, signal.Signals(number).name)
         loop.add_signal_handler(signal.SIGHUP, self._certificates.reload)
         loop.set_exception_handler(self._unhandled)
         vitals: HttpServer | None = None
@@ -89,7 +91,7 @@ class Life:
             self._node.log.exception("start failed")
             code = EXIT_CRASHED
         limits = self._node.settings.server
-        self._cut_off(limits.drain_limit + limits.stop_limit + SPARE_SECONDS, code)
+        self._cut_off(limits.end_limit + SPARE_SECONDS, code)
         await self._end()
         return code
 
@@ -107,9 +109,22 @@ class Life:
         server = self._node.settings.server
         if self._service is not None:
             if was_ready:
+                await self._let_balancers_notice()
                 await self._bounded("drain", self._service.drain(), server.drain_limit, hurry=True)
             await self._bounded("stop", self._service.stop(), server.stop_limit)
         await self._node.tasks.stop()
+
+    async def _let_balancers_notice(self) -> None:
+        """Unready and still open: whoever asks for this node's health sends nobody any more when its listeners close.
+
+        Only for who was asked to leave: a process that crashed cannot serve meanwhile.
+        """
+        delay = self._node.settings.server.drain_delay
+        if delay and self._asked.is_set():
+            self._node.log.info("unready, still open", seconds=delay)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._hurried.wait()
 
     async def _until_asked(self, work: Coroutine[Any, Any, Any]) -> bool:
         """Whether `work` ended before a signal asked the process to end; then it is cancelled."""
@@ -140,12 +155,16 @@ class Life:
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             self._node.log.error("failed while ending", step=step, exc_info=error)
 
-    def _ask(self, name: str) -> None:
+    def _signalled(self, name: str) -> None:
         if self._asked.is_set():
             self._node.log.warning("hurrying", signal=name)
             self._hurried.set()
         else:
-            self._node.log.info("ending", signal=name)
+            self._ask(name)
+
+    def _ask(self, reason: str) -> None:
+        if not self._asked.is_set():
+            self._node.log.info("ending", reason=reason)
             self._asked.set()
 
     def _refused(self, reason: str, code: int) -> int:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from posthorn_model.cluster import Process
+from posthorn_model.cluster import DRAIN, Process
 from posthorn_model.errors import DuplicateNode, LeaseLost, PosthornError
 from posthorn_model.ids import NodeId
 from posthorn_model.ports import NodeStore
@@ -85,7 +85,10 @@ class Membership:
             await self._beat()
 
     async def _beat(self) -> None:
-        """One heartbeat. Raises LeaseLost, which ends the process, when the node id belongs to another node."""
+        """One heartbeat, which hears what is wished too.
+
+        Raises LeaseLost, which ends the process, when the node id belongs to another node.
+        """
         settings = self._node.settings
         process = Process(
             node=self.node_id,
@@ -103,11 +106,13 @@ class Membership:
         if self._left:
             return
         try:
-            held = await self._store.beat(process, self._node.token, settings.cluster.lease_ttl)
+            standing = await self._store.beat(process, self._node.token, settings.cluster.lease_ttl)
         except PosthornError as error:
             if not error.temporary:
                 raise
             self._node.log.warning("heartbeat failed", reason=error.public)
             return
-        if not held:
+        if not standing.held:
             raise LeaseLost(f"node id {self.node_id} was taken by another node")
+        if standing.wish == DRAIN:
+            self._node.leave("the operator drains this node")

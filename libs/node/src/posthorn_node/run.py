@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,7 +50,10 @@ class Service(Protocol):
         ...
 
     async def drain(self) -> None:
-        """Stop accepting and finish what is held; cancelled when server.drain-limit is over or a signal hurries."""
+        """Stop accepting and finish what is held; cancelled when server.drain-limit is over or a signal hurries.
+
+        Called when the process has been unready for server.drain-delay.
+        """
         ...
 
     async def stop(self) -> None:
@@ -77,7 +81,9 @@ class Node:
     """Shared by all processes of one node."""
     identity: Identity
     address: dict[str, Any] = field(default_factory=dict)
-    """Where this process can be reached, as the node table tells others ({"health": "host:port"})."""
+    """Where this process can be reached, as the node table tells others: {"health": "host:port", "host": "machine"}."""
+    leave: Callable[[str], None] = lambda _reason: None
+    """Ask this process to drain and end, as a signal does; the reason is for the log. Asking again changes nothing."""
 
     def listeners(self, *protocols: str) -> list[ListenerSettings]:
         """The listeners of the settings that speak one of these protocols."""
@@ -170,6 +176,7 @@ def new_node(service: str, settings: NodeSettings, own: Any, *, token: str = "")
         boot=boot,
         token=token or secrets.token_hex(16),
         identity=identity,
+        address={"host": socket.gethostname()},
     )
 
 

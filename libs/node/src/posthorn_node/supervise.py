@@ -39,6 +39,8 @@ class Command:
     restart: bool = True
     hopeless: frozenset[int] = frozenset({2})
     """Exit codes after which a restart cannot help: wrong settings or arguments."""
+    leaves: bool = False
+    """Exit code 0 says that it was asked to leave, by whomever: it is not started again."""
 
 
 @dataclass(slots=True)
@@ -144,7 +146,7 @@ class Supervisor:
             if child._process is not None:
                 child.exit_code = await self._lived(child, child._process)
                 child._process = child.pid = None
-            if child._stopping.is_set():
+            if child._stopping.is_set() or (child.command.leaves and child.exit_code == 0):
                 return self._become(child, "stopped")
             if not child.command.restart or child.exit_code in child.command.hopeless:
                 return self._become(child, "failed")

@@ -87,7 +87,7 @@ class Storage:
         self.search = SearchStore(self.shards)
         self.leases = LeaseStore(pools.queue)
         self.role_jobs = JobStore(pools.queue)
-        self.nodes = NodeStore(pools.queue)
+        self.nodes = NodeStore(pools.queue, failure_after=settings.failure_after)
         self.moves = Moves(self.shards, self.leases, f"{socket.gethostname()}/{secrets.token_hex(4)}", self._changed)
         self.checks = {
             shard.name: Check(shard.pools.maintenance, stores[shard.number], home=shard.is_home) for shard in shards

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from posthorn_model.cluster import Process
+from posthorn_model.cluster import DRAIN, Process, Standing
 from posthorn_model.errors import DuplicateNode
 from posthorn_model.ids import NodeId
 from posthorn_model.ports import Peer
@@ -44,9 +44,9 @@ WITH node AS (
     SELECT $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12 FROM node
     ON CONFLICT (boot) DO UPDATE SET
         state = EXCLUDED.state, load = EXCLUDED.load, seen_at = now(), address = old.address || EXCLUDED.address
-    RETURNING boot
+    RETURNING wish
 )
-SELECT count(*) FROM seen
+SELECT wish FROM seen
 """
 
 LEAVE = """
@@ -66,6 +66,14 @@ FROM process ORDER BY node_id, service, started_at, boot LIMIT 10000
 
 ANNOUNCE = "UPDATE process SET address = address || $2::jsonb WHERE boot = $1"
 
+# A wish is for one life of a process: what is started again on that node is not meant.
+WISH_DRAIN = """
+UPDATE process SET wish = $3
+WHERE state <> 'left' AND seen_at > now() - make_interval(secs => $4)
+    AND (node_id = ANY ($1::int[]) OR address->>'host' = $2)
+RETURNING *, true AS live
+"""
+
 FORGET = """
 DELETE FROM process WHERE boot IN (
     SELECT boot FROM process WHERE seen_at < now() - make_interval(secs => $1) LIMIT $2)
@@ -75,7 +83,7 @@ DELETE FROM process WHERE boot IN (
 class NodeStore:
     """The port posthorn_model.ports.NodeStore over the tables `lease` and `process`."""
 
-    def __init__(self, database: Database, *, failure_after: float = 6.0) -> None:
+    def __init__(self, database: Database, *, failure_after: float) -> None:
         self._database = database
         self._failure_after = failure_after
         self._schema = known_revisions()[0]
@@ -98,9 +106,9 @@ class NodeStore:
 
         return await self._database.run(claim)
 
-    async def beat(self, process: Process, token: str, ttl: float) -> bool:
+    async def beat(self, process: Process, token: str, ttl: float) -> Standing:
         """See the port."""
-        count = await self._database.fetchval(
+        wish = await self._database.fetchval(
             BEAT,
             f"node/{process.node}",
             token,
@@ -115,7 +123,7 @@ class NodeStore:
             float(process.load),
             self._schema,
         )
-        return bool(count)
+        return Standing(held=False) if wish is None else Standing(held=True, wish=wish)
 
     async def leave(self, boot: str) -> None:
         """See the port."""
@@ -134,12 +142,20 @@ class NodeStore:
         self._announced.setdefault(boot, {}).update(address)
         await self._database.execute(ANNOUNCE, boot, json.dumps(dict(address)))
 
+    async def drain(self, nodes: Sequence[NodeId] = (), host: str | None = None) -> list[Process]:
+        """Wish that the live processes of these nodes, or all on the machine `host`, end; returns them.
+
+        They hear of it with their next heartbeat.
+        """
+        rows = await self._database.fetch(WISH_DRAIN, list(nodes), host, DRAIN, self._failure_after)
+        return sorted((_process(row) for row in rows), key=lambda found: (found.node, found.service, found.boot))
+
     async def forget_dead(self, older_than: float, limit: int = 1000) -> int:
         """Remove at most `limit` rows of processes not seen for `older_than` seconds; returns how many went."""
         return await self._database.execute(FORGET, float(older_than), limit)
 
     def peer_directory(self, boot: str, failure_after: float | None = None) -> "PeerDirectory":
-        """The port posthorn_model.ports.PeerDirectory for the process `boot`; `failure_after` is in seconds (6)."""
+        """The port posthorn_model.ports.PeerDirectory for the process `boot`."""
         return PeerDirectory(self, boot, self._failure_after if failure_after is None else failure_after)
 
     async def _processes(self, failure_after: float) -> list[Process]:
@@ -189,4 +205,5 @@ def _process(row: Row) -> Process:
         started_at=row["started_at"],
         seen_at=row["seen_at"],
         live=row["live"],
+        wish=row["wish"],
     )

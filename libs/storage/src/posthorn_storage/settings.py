@@ -216,6 +216,8 @@ class StorageSettings:
     search: SearchSettings = SearchSettings()
     queue_shards: int = 16
     """Only the first Storage that opens a new database decides; later ones read what is there."""
+    failure_after: float = 6.0
+    """A process whose last heartbeat is so old is dead."""
     acquire_timeout: float = 5.0
     lookup: RedisSettings | MemorySettings | None = None
     """None: the lookup store is in the database."""

@@ -87,7 +87,8 @@ async def start_service(module: str, config: Path) -> ServiceProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             limit=LONGEST_LINE,
-            env={**os.environ, "POSTHORN_PARENT": str(os.getpid())},
+            # No balancer looks at it, so nobody needs time to notice that it leaves.
+            env={"POSTHORN__SERVER__DRAIN_DELAY": "0s", **os.environ, "POSTHORN_PARENT": str(os.getpid())},
         )
     )
 

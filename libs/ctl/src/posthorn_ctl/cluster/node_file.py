@@ -65,6 +65,7 @@ def tree(folder: DataFolder, plan: NodePlan, layout: Layout, around: Surrounding
         "server": {
             "hostname": f"node{plan.number}.localhost",
             "data": str(folder.node(plan.number) / "data"),
+            "drain-delay": "0s",
             "drain-limit": "10s",
             "stop-limit": "5s",
             "listener": _listeners(plan),

@@ -1,4 +1,4 @@
-"""Several services of one node, each its own process: what `posthorn node` runs."""
+"""Several services of one node, each its own process: what `posthorn node run` runs."""
 
 import asyncio
 import secrets
@@ -13,13 +13,17 @@ from posthorn_node.run import EXIT_SETTINGS, EXIT_START, TOKEN_VARIABLE
 from posthorn_node.supervise import Child, Supervisor
 
 SPARE = 10.0
-"""Seconds beyond the node's own drain and stop limits before a service is killed."""
+"""Seconds beyond what the node's own limits allow it before a service is killed."""
 
 
 async def run_node(names: Sequence[str], config: Path, environ: Mapping[str, str]) -> int:
-    """Run the services until a signal, or until one cannot run with its settings; returns the exit code."""
+    """Run the services until a signal, until one cannot run with its settings, or until all have left.
+
+    Returns the exit code.
+    """
     server = judged(config, environ).server
     token = environ.get(TOKEN_VARIABLE) or secrets.token_hex(16)
+    wanted = tuple(dict.fromkeys(names))
     ended = asyncio.Event()
     code = 0
 
@@ -27,6 +31,10 @@ async def run_node(names: Sequence[str], config: Path, environ: Mapping[str, str
         nonlocal code
         if child.state == "failed":
             code = child.exit_code or 1
+            ended.set()
+        elif len(supervisor.children) == len(wanted) and all(
+            each.state == "stopped" for each in supervisor.children.values()
+        ):
             ended.set()
 
     def passed_on(_name: str, line: bytes) -> None:
@@ -42,9 +50,9 @@ async def run_node(names: Sequence[str], config: Path, environ: Mapping[str, str
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked)
-    limit = server.drain_limit + server.stop_limit + SPARE
+    limit = server.end_limit + SPARE
     try:
-        for name in dict.fromkeys(names):
+        for name in wanted:
             command = service_command(
                 name, name, config, token, environ, stop_limit=limit, hopeless=frozenset({EXIT_SETTINGS, EXIT_START})
             )

@@ -40,4 +40,5 @@ def service_command(
         {**own, TOKEN_VARIABLE: token, "PYTHONUNBUFFERED": "1"},
         stop_limit=stop_limit,
         hopeless=hopeless,
+        leaves=True,
     )

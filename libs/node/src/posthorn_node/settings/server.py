@@ -79,9 +79,15 @@ class ServerSettings(Section):
     hostname: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:\[\]-]{1,255}$")] = Field(default_factory=_host_name)
     data: Path = Path("/var/lib/posthorn")
     tls: ServerTlsSettings = ServerTlsSettings()
+    drain_delay: Duration = 5.0
     drain_limit: Duration = 30.0
     stop_limit: Duration = 10.0
     listener: dict[str, ListenerSettings] = Field(default_factory=dict)
+
+    @property
+    def end_limit(self) -> float:
+        """Seconds from the first signal to the end, at the most: who kills a process must wait longer."""
+        return self.drain_delay + self.drain_limit + self.stop_limit
 
     @field_validator("listener", mode="after")
     @classmethod

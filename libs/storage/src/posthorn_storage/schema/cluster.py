@@ -32,6 +32,7 @@ process = Table(
     Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("schema", Text, nullable=False, server_default="", comment="newest revision its code knows"),
     Column("roles", JSONB, comment="which nodes its settings let hold which role; null: it said nothing"),
+    Column("wish", Text, nullable=False, server_default="", comment="of the operator: drain"),
     Index(None, "node_id"),
     postgresql_with=SMALL_AND_HOT,
 )
