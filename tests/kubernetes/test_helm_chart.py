@@ -87,8 +87,7 @@ def test_every_container_can_start_with_its_settings(name: str, objects: Objects
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
                 assert container[probe]["httpGet"]["port"] == port
             grace = pod["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-            delay = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
-            assert grace > delay + settings.server.drain_limit + settings.server.stop_limit
+            assert grace > settings.server.end_limit
 
 
 def test_what_a_pool_says_is_what_its_nodes_use(objects: Objects) -> None:

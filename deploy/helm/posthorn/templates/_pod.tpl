@@ -180,11 +180,6 @@ volumeMounts:
     periodSeconds: 5
     timeoutSeconds: 4
     failureThreshold: 2
-  {{- if $root.Values.drain.delay }}
-  lifecycle:
-    preStop:
-      exec: {command: [sleep, "{{ int $root.Values.drain.delay }}"]}
-  {{- end }}
   {{- with index ($pool.resources | default dict) $service | default (index $root.Values.resources $service) }}
   resources: {{- toYaml . | nindent 4 }}
   {{- end }}

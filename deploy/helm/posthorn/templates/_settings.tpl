@@ -2,6 +2,7 @@
 
 {{- define "posthorn.settings" -}}
 {{- $settings := deepCopy .Values.settings -}}
+{{- $_ := set $settings.server "drain-delay" (printf "%ds" (int .Values.drain.delay)) -}}
 {{- $_ := set $settings.server "drain-limit" (printf "%ds" (int .Values.drain.limit)) -}}
 {{- $_ := set $settings.server "stop-limit" (printf "%ds" (int .Values.drain.stop)) -}}
 {{- if .Values.tls.secretName -}}
