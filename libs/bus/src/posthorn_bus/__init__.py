@@ -1,4 +1,4 @@
-"""Cluster coordination: events, shard ownership, elections, over Kafka or peer to peer.
+"""Cluster coordination: events, shard ownership, elections, over Kafka, NATS or peer to peer.
 
 Everything it carries is a hint, everything it proposes needs a lease (design laws 1 and 5). It knows nothing of mail.
 """
@@ -8,10 +8,20 @@ from posthorn_bus.echo import Answer, Echo
 from posthorn_bus.election import election, eligible_keys, role_keys, role_of
 from posthorn_bus.leases import HeldLease, LeaseKeeper, LeaseTimes
 from posthorn_bus.ownership import Owner, Run
-from posthorn_bus.settings import BusIdentity, BusSettings, KafkaSettings, PeerSettings, SaslSettings, TlsSettings
+from posthorn_bus.settings import (
+    BroadcastTimes,
+    BusIdentity,
+    BusSettings,
+    KafkaSettings,
+    NatsSettings,
+    PeerSettings,
+    SaslSettings,
+    TlsSettings,
+)
 
 __all__ = [
     "Answer",
+    "BroadcastTimes",
     "BusIdentity",
     "BusSettings",
     "Echo",
@@ -19,6 +29,7 @@ __all__ = [
     "KafkaSettings",
     "LeaseKeeper",
     "LeaseTimes",
+    "NatsSettings",
     "Owner",
     "PeerSettings",
     "Run",

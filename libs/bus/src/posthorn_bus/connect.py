@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+from posthorn_bus.broadcast import BroadcastBus
 from posthorn_bus.kafka import KafkaBus
+from posthorn_bus.nats import nats_opening
 from posthorn_bus.peer import PeerBus
-from posthorn_bus.settings import BusIdentity, BusSettings, KafkaSettings
+from posthorn_bus.settings import BusIdentity, BusSettings, KafkaSettings, NatsSettings
 from posthorn_model.clock import SystemClock
 from posthorn_model.events import Event
 from posthorn_model.ports import Bus, Clock, PeerDirectory
@@ -22,11 +24,14 @@ def open_bus(
 
     `first` is told of each event of another process before any subscriber is; it may not block.
     `peers` is needed by the peer-to-peer bus. Raises ValueError without it, OSError or ssl.SSLError for
-    certificates that cannot be read.
+    certificates that cannot be read, ImportError when the coordinator's client is not installed.
     """
     clock = clock or SystemClock()
     if isinstance(settings, KafkaSettings):
         return KafkaBus(settings, identity, clock, first)
+    if isinstance(settings, NatsSettings):
+        opening = nats_opening(settings, identity)
+        return BroadcastBus("nats", opening, settings.prefix, settings.times, identity, clock, first)
     if peers is None:
         raise ValueError("the peer-to-peer bus needs the node table")
     return PeerBus(settings, identity, peers, clock, first)

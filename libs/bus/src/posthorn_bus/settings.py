@@ -101,5 +101,38 @@ class PeerSettings:
     """So long without the node table, and every key is proposed to everyone, so that leases alone decide."""
 
 
-BusSettings = KafkaSettings | PeerSettings
+@dataclass(frozen=True, slots=True)
+class BroadcastTimes:
+    """How a coordinator that only passes messages on is watched, and groups over it. In seconds."""
+
+    beat: float = 1.0
+    silence: float = 5.0
+    """A server, a member or a leader not heard for so long is gone."""
+    grace: float = 8.0
+    """So long without a sharing, and every key is proposed to everyone, so that leases alone decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class NatsSettings:
+    """NATS servers as the coordinator: core NATS, nothing is stored there."""
+
+    servers: tuple[str, ...]
+    """"host:port" of some servers of one cluster, tried in any order."""
+    prefix: str = "posthorn"
+    """Of every subject; one per cluster."""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    """Instead of user and password."""
+    tls: TlsSettings | None = None
+    times: BroadcastTimes = BroadcastTimes()
+
+    def __post_init__(self) -> None:
+        if not self.servers:
+            raise ValueError("no NATS servers")
+        if not all(self.prefix.split(".")):
+            raise ValueError("dots in the prefix of NATS subjects may not be first, last or next to each other")
+
+
+BusSettings = KafkaSettings | PeerSettings | NatsSettings
 """Which coordinator, and how to reach it."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from posthorn_testkit.azure_server import Azure
     from posthorn_testkit.databases import Databases
     from posthorn_testkit.failover import PatroniSet
+    from posthorn_testkit.nats_servers import NatsServer
     from posthorn_testkit.redis_servers import RedisCluster, RedisServer, SentinelSet
     from posthorn_testkit.replication import ReplicationSet
     from posthorn_testkit.servers import S3, KafkaBroker
@@ -208,6 +209,15 @@ def azure() -> Iterator[Azure]:
 
     with ExitStack() as stack:
         yield _started(stack, azure_server())
+
+
+@pytest.fixture(scope="session")
+def nats_server() -> Iterator[NatsServer]:
+    """A NATS server of this session's own, which tests may stop and must start again; use a prefix of your own."""
+    from posthorn_testkit.nats_servers import nats_server
+
+    with ExitStack() as stack:
+        yield _started(stack, nats_server())
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Coroutine
 from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from posthorn_bus.settings import KafkaSettings, TlsSettings
+from posthorn_bus.settings import KafkaSettings
+from posthorn_bus.tls import tls_context
 
 _log = logging.getLogger(__name__)
 
@@ -34,16 +34,6 @@ def client_options(settings: KafkaSettings, name: str) -> dict[str, Any]:
         options["sasl_plain_username"] = settings.sasl.username
         options["sasl_plain_password"] = settings.sasl.password
     return options
-
-
-def tls_context(settings: TlsSettings) -> ssl.SSLContext:
-    """A client's context, TLS 1.2 and later. Raises OSError or ssl.SSLError."""
-    context = ssl.create_default_context(cafile=str(settings.ca) if settings.ca else None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = settings.check_hostname
-    if settings.certificate is not None:
-        context.load_cert_chain(settings.certificate, settings.key)
-    return context
 
 
 class _Sparing(logging.Filter):

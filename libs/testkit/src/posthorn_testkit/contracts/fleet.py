@@ -7,6 +7,7 @@ import abc
 import asyncio
 import json
 import os
+import pickle
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from posthorn_bus import BusIdentity, BusSettings, HeldLease, KafkaSettings, LeaseKeeper, LeaseTimes, Owner, open_bus
+from posthorn_bus import BusIdentity, BusSettings, HeldLease, LeaseKeeper, LeaseTimes, Owner, open_bus
 from posthorn_bus.ownership import Run
 from posthorn_model.clock import SystemClock
 from posthorn_model.cluster import Process
@@ -288,8 +289,7 @@ async def paused_owner(fleet: Fleet, node: int) -> AsyncIterator[PausedOwner]:
     settings = fleet.settings()
     plan = {
         "dsn": fleet.dsn,
-        "kind": "kafka" if isinstance(settings, KafkaSettings) else "peer",
-        "settings": asdict(settings),
+        "settings": pickle.dumps(settings).hex(),
         "identity": asdict(identity),
     }
     process = await asyncio.create_subprocess_exec(
@@ -319,9 +319,5 @@ async def _count(process: asyncio.subprocess.Process, said: Counter[str]) -> Non
 
 def plan_settings(plan: Mapping[str, Any]) -> BusSettings:
     """The bus settings of a child process's plan."""
-    from posthorn_bus import PeerSettings
-
-    fields = dict(plan["settings"])
-    if plan["kind"] == "peer":
-        return PeerSettings(**fields)
-    return KafkaSettings(**{**fields, "servers": tuple(fields["servers"])})
+    settings: BusSettings = pickle.loads(bytes.fromhex(plan["settings"]))
+    return settings

@@ -1,0 +1,5 @@
+"""The bus over NATS."""
+
+from posthorn_bus.nats.wire import nats_opening
+
+__all__ = ["nats_opening"]
