@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from posthorn_assembly import bus_settings, roles, storage_settings
-from posthorn_bus import KafkaSettings, PeerSettings
+from posthorn_bus import KafkaSettings, NatsSettings, PeerSettings, TlsSettings
 from posthorn_node.settings import NodeSettings, SettingsError, load, validate
 from posthorn_storage import (
     BlobPlaces,
@@ -68,6 +68,13 @@ path = "/x"
     assert pools.mode == "transaction"
     assert [dsn.partition("@")[2] for dsn in pools.replicas] == ["db2.example.org:5432/posthorn?sslmode=prefer"]
     assert pools.reading == ReplicaLimits(patience=0.02, max_lag=60.0)
+
+
+def test_nats_with_a_login_over_tls(tmp_path: Path) -> None:
+    text = BASE.replace("queue-shards", 'type = "nats"\nurls = "tls://u:p%40ss@n1"\ntls.ca = "/ca.pem"\nqueue-shards')
+    found = bus_settings(settings(tmp_path, text + '[store."fs"]\ntype = "fs"\npath = "/x"\n'))
+    tls = TlsSettings(ca=Path("/ca.pem"))
+    assert found == NatsSettings(("n1:4222",), prefix="north", user="u", password="p@ss", tls=tls)
 
 
 def test_peers_on_every_address_are_told_a_name(tmp_path: Path) -> None:

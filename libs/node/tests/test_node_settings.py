@@ -9,6 +9,8 @@ from pydantic_core import PydanticCustomError
 from posthorn_node.settings import (
     Duration,
     FsStore,
+    KafkaSettings,
+    NatsSettings,
     NodeSettings,
     RedisStore,
     S3Store,
@@ -119,7 +121,7 @@ def test_other_services_tables_are_left_unread() -> None:
 def test_defaults_need_no_file_content() -> None:
     settings = read("")
     assert settings.cluster.node_id == "auto"
-    assert settings.kafka() is None
+    assert settings.coordinator() is None
     assert settings.metrics.bind_for("imap") == "0.0.0.0:9090"
     with pytest.raises(SettingsError, match=r"storage\.data"):
         settings.data_store()
@@ -272,19 +274,59 @@ KAFKA += 'sasl.username = "u"\nsasl.password = "p"\n'
     ids=["short form", "named store"],
 )
 def test_both_forms_of_the_coordinator_give_the_same(text: str) -> None:
-    kafka = read(text).kafka()
-    assert kafka is not None
+    kafka = read(text).coordinator()
+    assert isinstance(kafka, KafkaSettings)
     assert kafka.bootstrap_servers == ("k1:9092", "k2:9092")
-    assert (kafka.topic, kafka.group_id) == ("posthorn", "posthorn")
     assert kafka.tls.enable
     assert kafka.sasl.password.get_secret_value() == "p"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[cluster]\ntype = "nats"\nurls = ["nats://u:s3cr%25t@n1:4222", "nats://u:s3cr%25t@[::1]"]\n',
+        '[cluster]\ncoordinator = "bus"\n[store.bus]\ntype = "nats"\nurls = ["nats://n1:4222", "nats://[::1]"]\n'
+        'user = "u"\npassword = "s3cr%t"\n',
+    ],
+    ids=["short form", "named store"],
+)
+def test_nats_as_the_guide_writes_it(text: str) -> None:
+    settings = read(text)
+    nats = settings.coordinator()
+    assert isinstance(nats, NatsSettings)
+    assert nats.servers() == ("n1:4222", "[::1]:4222")
+    assert nats.login() == ("u", "s3cr%t", "")
+    assert not nats.secured
+    assert "s3cr" not in repr(settings) + shown(settings)
+
+
+def test_nats_with_a_token_over_tls() -> None:
+    nats = read('[cluster]\ntype = "nats"\nurls = ["tls://t0k3n@n1"]\ntls.ca = "/ca.pem"\n').coordinator()
+    assert isinstance(nats, NatsSettings)
+    assert nats.secured
+    assert nats.login() == ("", "", "t0k3n")
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ('[cluster]\ntype = "kafka"\n', 'cluster.bootstrap-servers: type = "kafka" needs'),
-        ('[cluster]\ntype = "nats"\n', "cluster.type: should be 'kafka' or 'peer-to-peer'"),
+        ('[cluster]\ntype = "nats"\n', 'cluster.urls: is missing: type = "nats" needs it'),
+        ('[cluster]\ntype = "nats"\nurls = []\n', "cluster.urls: "),
+        ('[cluster]\ntype = "nats"\nurls = ["kafka://h"]\n', "cluster.urls: must be nats://host:port, or tls://"),
+        ('[cluster]\ntype = "nats"\nurls = ["nats://h/x"]\n', "cluster.urls: must be nats://host:port, or tls://"),
+        ('[cluster]\ntype = "nats"\nurls = ["nats://h", "tls://g"]\n', "cluster.urls: must all be nats://"),
+        ('[cluster]\ntype = "nats"\nurls = ["nats://t@h", "nats://g"]\n', "cluster.urls: must all have the same"),
+        (
+            '[cluster]\ntype = "nats"\nurls = ["nats://t@h"]\ntoken = "x"\n',
+            "cluster.urls: give the login either here or",
+        ),
+        ('[cluster]\ntype = "nats"\nurls = ["nats://h"]\nuser = "x"\n', "cluster.password: user and password belong"),
+        ('[cluster]\ntype = "nats"\nurls = "nats://h"\ntls.ca = "x"\n', "cluster.tls: only used with tls://"),
+        ('[cluster]\ntype = "nats"\nurls = "nats://h"\ncoordinator = "x"\n', "cluster.coordinator: give either"),
+        ('[cluster]\ntype = "nats"\nname = "a..b"\nurls = "nats://h"\n', "cluster.name: "),
+        ('[cluster]\nurls = "nats://h"\n', 'cluster.urls: urls is only used with type = "nats"'),
+        ('[store.n]\ntype = "nats"\nurls = "h:1"\n', "store.n.urls: must be nats://host:port, or tls://"),
         ('[cluster]\nbootstrap-servers = ["k:1"]\n', "cluster.bootstrap-servers: bootstrap-servers is only used"),
         ('[cluster]\nsasl.mechanism = "PLAIN"\n', "cluster.sasl.mechanism: a mechanism needs username and password"),
         ('[cluster]\nheartbeat = "5s"\n', "cluster.heartbeat: must be at least"),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from posthorn_assembly.blob_places import blob_places
-from posthorn_bus import BusSettings, KafkaSettings, PeerSettings, SaslSettings, TlsSettings
+from posthorn_bus import BusSettings, KafkaSettings, NatsSettings, PeerSettings, SaslSettings, TlsSettings
 from posthorn_node import settings as node_settings
 from posthorn_node.settings import NodeSettings, parse_bind, parse_rate
 from posthorn_storage import (
@@ -103,17 +103,40 @@ def _rule(name: str, rule: node_settings.ShardSettings) -> ShardRule:
 
 def bus_settings(settings: NodeSettings) -> BusSettings:
     """What open_bus is given. Raises SettingsError when the named coordinator is missing."""
-    kafka = settings.kafka()
-    cluster = settings.cluster
-    if kafka is None:
-        host, port = parse_bind(cluster.peer_bind)
-        return PeerSettings(
-            secret=cluster.secret.get_secret_value(),
-            host=host or ANY_HOST,
-            port=port,
-            advertise=cluster.peer_advertise or ("" if host and host not in (ANY_HOST, "::") else socket.gethostname()),
-            heartbeat=min(1.0, cluster.heartbeat),
-        )
+    found = settings.coordinator()
+    match found:
+        case None:
+            return _peers(settings.cluster)
+        case node_settings.NatsSettings():
+            return _nats(found, settings.cluster)
+        case node_settings.KafkaSettings():
+            return _kafka(found, settings.cluster)
+
+
+def _peers(cluster: node_settings.ClusterSettings) -> PeerSettings:
+    host, port = parse_bind(cluster.peer_bind)
+    return PeerSettings(
+        secret=cluster.secret.get_secret_value(),
+        host=host or ANY_HOST,
+        port=port,
+        advertise=cluster.peer_advertise or ("" if host and host not in (ANY_HOST, "::") else socket.gethostname()),
+        heartbeat=min(1.0, cluster.heartbeat),
+    )
+
+
+def _nats(nats: node_settings.NatsSettings, cluster: node_settings.ClusterSettings) -> NatsSettings:
+    user, password, token = nats.login()
+    return NatsSettings(
+        servers=nats.servers(),
+        prefix=cluster.name,
+        user=user,
+        password=password,
+        token=token,
+        tls=TlsSettings(nats.tls.ca, nats.tls.cert, nats.tls.key) if nats.secured else None,
+    )
+
+
+def _kafka(kafka: node_settings.KafkaSettings, cluster: node_settings.ClusterSettings) -> KafkaSettings:
     return KafkaSettings(
         servers=tuple(kafka.bootstrap_servers),
         prefix=kafka.topic or cluster.name,

@@ -5,6 +5,6 @@ this package; everything else is the same for all.
 """
 
 from posthorn_bus.broadcast.bus import BroadcastBus
-from posthorn_bus.broadcast.wire import Lost, Wire
+from posthorn_bus.broadcast.wire import Cut, Wire
 
-__all__ = ["BroadcastBus", "Lost", "Wire"]
+__all__ = ["BroadcastBus", "Cut", "Wire"]

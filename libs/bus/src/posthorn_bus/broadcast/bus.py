@@ -13,8 +13,10 @@ from functools import partial
 from posthorn_bus.broadcast.frames import MAX_BATCH, MAX_EVENTS, Malformed, batch, read_batch
 from posthorn_bus.broadcast.group import Group
 from posthorn_bus.broadcast.numbers import Heard, Sent
-from posthorn_bus.broadcast.wire import Lost, Message, Opening, Wire
+from posthorn_bus.broadcast.wire import Cut, Message, Opening, Wire
+from posthorn_bus.envelope import Lost
 from posthorn_bus.fanout import Fanout, Intake, Subscription, Tally
+from posthorn_bus.health import health_of
 from posthorn_bus.outbox import Outbox
 from posthorn_bus.retry import cancelled, first_of, for_ever
 from posthorn_bus.routing import topic_of
@@ -48,11 +50,10 @@ class BroadcastBus:
         self._clock = clock
         self._tally = Tally()
         self._fanout = Fanout(self._tally)
-        self._intake = Intake(self._fanout, identity.boot, self._tally, first)
+        self._intake = Intake(self._fanout, identity.boot, self._tally, first, clock)
         self._outbox = Outbox(identity, self._tally)
         self._sent = Sent(identity.boot, clock)
         self._heard = Heard(clock)
-        self._dropped = 0
         self._groups: dict[Topic, Group] = {}
         self._pulse = f"{prefix}.pulse.{secrets.token_hex(16)}"
         self._handlers: dict[str, Callable[[bytes], None]] = {self._pulse: self._hear_pulse}
@@ -63,6 +64,8 @@ class BroadcastBus:
         self._turned = asyncio.Event()
         """Set, and made anew, whenever a connection comes or goes."""
         self._echo = asyncio.Event()
+        self._echoed = clock.monotonic()
+        """When the pulse was heard last."""
         self._wanted: set[Topic] = set()
         self._tuned: set[Topic] = set()
         self._tune_soon = asyncio.Event()
@@ -73,7 +76,7 @@ class BroadcastBus:
     async def start(self) -> None:
         self._want(self._fanout.topics())
         name = f"bus: {self._kind}"
-        self._running = asyncio.create_task(for_ever(self._live, name, (Lost,)), name=name)
+        self._running = asyncio.create_task(for_ever(self._live, name, (Cut,)), name=name)
 
     async def stop(self) -> None:
         if self._running is not None:
@@ -102,14 +105,14 @@ class BroadcastBus:
         group = self._groups[family] = Group(family, keys, self._prefix, self._identity, self._times, self._clock)
         self._handlers |= {group.views: group.hear_view, group.beats: group.hear_beat}
         name = f"bus: group {family}"
-        belonging = asyncio.create_task(for_ever(partial(self._belong, group), name, (Lost,)), name=name)
+        belonging = asyncio.create_task(for_ever(partial(self._belong, group), name, (Cut,)), name=name)
         try:
             async for proposed in group.proposal:
                 yield proposed
         finally:
             if self._groups.get(family) is group:
                 del self._groups[family]
-            with contextlib.suppress(Lost):
+            with contextlib.suppress(Cut):
                 await first_of(group.leave(), asyncio.sleep(FLUSH))
             await cancelled(belonging)
 
@@ -117,14 +120,14 @@ class BroadcastBus:
         silent = [topic.value for topic in sorted(self._wanted - self._tuned)]
         connected = self._wire is not None and self._beating and not silent
         detail = self._detail if not (self._wire and silent) else f"{self._detail}; not hearing {', '.join(silent)}"
-        tally = self._tally
-        return BusHealth(self._kind, connected, detail, tally.published, tally.received, tally.skipped, tally.gaps)
+        now = self._clock.monotonic()
+        return health_of(self._kind, detail, self._tally, now, connected=connected, lag_seconds=now - self._echoed)
 
     def _channel(self, topic: Topic) -> str:
         return f"{self._prefix}.{topic.value}"
 
     async def _live(self) -> None:
-        """Open a connection and use it until it is lost. Raises Lost."""
+        """Open a connection and use it until it is lost. Raises Cut."""
         try:
             wire = await self._opening(self._hear)
             try:
@@ -141,12 +144,12 @@ class BroadcastBus:
                 self._tuned.clear()
                 self._turn()
                 await wire.close()
-        except Lost as lost:
-            self._detail = str(lost)
+        except Cut as cut:
+            self._detail = str(cut)
             raise
 
     async def _belong(self, group: Group) -> None:
-        """Be a member while there is a connection. Raises Lost."""
+        """Be a member while there is a connection. Raises Cut."""
         group.arm()
         while (wire := self._wire) is None:
             await self._turned.wait()
@@ -223,12 +226,8 @@ class BroadcastBus:
         while True:
             await wire.send(self._framed(wire, await self._outbox.take()))
 
-    def _framed(self, wire: Wire, waiting: Sequence[tuple[Event, bytes]]) -> list[Message]:
+    def _framed(self, wire: Wire, waiting: Sequence[tuple[Event | Lost, bytes]]) -> list[Message]:
         """The batches of what waits, numbered."""
-        if self._tally.dropped != self._dropped:
-            # Nobody knows on which topics.
-            self._dropped = self._tally.dropped
-            self._sent.lose(Topic)
         by_topic: dict[Topic, list[bytes]] = {}
         for event, data in waiting:
             by_topic.setdefault(topic_of(event), []).append(data)
@@ -245,7 +244,7 @@ class BroadcastBus:
             await self._repeat(wire)
 
     async def _feel(self, wire: Wire) -> None:
-        """Hear oneself. Raises Lost when that takes too long."""
+        """Hear oneself. Raises Cut when that takes too long."""
         before = self._sent.unconfirmed()
         self._echo.clear()
         try:
@@ -253,8 +252,9 @@ class BroadcastBus:
                 await wire.send([(self._pulse, b"")])
                 await self._echo.wait()
         except TimeoutError:
-            raise Lost(f"{wire.place} is silent") from None
+            raise Cut(f"{wire.place} is silent") from None
         self._sent.confirm(before)
+        self._echoed = self._clock.monotonic()
         self._beating = True
 
     async def _make_up(self, wire: Wire) -> None:
@@ -267,7 +267,7 @@ class BroadcastBus:
         await wire.send([(self._channel(topic), batch(self._sent.head(topic, 0), ())) for topic in topics])
 
     async def _last_words(self, wire: Wire) -> None:
-        with contextlib.suppress(Lost):
+        with contextlib.suppress(Cut):
             await wire.send(self._framed(wire, self._outbox.drain()))
             for group in self._groups.values():
                 await group.leave()

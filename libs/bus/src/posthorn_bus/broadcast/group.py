@@ -90,7 +90,7 @@ class Group:
         self._fallback: asyncio.TimerHandle | None = None
 
     async def take_part(self, wire: Wire) -> None:
-        """Belong to the group until the connection is lost, which raises Lost."""
+        """Belong to the group until the connection is lost, which raises Cut."""
         self._wire, self._lead, self._leader, self._told_to = wire, None, "", ""
         self._miss(COLLECT * self._times.beat + self._jitter())
         try:
@@ -116,7 +116,7 @@ class Group:
             self._fallback = None
 
     async def leave(self) -> None:
-        """Tell the others that this member goes. Raises Lost."""
+        """Tell the others that this member goes. Raises Cut."""
         self.disarm()
         wire = self._wire
         if wire is None or self._left:

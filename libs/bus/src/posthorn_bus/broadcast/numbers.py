@@ -1,7 +1,7 @@
 """Numbers of events, so that nothing is missed without being noticed: every sender counts what it sends on each topic.
 
-A number that is left out is a Gap for whoever hears the next one. So a sender that lost events, or cannot know whether
-they arrived, leaves one out and says so; and a second after the last event its number is said once more.
+A number that is left out is a Gap for whoever hears the next one. So a sender that cannot know whether its events
+arrived leaves one out and says so; and a second after the last event its number is said once more.
 """
 
 from collections import OrderedDict

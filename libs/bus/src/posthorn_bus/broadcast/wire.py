@@ -13,12 +13,12 @@ Message = tuple[str, bytes]
 """Channel and payload."""
 
 
-class Lost(Exception):
+class Cut(Exception):
     """The connection is over; the text says why and where, and holds no secret."""
 
 
 class Wire(Protocol):
-    """Raises Lost when it is over, from every method but `close`."""
+    """Raises Cut when it is over, from every method but `close`."""
 
     place: str
     """Where it leads, to show: host, port and what the server is."""
@@ -43,4 +43,4 @@ class Wire(Protocol):
 
 
 Opening = Callable[[Hear], Awaitable[Wire]]
-"""Opens a wire, on any of the servers that are known. Raises Lost."""
+"""Opens a wire, on any of the servers that are known. Raises Cut."""

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from posthorn_bus.broadcast.wire import Hear, Lost, Message, Opening, Wire
+from posthorn_bus.broadcast.wire import Cut, Hear, Message, Opening, Wire
 from posthorn_bus.settings import BusIdentity, NatsSettings
 from posthorn_bus.tls import tls_context
 
@@ -51,12 +51,12 @@ def nats_opening(settings: NatsSettings, identity: BusIdentity) -> Opening:
             wire = NatsWire(Client(), server, hear)
             try:
                 await wire.open(options)
-            except Lost as lost:
-                reasons.append(str(lost))
+            except Cut as cut:
+                reasons.append(str(cut))
                 continue
             discovered[:] = [other for other in wire.others() if other not in settings.servers][:100]
             return wire
-        raise Lost("; ".join(sorted(reasons)[:10]))
+        raise Cut("; ".join(sorted(reasons)[:10]))
 
     return opening
 
@@ -73,7 +73,7 @@ class NatsWire:
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def open(self, options: dict[str, Any]) -> None:
-        """Connect. Raises Lost."""
+        """Connect. Raises Cut."""
         try:
             async with asyncio.timeout(LIMIT):
                 await self._client.connect(
@@ -86,7 +86,7 @@ class NatsWire:
         except Exception as error:
             # The library lets out errors of many kinds: of its own, of sockets, of TLS, of the parser.
             await self.close()
-            raise Lost(f"{self.place}: {_text(error)}") from error
+            raise Cut(f"{self.place}: {_text(error)}") from error
         self.largest = self._client.max_payload
 
     def others(self) -> list[str]:
@@ -111,7 +111,7 @@ class NatsWire:
                 await self._client.publish(channel, payload)
 
     async def serve(self) -> None:
-        raise Lost(f"{self.place}: {await self._over}")
+        raise Cut(f"{self.place}: {await self._over}")
 
     async def close(self) -> None:
         with contextlib.suppress(Exception):
@@ -142,7 +142,7 @@ class NatsWire:
         except Exception as error:
             # Why it ended says more than that it has.
             reason = self._over.result() if self._over.done() else _text(error)
-            raise Lost(f"{self.place}: {reason}") from error
+            raise Cut(f"{self.place}: {reason}") from error
 
 
 def _text(error: Exception) -> str:

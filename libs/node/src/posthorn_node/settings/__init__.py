@@ -5,7 +5,7 @@ from posthorn_node.settings.blob_stores import AzureStore, BlobStore, FsStore, R
 from posthorn_node.settings.certificates import CertificateFiles, ServerTlsSettings
 from posthorn_node.settings.check import notices, validate
 from posthorn_node.settings.cluster import ClusterSettings
-from posthorn_node.settings.coordinators import BusSaslSettings, BusTlsSettings, KafkaSettings
+from posthorn_node.settings.coordinators import BusSaslSettings, BusTlsSettings, KafkaSettings, NatsSettings
 from posthorn_node.settings.display import shown
 from posthorn_node.settings.file import SettingsFile, load, parse
 from posthorn_node.settings.keys import known_keys
@@ -18,6 +18,7 @@ from posthorn_node.settings.server import HTTP_PROTOCOLS, ListenerSettings, Serv
 from posthorn_node.settings.stores import (
     BlobsSettings,
     KafkaStore,
+    NatsStore,
     ShardSettings,
     StorageSettings,
 )
@@ -58,6 +59,8 @@ __all__ = [
     "LookupStore",
     "MemoryStore",
     "MetricsSettings",
+    "NatsSettings",
+    "NatsStore",
     "NodeSettings",
     "PostgresStore",
     "Problem",

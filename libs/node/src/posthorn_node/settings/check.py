@@ -13,11 +13,12 @@ from posthorn_node.settings.file import SettingsFile
 from posthorn_node.settings.keys import keys_at, known_keys
 from posthorn_node.settings.node import NodeSettings
 from posthorn_node.settings.problems import KeyPath, Problem, SettingsError
+from posthorn_node.settings.stores import COORDINATOR_KINDS
 from posthorn_node.settings.values import Section, one_or_more, parse_bind
 
 MAX_PROBLEMS = 200
 LOOKUP_KINDS = ("postgresql", "redis", "memory")
-STORE_KINDS = frozenset({"postgresql", "kafka", *LOOKUP_KINDS, *BLOB_KINDS})
+STORE_KINDS = frozenset({"postgresql", *COORDINATOR_KINDS, *LOOKUP_KINDS, *BLOB_KINDS})
 _REASONS = {
     "missing": "is missing",
     "model_type": "must be a table",
@@ -59,8 +60,8 @@ def notices(settings: NodeSettings) -> list[str]:
             found.append(f'store "{name}" of type {store.type} is not used: storage.lookup does not name it')
         elif store.type == "memory":
             found.append(f'store "{name}": each process counts for itself, what one sees the others do not')
-        elif store.type == "kafka" and settings.cluster.coordinator != name:
-            found.append(f'store "{name}" of type kafka is not used: cluster.coordinator does not name it')
+        elif store.type in COORDINATOR_KINDS and settings.cluster.coordinator != name:
+            found.append(f'store "{name}" of type {store.type} is not used: cluster.coordinator does not name it')
     for name, listener in settings.server.listener.items():
         if listener.protocol == "managesieve":
             found.append(f'listener "{name}" is not opened: managesieve is not served')
@@ -186,7 +187,7 @@ def _crossed(file: SettingsFile) -> Iterator[Problem]:
     coordinator = cluster.get("coordinator", "peer-to-peer")
     if isinstance(coordinator, str) and coordinator != "peer-to-peer":
         yield from _store_named(
-            file, ("cluster", "coordinator"), coordinator, {**kinds, "peer-to-peer": ""}, ("kafka",)
+            file, ("cluster", "coordinator"), coordinator, {**kinds, "peer-to-peer": ""}, COORDINATOR_KINDS
         )
     yield from _doubled(file, _tables(_tables(file.data, None).get("server", {}), "listener"))
 

@@ -1,22 +1,36 @@
 """Settings of [cluster]: the node's identity, its coordinator, how leases are timed."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 
-from posthorn_node.settings.coordinators import KafkaSettings, TopicPrefix
+from posthorn_node.settings.coordinators import KafkaSettings, NatsSettings, TopicPrefix
 from posthorn_node.settings.roles import RolesSettings
-from posthorn_node.settings.values import Bind, Duration, NodeIdChoice, refused
+from posthorn_node.settings.values import Bind, Duration, NodeIdChoice, Section, one_or_more, refused
+
+_USED_BY = {
+    "bootstrap_servers": ("kafka",),
+    "urls": ("nats",),
+    "user": ("nats",),
+    "password": ("nats",),
+    "token": ("nats",),
+}
+"""The types of coordinator that each key is for."""
 
 
 class ClusterSettings(KafkaSettings):
-    """[cluster]. The coordinator is "peer-to-peer", the name of a Kafka store, or given in short by `type`."""
+    """[cluster]. The coordinator is "peer-to-peer", the name of a store, or given in short by `type`."""
 
     name: TopicPrefix = "posthorn"
     node_id: NodeIdChoice = "auto"
     region: Annotated[str, Field(max_length=64)] = ""
     coordinator: str = "peer-to-peer"
-    type: Literal["kafka", "peer-to-peer"] | None = None
+    type: Literal["kafka", "nats", "peer-to-peer"] | None = None
+    urls: Annotated[tuple[SecretStr, ...], BeforeValidator(one_or_more)] = ()
+    """Of a type that has urls; this and the next are what the store of that type has."""
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    token: SecretStr = SecretStr("")
     secret: SecretStr = SecretStr("")
     peer_bind: Bind = "127.0.0.1:0"
     """Where the peer-to-peer coordinator listens; port 0 is any free one."""
@@ -32,12 +46,37 @@ class ClusterSettings(KafkaSettings):
     def _consistent(self) -> Self:
         if self.type == "kafka" and not self.bootstrap_servers:
             raise refused('type = "kafka" needs the addresses of its brokers', "bootstrap-servers")
-        if self.type == "kafka" and "coordinator" in self.model_fields_set:
+        if self.type not in (None, "peer-to-peer") and "coordinator" in self.model_fields_set:
             raise refused("give either coordinator or type, not both", "coordinator")
-        if self.bootstrap_servers and self.type != "kafka":
-            raise refused('bootstrap-servers is only used with type = "kafka"', "bootstrap-servers")
+        for name, types in _USED_BY.items():
+            if getattr(self, name) and self.type not in types:
+                key = name.replace("_", "-")
+                raise refused(f"{key} is only used with type = " + " or ".join(f'"{kind}"' for kind in types), key)
+        if self.nats() is not None and not all(self.name.split(".")):
+            raise refused("with NATS, dots may not be first, last or next to each other", "name")
         if not 0.05 <= self.heartbeat <= self.failure_after / 2:
             raise refused("must be at least 50ms and at most half of failure-after", "heartbeat")
         if self.lease_ttl < 4:
             raise refused("must be at least 4s: nothing new is started in the last two seconds of a lease", "lease-ttl")
         return self
+
+    def nats(self) -> NatsSettings | None:
+        """The NATS given in short; None when it is not the type."""
+        if self.type != "nats":
+            return None
+        return _in_short(NatsSettings, self, "urls", "user", "password", "token", "tls")
+
+
+_Part = TypeVar("_Part", bound=Section)
+
+
+def _in_short(model: type[_Part], settings: ClusterSettings, *names: str) -> _Part:
+    """What a store of its own would be, from keys of the same names. Raises PydanticCustomError."""
+    try:
+        return model(**{name: getattr(settings, name) for name in names if name in settings.model_fields_set})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = first.get("ctx", {}).get("key") or str((*first["loc"], "type")[0])
+        raise refused(
+            f'is missing: type = "{settings.type}" needs it' if first["type"] == "missing" else first["msg"], key
+        ) from None

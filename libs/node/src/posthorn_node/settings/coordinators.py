@@ -2,17 +2,18 @@
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-from posthorn_node.settings.values import Endpoint, Section, refused
+from posthorn_node.settings.values import Endpoint, Section, one_or_more, refused
 
 TopicPrefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 """Kafka allows these letters in topic names; the rest of the 249 is left for what follows the prefix."""
 
 
 class BusTlsSettings(Section):
-    """TLS towards Kafka. Without `ca` the system's authorities are trusted."""
+    """TLS towards Kafka or NATS. Without `ca` the system's authorities are trusted."""
 
     enable: bool = False
     ca: Path | None = None
@@ -50,3 +51,72 @@ class KafkaSettings(Section):
     """Prefix of all consumer groups; default: the cluster's name."""
     tls: BusTlsSettings = BusTlsSettings()
     sasl: BusSaslSettings = BusSaslSettings()
+
+
+NATS_PORT = 4222
+_NATS_FORM = "must be nats://host:port, or tls://host:port, with user:password@ or token@ before the host where needed"
+
+
+class NatsSettings(Section):
+    """How to reach NATS; the same keys stand in [cluster] and in a store of type "nats"."""
+
+    urls: Annotated[tuple[SecretStr, ...], BeforeValidator(one_or_more), Field(min_length=1, max_length=100)]
+    """Secret as a whole, for a password may stand in each."""
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    token: SecretStr = SecretStr("")
+    tls: BusTlsSettings = BusTlsSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        urls = self._read()
+        if len({url.scheme for url in urls}) > 1:
+            raise refused("must all be nats://, or all tls://", "urls")
+        if len({url.netloc.rpartition("@")[0] for url in urls}) > 1:
+            raise refused("must all have the same login", "urls")
+        user, password, token = self.user, self.password.get_secret_value(), self.token.get_secret_value()
+        if urls[0].username and (user or password or token):
+            raise refused("give the login either here or in the urls, not both", "urls")
+        if token and (user or password):
+            raise refused("give either a token, or user and password", "token")
+        if bool(user) != bool(password):
+            raise refused("user and password belong together", "password" if user else "user")
+        if any((self.tls.ca, self.tls.cert, self.tls.key)) and not self.secured:
+            raise refused("only used with tls:// in the urls, or enable = true", "tls")
+        return self
+
+    @property
+    def secured(self) -> bool:
+        """Whether TLS is spoken."""
+        return self.tls.enable or self._read()[0].scheme == "tls"
+
+    def servers(self) -> tuple[str, ...]:
+        """The servers, "host:port"."""
+        return tuple(
+            f"[{url.hostname}]:{url.port or NATS_PORT}"
+            if ":" in str(url.hostname)
+            else f"{url.hostname}:{url.port or NATS_PORT}"
+            for url in self._read()
+        )
+
+    def login(self) -> tuple[str, str, str]:
+        """User, password and token; empty where there is none."""
+        user, password = unquote(self._read()[0].username or ""), unquote(self._read()[0].password or "")
+        if not user:
+            return self.user, self.password.get_secret_value(), self.token.get_secret_value()
+        return (user, password, "") if password else ("", "", user)
+
+    def _read(self) -> list[SplitResult]:
+        return [_nats_url(url.get_secret_value()) for url in self.urls]
+
+
+def _nats_url(text: str) -> SplitResult:
+    """Raises PydanticCustomError, whose text does not hold it."""
+    try:
+        url = urlsplit(text)
+        usable = url.scheme in ("nats", "tls") and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or url.path.strip("/") or url.query or url.fragment:
+        raise refused(_NATS_FORM, "urls")
+    return url

@@ -7,12 +7,12 @@ from pydantic import Field
 from posthorn_node.settings.auth import AuthSettings
 from posthorn_node.settings.blob_stores import BLOB_KINDS, BlobStore
 from posthorn_node.settings.cluster import ClusterSettings
-from posthorn_node.settings.coordinators import KafkaSettings
+from posthorn_node.settings.coordinators import KafkaSettings, NatsSettings
 from posthorn_node.settings.lookup_stores import LookupStore
 from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.server import ListenerSettings, ServerSettings
-from posthorn_node.settings.stores import KafkaStore, StorageSettings, Store
+from posthorn_node.settings.stores import COORDINATOR_KINDS, KafkaStore, NatsStore, StorageSettings, Store
 from posthorn_node.settings.values import Bind, Duration, Endpoint, Section
 
 
@@ -91,27 +91,20 @@ class NodeSettings(Section):
             raise _no_store("storage.lookup", name, "redis or memory")
         return None
 
-    def kafka(self) -> KafkaSettings | None:
-        """The Kafka to coordinate by, with topic and group prefixes filled in; None for peer to peer.
+    def coordinator(self) -> KafkaSettings | NatsSettings | None:
+        """What to coordinate by; None for peer to peer.
 
-        Raises SettingsError when the named store is no Kafka.
+        Raises SettingsError when the named store is none that can.
         """
         cluster = self.cluster
-        found: KafkaSettings | None = cluster if cluster.type == "kafka" else None
-        if cluster.type is None and cluster.coordinator != "peer-to-peer":
-            named = self.store.get(cluster.coordinator)
-            if not isinstance(named, KafkaStore):
-                raise _no_store("cluster.coordinator", cluster.coordinator, "kafka")
-            found = named
-        if found is None:
+        if cluster.type is not None:
+            return cluster if cluster.type == "kafka" else cluster.nats()
+        if cluster.coordinator == "peer-to-peer":
             return None
-        return KafkaSettings(
-            bootstrap_servers=found.bootstrap_servers,
-            topic=found.topic or cluster.name,
-            group_id=found.group_id or cluster.name,
-            tls=found.tls,
-            sasl=found.sasl,
-        )
+        named = self.store.get(cluster.coordinator)
+        if not isinstance(named, KafkaStore | NatsStore):
+            raise _no_store("cluster.coordinator", cluster.coordinator, " or ".join(COORDINATOR_KINDS))
+        return named
 
     def listeners(self, *protocols: str) -> list[ListenerSettings]:
         """The listeners that speak one of these protocols, in the file's order."""

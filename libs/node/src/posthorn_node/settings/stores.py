@@ -1,4 +1,4 @@
-"""Settings of [storage] and of stores: Kafka here, others in postgres.py, blob_stores.py and lookup_stores.py."""
+"""Settings of [storage] and of stores: Kafka and NATS here, others in modules of their own."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from posthorn_node.settings.blob_stores import BlobStore
-from posthorn_node.settings.coordinators import KafkaSettings
+from posthorn_node.settings.coordinators import KafkaSettings, NatsSettings
 from posthorn_node.settings.lookup_stores import LookupStore
 from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.values import Duration, Endpoint, Section, Size, one_or_more, refused
@@ -19,7 +19,16 @@ class KafkaStore(KafkaSettings):
     bootstrap_servers: Annotated[tuple[Endpoint, ...], Field(min_length=1)]
 
 
-Store = Annotated[PostgresStore | BlobStore | KafkaStore | LookupStore, Field(discriminator="type")]
+class NatsStore(NatsSettings):
+    """[store."NAME"] with type "nats": named by cluster.coordinator."""
+
+    type: Literal["nats"]
+
+
+COORDINATOR_KINDS = ("kafka", "nats")
+"""The types of stores that cluster.coordinator may name."""
+
+Store = Annotated[PostgresStore | BlobStore | KafkaStore | NatsStore | LookupStore, Field(discriminator="type")]
 
 
 class BlobCacheSettings(Section):
