@@ -17,6 +17,8 @@ from posthorn_model.ports import PeerDirectory
 from posthorn_storage.database import Database
 from posthorn_testkit.contracts.bus import BusContract
 from posthorn_testkit.contracts.fleet import PATIENCE, QUICK, SHARDS, Ear, Fleet, idle, owned_by, until
+from posthorn_testkit.contracts.speaker import speaker
+from posthorn_testkit.gate import gate_to
 from posthorn_testkit.servers import KafkaBroker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
@@ -154,6 +156,42 @@ async def test_a_broker_that_went_away_and_came_back(postgres_dsn: str, kafka_br
     assert {key: owner for key, (owner, _, _) in after.items()} == {key: owner for key, (owner, _, _) in before.items()}
     await fleet.close()
     await database.close()
+
+
+@pytest.mark.timeout(120)
+async def test_what_a_sender_cut_off_alone_loses_makes_the_others_hear_a_gap(fleet: KafkaFleet) -> None:
+    """The others are connected all the time: without being told they would never know."""
+    stations = [await fleet.station(node) for node in (1, 2)]
+    ears = [Ear(station.bus.subscribe(*Topic)) for station in stations]
+    await fleet.settle(*ears)
+    port = int(fleet.settings().servers[0].rpartition(":")[2])
+    async with gate_to(port) as gate, speaker(fleet, 3, ways={port: gate.port}) as alone:
+
+        def hears() -> bool:
+            alone.publish(Control("here"))
+            return all(Control("here") in ear.events for ear in ears)
+
+        await until(hears, "the third is heard")
+        gate.shut()
+        alone.publish(QueueDue(7))
+
+        def lost() -> bool:
+            alone.ask_health()
+            return bool(alone.health.get("dropped"))
+
+        await until(lost, "it gave up an event")
+        assert all(station.bus.health().connected for station in stations)
+        assert ears[0].gaps == ears[1].gaps == []
+        gate.open()
+        reason = "node 3 could not send all its events"
+
+        def told(ear: Ear) -> bool:
+            # What was under way when the gate was shut is given up too; what was not given up yet arrives late.
+            known = QueueDue(7) in ear.events or Gap(Topic.QUEUE, reason) in ear.gaps
+            return known and reason in {gap.reason for gap in ear.gaps}
+
+        await until(lambda: all(told(ear) for ear in ears), "the others are told")
+        assert {gap.reason for ear in ears for gap in ear.gaps} == {reason}
 
 
 @pytest.mark.timeout(300)

@@ -146,7 +146,7 @@ class BusContract:
             one.bus.publish(QueueDue(number))
         assert one.bus.health().dropped == 5
         # Counted by the bus: a subscriber without room for all that comes makes a gap of its own.
-        await until(lambda: two.bus.health().gaps == before + 1, "the other is told")
+        await until(lambda: two.bus.health().gaps > before, "the other is told")
         await until(lambda: {gap.topic for gap in ears[1].gaps} == {Topic.QUEUE}, "its subscribers hear a gap")
 
     async def test_keys_are_shared_out_and_follow_those_who_come_and_go(self, fleet: Fleet) -> None:
