@@ -42,7 +42,7 @@ for _row in re.findall(r"^\| `[a-z].*$", REFERENCE.read_text(encoding="utf-8"), 
 
 def environ(text: str) -> dict[str, str]:
     """A value for every variable that a settings file names."""
-    return dict.fromkeys(re.findall(r"%\{env:(\w+)\}%", text), "x")
+    return dict.fromkeys(re.findall(r"%\{env:(\w+)\}%", text), "a value of some length")
 
 
 def environment_of_compose() -> dict[str, str]:

@@ -7,6 +7,7 @@ import asyncio
 from dataclasses import dataclass
 from functools import partial
 
+from posthorn_assembly.certificates import stored_certificates
 from posthorn_assembly.measures import measure_databases, measure_lookups
 from posthorn_assembly.notices import follow_notices
 from posthorn_assembly.translation import bus_settings, storage_settings
@@ -70,7 +71,10 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     measure_lookups(node.metrics, storage)
     leases = LeaseKeeper(storage.leases, node.boot, node.clock, LeaseTimes(ttl=node.settings.cluster.lease_ttl))
     await leases.start()
-    node.tasks.start("cluster notices", follow_notices(bus, storage, node.log), restart=False)
+    certificates = stored_certificates(node, storage.certificates)
+    await certificates.look()
+    node.tasks.start("stored certificates", certificates.keep(), restart=False)
+    node.tasks.start("cluster notices", follow_notices(bus, storage, certificates, node.log), restart=False)
     if storage.has_replicas:
         node.tasks.start("changes for replicas", _hear_for_ever(bus), restart=False)
     echo = Echo(bus, identity, node.clock)

@@ -49,6 +49,7 @@ def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0)
         search=SearchSettings(settings.storage.search.languages, settings.storage.search.default_language),
         lookup=_lookup(settings),
         logins=_logins(settings.auth.throttle),
+        secrets=settings.sealing_secrets(),
     )
 
 

@@ -17,6 +17,10 @@ from posthorn_ctl.commands import (
     account_passwd,
     account_reset,
     account_show,
+    certificate_import,
+    certificate_list,
+    certificate_remove,
+    certificate_reseal,
     check,
     demo,
     domain_add,
@@ -99,6 +103,13 @@ shard = typer.Typer(no_args_is_help=True, help="The databases that accounts live
 shard.command("list", epilog=shard_list.EPILOG)(shard_list.list_)
 shard.command("move", epilog=shard_move.EPILOG)(shard_move.move)
 app.add_typer(shard, name="shard")
+
+certificate = typer.Typer(no_args_is_help=True, help="Certificates that all nodes share: list, import, remove, reseal.")
+certificate.command("list", epilog=certificate_list.EPILOG)(certificate_list.list_)
+certificate.command("import", epilog=certificate_import.EPILOG)(certificate_import.import_)
+certificate.command("remove", epilog=certificate_remove.EPILOG)(certificate_remove.remove)
+certificate.command("reseal", epilog=certificate_reseal.EPILOG)(certificate_reseal.reseal)
+app.add_typer(certificate, name="certificate")
 
 
 def main() -> None:

@@ -80,6 +80,24 @@ class AuthenticationFailed(PosthornError):
     default = "authentication failed"
 
 
+class SecretMissing(PosthornError):
+    """Something secret is to be stored or read, and the settings have no secret to seal it with."""
+
+    default = (
+        "certificates are stored sealed, and there is no secret to do it with: set certificates.secret to the same "
+        "random text on all nodes, such as `openssl rand -hex 32` prints"
+    )
+
+
+class WrongSecret(PosthornError):
+    """What is stored was sealed under a secret that the settings do not have."""
+
+    default = (
+        "sealed under another secret than the settings have: give certificates.secret the value it had, or name that "
+        "value in certificates.former-secrets"
+    )
+
+
 class OverQuota(PosthornError):
     default = "the account is over its quota"
 

@@ -14,6 +14,8 @@ from posthorn_storage.blob_store import BlobStore
 from posthorn_storage.blobs.places import Place
 from posthorn_storage.blobs.stores import UNNAMED, OpenStores, Stores
 from posthorn_storage.blobs.upkeep import BlobUpkeep
+from posthorn_storage.certificates import CertificateStore
+from posthorn_storage.certificates.sealing import KeyRing
 from posthorn_storage.check import Check
 from posthorn_storage.database import Connection, DatabaseLimits, Pools, PoolSizes
 from posthorn_storage.directory import Directory
@@ -88,6 +90,7 @@ class Storage:
         self.leases = LeaseStore(pools.queue)
         self.role_jobs = JobStore(pools.queue)
         self.nodes = NodeStore(pools.queue, failure_after=settings.failure_after)
+        self.certificates = CertificateStore(pools.queue, KeyRing(settings.secrets))
         self.moves = Moves(self.shards, self.leases, f"{socket.gethostname()}/{secrets.token_hex(4)}", self._changed)
         self.checks = {
             shard.name: Check(shard.pools.maintenance, stores[shard.number], home=shard.is_home) for shard in shards

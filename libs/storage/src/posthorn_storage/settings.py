@@ -227,3 +227,5 @@ class StorageSettings:
     shards: tuple[ShardSettings, ...] = ()
     placement: PlacementRules = field(default_factory=PlacementRules)
     """Where new accounts go."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """The first seals what is secret in the database (keys of certificates), all of them open it. None: neither."""

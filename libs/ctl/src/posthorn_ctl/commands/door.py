@@ -22,6 +22,7 @@ from posthorn_ctl.commands.data_option import DEFAULT_DATA
 from posthorn_model.errors import AuthenticationFailed, PosthornError, Unavailable
 
 if TYPE_CHECKING:
+    from posthorn_node.settings import NodeSettings
     from posthorn_storage import Storage, StorageSettings
 
 T = TypeVar("T")
@@ -70,20 +71,33 @@ def _of_folder(folder: DataFolder) -> StorageSettings:
         raise ClusterError(
             f"the cluster in {folder.path} is not running: start it with `posthorn up --data {folder.path}`", code=3
         )
+    node = folder.node(1) / "node.toml"
+    secrets = _settings(node).sealing_secrets() if node.is_file() else ()
     place = content["blobs"]
     if place["kind"] == "fs":
-        return StorageSettings(dsn=dsn, blobs=FsSettings(Path(place["path"])), pool_size=2)
+        return StorageSettings(dsn=dsn, blobs=FsSettings(Path(place["path"])), pool_size=2, secrets=secrets)
     names = ("endpoint", "bucket", "region", "access_key", "secret_key")
-    return StorageSettings(dsn=dsn, blobs=S3Settings(**{name: place[name] for name in names}), pool_size=2)
+    blobs = S3Settings(**{name: place[name] for name in names})
+    return StorageSettings(dsn=dsn, blobs=blobs, pool_size=2, secrets=secrets)
 
 
 def _of_config(path: Path) -> StorageSettings:
     from posthorn_assembly import storage_settings
+    from posthorn_node.settings import SettingsError
+
+    settings = _settings(path)
+    try:
+        return replace(storage_settings(settings), pool_size=2)
+    except SettingsError as error:
+        raise ClusterError(f"{path}: {len(error.problems)} problem(s) in the settings\n{error}", code=2) from None
+
+
+def _settings(path: Path) -> NodeSettings:
     from posthorn_node.settings import NodeSettings, SettingsError, load, validate
 
     try:
-        settings: NodeSettings = validate(load(path, os.environ), {"": NodeSettings})[""]
-        return replace(storage_settings(settings), pool_size=2)
+        found: NodeSettings = validate(load(path, os.environ), {"": NodeSettings})[""]
+        return found
     except SettingsError as error:
         raise ClusterError(f"{path}: {len(error.problems)} problem(s) in the settings\n{error}", code=2) from None
 

@@ -2,7 +2,7 @@
 
 from posthorn_node.settings.auth import AuthSettings, Rate, ThrottleSettings, parse_rate
 from posthorn_node.settings.blob_stores import AzureStore, BlobStore, FsStore, RocksStore, S3Store
-from posthorn_node.settings.certificates import CertificateFiles, ServerTlsSettings
+from posthorn_node.settings.certificates import CertificateFiles, CertificatesSettings, ServerTlsSettings
 from posthorn_node.settings.check import notices, validate
 from posthorn_node.settings.cluster import ClusterSettings
 from posthorn_node.settings.coordinators import BusSaslSettings, BusTlsSettings, KafkaSettings, NatsSettings
@@ -47,6 +47,7 @@ __all__ = [
     "BusSaslSettings",
     "BusTlsSettings",
     "CertificateFiles",
+    "CertificatesSettings",
     "ClusterSettings",
     "Duration",
     "EligibleNodes",

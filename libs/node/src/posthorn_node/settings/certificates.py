@@ -1,9 +1,9 @@
-"""Settings of certificates: pairs of files in [server.tls]."""
+"""Settings of certificates: pairs of files in [server.tls], and [certificates] for those in the database."""
 
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from posthorn_node.settings.values import Section, refused
 
@@ -36,4 +36,24 @@ class ServerTlsSettings(Section):
             raise refused("certificate and private-key belong together", key)
         if sum(each.default for each in self.certificates.values()) > 1:
             raise refused("only one of them can be the default", "certificates")
+        return self
+
+
+MIN_SECRET = 16
+"""Characters: what is shorter can be guessed by who has the database."""
+
+
+class CertificatesSettings(Section):
+    """[certificates]: the secret that keys in the database are sealed under; by default `cluster.secret`."""
+
+    secret: SecretStr = SecretStr("")
+    former_secrets: Annotated[tuple[SecretStr, ...], Field(max_length=10)] = ()
+    """They still open what was sealed under them, until it is sealed anew."""
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Self:
+        if 0 < len(self.secret.get_secret_value()) < MIN_SECRET:
+            raise refused(
+                f"must have at least {MIN_SECRET} characters, such as `openssl rand -hex 32` prints", "secret"
+            )
         return self

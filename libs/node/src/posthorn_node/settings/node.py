@@ -6,6 +6,7 @@ from pydantic import Field
 
 from posthorn_node.settings.auth import AuthSettings
 from posthorn_node.settings.blob_stores import BLOB_KINDS, BlobStore
+from posthorn_node.settings.certificates import MIN_SECRET, CertificatesSettings
 from posthorn_node.settings.cluster import ClusterSettings
 from posthorn_node.settings.coordinators import KafkaSettings, NatsSettings
 from posthorn_node.settings.lookup_stores import LookupStore
@@ -47,6 +48,7 @@ class NodeSettings(Section):
     """Everything outside the services' own tables."""
 
     auth: AuthSettings = AuthSettings()
+    certificates: CertificatesSettings = CertificatesSettings()
     cluster: ClusterSettings = ClusterSettings()
     server: ServerSettings = Field(default_factory=ServerSettings)
     storage: StorageSettings = StorageSettings()
@@ -105,6 +107,17 @@ class NodeSettings(Section):
         if not isinstance(named, KafkaStore | NatsStore):
             raise _no_store("cluster.coordinator", cluster.coordinator, " or ".join(COORDINATOR_KINDS))
         return named
+
+    def sealing_secrets(self) -> tuple[str, ...]:
+        """The secrets that keys in the database are sealed under: the first seals, all of them open.
+
+        `cluster.secret` stands in for `certificates.secret`, unless it is too short; there may be none.
+        """
+        cluster = self.cluster.secret.get_secret_value()
+        shared = cluster if len(cluster) >= MIN_SECRET else ""
+        former = [each.get_secret_value() for each in self.certificates.former_secrets]
+        wanted = [self.certificates.secret.get_secret_value() or shared, *former, shared]
+        return tuple(secret for secret in dict.fromkeys(wanted) if secret)
 
     def listeners(self, *protocols: str) -> list[ListenerSettings]:
         """The listeners that speak one of these protocols, in the file's order."""

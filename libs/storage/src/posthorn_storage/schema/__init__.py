@@ -3,6 +3,29 @@
 from posthorn_storage.schema.naming import metadata
 
 # isort: split
-from posthorn_storage.schema import blob, cluster, directory, groupware, lookup, mail, queue, search, submission
+from posthorn_storage.schema import (
+    blob,
+    certificate,
+    cluster,
+    directory,
+    groupware,
+    lookup,
+    mail,
+    queue,
+    search,
+    submission,
+)
 
-__all__ = ["blob", "cluster", "directory", "groupware", "lookup", "mail", "metadata", "queue", "search", "submission"]
+__all__ = [
+    "blob",
+    "certificate",
+    "cluster",
+    "directory",
+    "groupware",
+    "lookup",
+    "mail",
+    "metadata",
+    "queue",
+    "search",
+    "submission",
+]
