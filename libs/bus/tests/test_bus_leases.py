@@ -270,3 +270,51 @@ async def test_without_keys_nothing_is_proposed_or_owned(leases: LeaseStore) -> 
     await owner.stop()
     assert owner.owned == {}
     assert await leases.holders("") == before
+
+
+async def owning(leases: LeaseStore, bus: Proposer, node: int, times: LeaseTimes = TIMES) -> tuple[Owner, LeaseKeeper]:
+    """An owner of one role that contends for what others give back."""
+    keeper = LeaseKeeper(leases, f"node {node}", SystemClock(), times)
+    await keeper.start()
+    owner = Owner(bus, keeper, NodeId(node), Topic.ROLES, ["role/x"], idle, contend=0.05)
+    await owner.start()
+    return owner, keeper
+
+
+async def test_who_stands_by_takes_at_once_what_was_given_back(leases: LeaseStore) -> None:
+    """Nobody is proposed the key, and nothing is polled: the notice alone brings the next holder."""
+    bus, slow = Proposer(), LeaseTimes(ttl=600.0, poll=300.0, patience=0.2)
+    standby, keeper = await owning(leases, bus, 2, slow)
+    other = LeaseKeeper(leases, "node 1", SystemClock(), slow)
+    held = await other.acquire(["role/x"])
+    await asyncio.sleep(0)
+    bus.publish(LeaseNotice("role/x", NodeId(1), held[0].epoch, held=True))
+    await other.release(held)
+    while not standby.owned:
+        bus.publish(LeaseNotice("role/x", NodeId(1), held[0].epoch, held=False))
+        await asyncio.sleep(0.1)
+    assert standby.owned == {"role/x": 2}
+    await standby.stop()
+    await keeper.stop()
+
+
+async def test_a_wish_moves_a_key_and_keeps_it_there(leases: LeaseStore) -> None:
+    first_bus, second_bus = Proposer("role/x"), Proposer()
+    first, first_keeper = await owning(leases, first_bus, 1)
+    second, second_keeper = await owning(leases, second_bus, 2)
+    await until(lambda: first.owned, "the proposed one holds it")
+    for owner in (first, second):
+        owner.wish({"role/x": NodeId(2)})
+    await until(lambda: second.owned and not first.owned, "it moved")
+    # What the first gave back tempts it not, and a new proposal changes nothing.
+    first_bus.proposal.put(frozenset())
+    first_bus.proposal.put(frozenset({"role/x"}))
+    first_bus.publish(LeaseNotice("role/x", NodeId(3), Epoch(1), held=False))
+    await until(lambda: first_bus.published.count(LeaseNotice("role/x", NodeId(1), Epoch(1), held=False)) == 1, "told")
+    assert not first.owned
+    for owner in (first, second):
+        owner.wish({})
+    await until(lambda: first.owned and not second.owned, "the proposal counts again")
+    for owner, keeper in ((first, first_keeper), (second, second_keeper)):
+        await owner.stop()
+        await keeper.stop()

@@ -569,7 +569,7 @@ def test_what_is_accepted_and_does_nothing_gets_a_notice() -> None:
     assert notices(read(text)) == [
         'listener "sieve" is not opened: managesieve is not served',
         "cluster.roles.acme.renew is not used: no work is done under it",
-        "cluster.roles.metrics.push is not used: no work is done under it",
+        "cluster.roles.metrics.push is not used: metrics.push.url does not say where to push",
     ]
 
 

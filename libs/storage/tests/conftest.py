@@ -53,6 +53,7 @@ FIXED = frozenset(
         "lease",
         "process",
         "role_job",
+        "role_tenure",
         "role_wish",
         "shard",
     }

@@ -8,7 +8,7 @@ runs of one key. What a run writes carries `lease.epoch`; a run that wakes up la
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from posthorn_bus.leases import HeldLease, LeaseKeeper
 from posthorn_model.errors import PosthornError
@@ -26,8 +26,17 @@ class Owner:
     """Takes part in sharing out the keys of one family and runs what this process owns."""
 
     def __init__(
-        self, bus: Bus, keeper: LeaseKeeper, node: NodeId, family: Topic, keys: Sequence[str], run: Run
+        self,
+        bus: Bus,
+        keeper: LeaseKeeper,
+        node: NodeId,
+        family: Topic,
+        keys: Sequence[str],
+        run: Run,
+        *,
+        contend: float | None = None,
     ) -> None:
+        """`contend`: a key that another node gave back is tried after so many seconds, whoever it is proposed to."""
         self._bus = bus
         self._keeper = keeper
         self._times = keeper.times
@@ -37,6 +46,9 @@ class Owner:
         self._run = run
         self._proposed: frozenset[str] | None = None
         self._adopted: set[str] = set()
+        self._contend = contend
+        self._contended: set[str] = set()
+        self._wishes: dict[str, NodeId] = {}
         self._bare: dict[str, float] = {}
         self._resting: dict[str, float] = {}
         self._leases: dict[str, HeldLease] = {}
@@ -50,6 +62,12 @@ class Owner:
     def owned(self) -> Mapping[str, Epoch]:
         """The keys this process may work on now, with their epochs."""
         return {key: lease.epoch for key, lease in self._leases.items() if lease.is_valid()}
+
+    def wish(self, wishes: Mapping[str, NodeId]) -> None:
+        """Who shall hold which key, whatever is proposed; a key that is another node's by wish is handed over."""
+        if dict(wishes) != self._wishes:
+            self._wishes = dict(wishes)
+            self._wake.set()
 
     async def start(self) -> None:
         """Begin in the background. Without keys this process takes no part."""
@@ -86,8 +104,17 @@ class Owner:
 
     async def _hear(self) -> None:
         async for event in self._bus.subscribe(self._family):
-            if isinstance(event, Gap) or (isinstance(event, LeaseNotice) and not event.held):
+            if isinstance(event, Gap):
                 self._wake.set()
+            elif isinstance(event, LeaseNotice) and not event.held:
+                self._wake.set()
+                if self._contend is not None and event.key in self._keys and event.node != self._node:
+                    asyncio.get_running_loop().call_later(self._contend, self._stand_in, event.key)
+
+    def _stand_in(self, key: str) -> None:
+        """Nobody may have taken what was given back: try it once."""
+        self._contended.add(key)
+        self._wake.set()
 
     async def _steer(self) -> None:
         looked = self._keeper.clock.monotonic()
@@ -101,7 +128,15 @@ class Owner:
             if self._keeper.clock.monotonic() - looked >= self._times.ttl / 4:
                 looked = self._keeper.clock.monotonic()
                 await self._adopt()
-            await self._follow(self._proposed | self._adopted)
+            contended, self._contended = self._contended, set()
+            await self._follow(self._wanted(contended))
+            self._adopted |= contended.intersection(self._holding)
+
+    def _wanted(self, contended: Collection[str]) -> frozenset[str]:
+        assert self._proposed is not None
+        here = {key for key in self._keys if self._wishes.get(key) == self._node}
+        elsewhere = self._wishes.keys() - here
+        return ((self._proposed | self._adopted.union(contended)) - elsewhere) | here
 
     async def _follow(self, wanted: frozenset[str]) -> None:
         """Hand over what is not wanted any more, try to take what is."""

@@ -32,6 +32,8 @@ from posthorn_ctl.commands import (
     node,
     node_drain,
     node_list,
+    role_list,
+    role_move,
     shard_list,
     shard_move,
     status,
@@ -98,6 +100,11 @@ index = typer.Typer(no_args_is_help=True, help="The search index: how far it is,
 index.command("status", epilog=index_status.EPILOG)(index_status.status)
 index.command("rebuild", epilog=index_rebuild.EPILOG)(index_rebuild.rebuild)
 app.add_typer(index, name="index")
+
+role = typer.Typer(no_args_is_help=True, help="Who does the cluster's own work: list, move.")
+role.command("list", epilog=role_list.EPILOG)(role_list.list_)
+role.command("move", epilog=role_move.EPILOG)(role_move.move)
+app.add_typer(role, name="role")
 
 shard = typer.Typer(no_args_is_help=True, help="The databases that accounts live on: list, move.")
 shard.command("list", epilog=shard_list.EPILOG)(shard_list.list_)

@@ -15,10 +15,12 @@ class Metrics:
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self) -> None:
+    def __init__(self, *, process: bool = True) -> None:
+        """`process`: whether memory, processor time and the like of this process are among them."""
         self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
+        if process:
+            ProcessCollector(registry=self.registry)
+            GCCollector(registry=self.registry)
 
     def counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
         return Counter(_full(name), text, labels, registry=self.registry)

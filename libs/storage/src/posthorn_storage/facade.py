@@ -32,6 +32,7 @@ from posthorn_storage.purge import Purge
 from posthorn_storage.queue import QueueStore
 from posthorn_storage.queue.bounces import Bounces
 from posthorn_storage.role_jobs import JobStore
+from posthorn_storage.roles import RoleStore
 from posthorn_storage.search_store import SearchStore
 from posthorn_storage.settings import BlobPlaces, PoolSettings, StorageSettings
 from posthorn_storage.shards import Placements, Shard, Shards
@@ -91,6 +92,7 @@ class Storage:
         self.role_jobs = JobStore(pools.queue)
         self.nodes = NodeStore(pools.queue, failure_after=settings.failure_after)
         self.certificates = CertificateStore(pools.queue, KeyRing(settings.secrets))
+        self.roles = RoleStore(pools.queue, self.nodes)
         self.moves = Moves(self.shards, self.leases, f"{socket.gethostname()}/{secrets.token_hex(4)}", self._changed)
         self.checks = {
             shard.name: Check(shard.pools.maintenance, stores[shard.number], home=shard.is_home) for shard in shards

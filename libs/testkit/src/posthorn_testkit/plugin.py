@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from posthorn_testkit.databases import Databases
     from posthorn_testkit.failover import PatroniSet
     from posthorn_testkit.nats_servers import NatsServer
+    from posthorn_testkit.pushgateway import Pushgateway
     from posthorn_testkit.redis_servers import RedisCluster, RedisServer, SentinelSet
     from posthorn_testkit.replication import ReplicationSet
     from posthorn_testkit.servers import S3, KafkaBroker
@@ -191,6 +192,15 @@ def kafka_servers(request: pytest.FixtureRequest) -> str:
         return given
     broker: KafkaBroker = request.getfixturevalue("kafka_broker")
     return broker.servers
+
+
+@pytest.fixture
+def pushgateway() -> Iterator[Pushgateway]:
+    """A real Prometheus Pushgateway of this test alone."""
+    from posthorn_testkit.pushgateway import pushgateway_server
+
+    with ExitStack() as stack:
+        yield _started(stack, pushgateway_server())
 
 
 @pytest.fixture(scope="session")

@@ -8,22 +8,25 @@ from posthorn_bus import Owner, election, role_of
 from posthorn_maintenance.api import cluster
 from posthorn_maintenance.api.app import ApiApp
 from posthorn_maintenance.bus_watch import EchoTest, NodesHeard
-from posthorn_maintenance.duties import ROLES, duties
-from posthorn_maintenance.roles import RoleWork
+from posthorn_maintenance.duties import duties
+from posthorn_maintenance.jobs.push import metrics_push
+from posthorn_maintenance.roles import RoleWork, follow_wishes, watch_lists
 from posthorn_maintenance.scheduler import Scheduler
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_node import Node
 from posthorn_node.http import HttpServer, serve
+from posthorn_storage.roles import Lists
 
 
 async def build(node: Node) -> "Maintenance":
     """Put the service together."""
     settings: MaintenanceSettings = node.own
     parts = await assemble(node)
-    eligible = {role: nodes for role, nodes in roles(node.settings).items() if role in ROLES}
+    does = duties(node.metrics, parts.storage, settings, parts.bus.publish, metrics_push(node, parts.storage))
+    eligible = {role: nodes for role, nodes in roles(node.settings).items() if role in does}
     shares = {role: max(1, len(nodes)) for role, nodes in eligible.items()}
     scheduler = Scheduler(parts.storage.role_jobs, node.metrics)
-    work = RoleWork(node, scheduler, duties(node.metrics, parts.storage, settings, parts.bus.publish), shares)
+    work = RoleWork(node, parts.node_id, parts.storage.roles, scheduler, does, shares)
     owner = election(parts.bus, parts.leases, parts.node_id, eligible, work.run)
     name, shards = node.settings.cluster.name, node.settings.cluster.queue_shards
 
@@ -37,7 +40,7 @@ async def build(node: Node) -> "Maintenance":
 
     token = settings.api_token.get_secret_value()
     api = ApiApp({"/api/cluster": describe}, token, node.log, actions={"/api/cluster/echo": echo.run})
-    return Maintenance(node, parts, owner, api, [])
+    return Maintenance(node, parts, owner, eligible, api, [])
 
 
 def _holds(owner: Owner, role: str) -> bool:
@@ -51,6 +54,7 @@ class Maintenance:
     node: Node
     parts: Parts
     owner: Owner
+    lists: Lists
     api: ApiApp
     servers: list[HttpServer]
 
@@ -59,6 +63,9 @@ class Maintenance:
         for listener in self.node.listeners("api"):
             self.servers.append(await serve(self.api, listener, self.node))
         await self.owner.start()
+        node, roles = self.node, self.parts.storage.roles
+        node.tasks.start("role wishes", lambda: follow_wishes(self.owner, roles, node.log), restart=True)
+        node.tasks.start("role lists", lambda: watch_lists(roles, node.boot, self.lists, node.log), restart=True)
 
     async def drain(self) -> None:
         """Hand the roles over, finish requests."""

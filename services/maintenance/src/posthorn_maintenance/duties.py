@@ -9,6 +9,7 @@ from posthorn_maintenance.jobs.index_messages import Indexing
 from posthorn_maintenance.jobs.job import Duty, Job, Tenure
 from posthorn_maintenance.jobs.moves import MoveKeeper
 from posthorn_maintenance.jobs.pieces import Piece, one_by_one
+from posthorn_maintenance.jobs.push import MetricsPush
 from posthorn_maintenance.jobs.scrub import BlobScrub
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_model.events import Control
@@ -20,9 +21,16 @@ LOOK_AFTER_MOVES = 5.0
 
 
 def duties(
-    metrics: Metrics, storage: Storage, settings: MaintenanceSettings, publish: Callable[[Control], None]
+    metrics: Metrics,
+    storage: Storage,
+    settings: MaintenanceSettings,
+    publish: Callable[[Control], None],
+    push: MetricsPush | None = None,
 ) -> Mapping[str, Duty]:
-    """Every role that this service can do. One that settings may name must be here, and the other way round."""
+    """Every role that this process can do. One that settings may name must be here, and the other way round.
+
+    `push` is None when the settings do not say where figures are pushed to.
+    """
     removed = metrics.counter("purge_removed", "Rows removed by purge steps", ["step"])
     ran = metrics.gauge("purge_last_run_timestamp_seconds", "When a purge step last ended", ["step"])
 
@@ -47,9 +55,10 @@ def duties(
             ]
         ),
         "metrics.calculate": Duty(kept=[partial(ClusterFigures(metrics).keep, storage, settings.metrics_interval)]),
+        **({"metrics.push": Duty(jobs=[push.job()])} if push is not None else {}),
         "index.messages": Duty(kept=[partial(Indexing(metrics, settings).keep, storage.search)]),
     }
 
 
-ROLES = ("purge.stores", "purge.accounts", "metrics.calculate", "index.messages")
+ROLES = ("purge.stores", "purge.accounts", "metrics.calculate", "metrics.push", "index.messages")
 """Their names, in the order in which people are shown them."""

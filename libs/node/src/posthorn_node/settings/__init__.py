@@ -10,6 +10,7 @@ from posthorn_node.settings.display import shown
 from posthorn_node.settings.file import SettingsFile, load, parse
 from posthorn_node.settings.keys import known_keys
 from posthorn_node.settings.lookup_stores import LookupStore, MemoryStore, RedisStore
+from posthorn_node.settings.metrics_push import PushSettings
 from posthorn_node.settings.node import LogSettings, MetricsSettings, NodeSettings, ResolverSettings
 from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.problems import Problem, SettingsError
@@ -65,6 +66,7 @@ __all__ = [
     "NodeSettings",
     "PostgresStore",
     "Problem",
+    "PushSettings",
     "Rate",
     "RedisStore",
     "ResolverSettings",

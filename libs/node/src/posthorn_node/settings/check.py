@@ -66,9 +66,10 @@ def notices(settings: NodeSettings) -> list[str]:
         if listener.protocol == "managesieve":
             found.append(f'listener "{name}" is not opened: managesieve is not served')
     roles = settings.cluster.roles
-    for role, eligible in (("acme.renew", roles.acme.renew), ("metrics.push", roles.metrics.push)):
-        if eligible:
-            found.append(f"cluster.roles.{role} is not used: no work is done under it")
+    if roles.acme.renew:
+        found.append("cluster.roles.acme.renew is not used: no work is done under it")
+    if roles.metrics.push and not settings.metrics.push.url:
+        found.append("cluster.roles.metrics.push is not used: metrics.push.url does not say where to push")
     return found
 
 

@@ -10,6 +10,7 @@ from posthorn_node.settings.certificates import MIN_SECRET, CertificatesSettings
 from posthorn_node.settings.cluster import ClusterSettings
 from posthorn_node.settings.coordinators import KafkaSettings, NatsSettings
 from posthorn_node.settings.lookup_stores import LookupStore
+from posthorn_node.settings.metrics_push import PushSettings
 from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.server import ListenerSettings, ServerSettings
@@ -25,6 +26,7 @@ class MetricsSettings(Section):
     bind: Bind = "0.0.0.0:9090"
     binds: dict[str, Bind] = Field(default_factory=dict)
     """By service's name, for several processes that share one file."""
+    push: PushSettings = PushSettings()
 
     def bind_for(self, service: str) -> str:
         return self.binds.get(service, self.bind)

@@ -90,3 +90,12 @@ role_wish = Table(
     Column("node_id", Integer, nullable=False, comment="who shall hold it, while it lives"),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
+
+role_tenure = Table(
+    "role_tenure",
+    metadata,
+    Column("key", Text, primary_key=True, comment="of the role's lease"),
+    Column("epoch", BigInteger, nullable=False),
+    Column("node_id", Integer, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)

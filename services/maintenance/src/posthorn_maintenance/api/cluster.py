@@ -31,6 +31,7 @@ async def describe(
         "name": name,
         "nodes": nodes(processes),
         "roles": [_role(role, eligible.get(role, ()), roles, node_of) for role in ROLES],
+        "role_problems": await storage.roles.problems(),
         "shards": [{"shard": n, **_holder(queue.get(f"queue/{n}"), node_of)} for n in range(shards)],
         "queue": {state.name.lower(): count for state, count in depth.items()},
         "bus": {**_bus(bus.health()), "echo": echo},
