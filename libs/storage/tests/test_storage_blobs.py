@@ -133,6 +133,18 @@ async def test_what_is_warm_needs_no_question(storage: Storage) -> None:
     await storage._database.execute("UPDATE blob SET state = 1")
 
 
+@pytest.mark.usefixtures("emptied")
+async def test_reads_are_counted_by_where_they_were_served_from(storage: Storage) -> None:
+    small, large = [await storage.shards.home.blobs.prepare(content) for content in (SMALL, LARGE)]
+    for number, blob in enumerate((small, large)):
+        await adopt(storage, blob, number + 1)
+    before = storage.blobs.served()
+    for blob in (small, large, small, large):
+        await storage.shards.home.blobs.read(blob.key)
+    now = storage.blobs.served()
+    assert {place: now[place] - before[place] for place in now} == {"memory": 2, "disk": 0, "database": 1, "store": 1}
+
+
 async def test_unknown_blobs(storage: Storage) -> None:
     for read in (
         storage.shards.home.blobs.read(BlobKey(b"k" * 32)),

@@ -328,6 +328,20 @@ async def test_listing_narrows(storage: Storage, shard: int, epoch: Epoch) -> No
     assert await ids(QueueFilter()) == [second]
 
 
+async def test_the_longest_overdue_is_of_those_that_wait(storage: Storage, shard: int, epoch: Epoch) -> None:
+    assert await storage.queue.overdue() == 0.0
+    await storage.queue.enqueue(await new_message(storage, "bob", "carol"))
+    await storage.queue.enqueue(await new_message(storage, site="b.test"))
+    back = "UPDATE queue_recipient SET due = now() + make_interval(secs => $2) WHERE address = $1"
+    await storage._database.execute(back, "bob@example.net", -600.0)
+    await storage._database.execute(back, "carol@example.net", 600.0)
+    await storage._database.execute(back, "bob@b.test", -60.0)
+    assert 600 <= await storage.queue.overdue() < 660
+    due = await storage.queue.claim(shard, epoch, 1)
+    await storage.queue.start_attempts([row.id for row in due], shard, epoch)
+    assert 60 <= await storage.queue.overdue() < 120
+
+
 async def test_hostile_replies_are_stored_on_one_bounded_line(storage: Storage, shard: int, epoch: Epoch) -> None:
     number = await storage.queue.enqueue(await new_message(storage))
     [due] = await storage.queue.claim(shard, epoch, 10)

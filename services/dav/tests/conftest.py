@@ -10,6 +10,7 @@ import structlog
 
 from posthorn_dav.flow import DavApp
 from posthorn_dav.settings import DavSettings
+from posthorn_model.clock import SystemClock
 from posthorn_node.http import server_on
 from posthorn_node.listen import open_sockets
 from posthorn_storage import AccountRecord, Storage
@@ -66,7 +67,8 @@ async def ann(account: Callable[..., Awaitable[AccountRecord]]) -> AccountRecord
 @pytest_asyncio.fixture
 async def dav(storage: Storage, ann: AccountRecord) -> AsyncIterator[Client]:
     settings = DavSettings(max_request_size=100_000, max_resource_size=50_000, max_results=50)
-    app = DavApp(storage, settings, structlog.get_logger(), lambda method, status: None, plaintext_login=True)
+    log, clock = structlog.get_logger(), SystemClock()
+    app = DavApp(storage, settings, log, clock, lambda method, status, seconds: None, plaintext_login=True)
     server = server_on(app, open_sockets("127.0.0.1:0"))
     await server.start()
     host, port = server.addresses[0]

@@ -21,6 +21,7 @@ from posthorn_jmap.gates import Gates
 from posthorn_jmap.push import Watchers
 from posthorn_jmap.registry import METHODS
 from posthorn_jmap.settings import JmapSettings
+from posthorn_model.clock import SystemClock
 from posthorn_model.events import Event
 from posthorn_model.ids import NodeId
 from posthorn_node.http import server_on
@@ -221,7 +222,8 @@ async def serve(storage: Storage) -> AsyncIterator[Serve]:
             watchers=Watchers(storage, bus, log, lambda number: None),
             gates=Gates(own.limits()),
             log=log,
-            count=lambda resource, status: None,
+            clock=SystemClock(),
+            answered=lambda resource, status, seconds: None,
             publish=events.append,
             base=base,
             hostname="mail.example.org",

@@ -56,6 +56,17 @@ def measure_lookups(metrics: Metrics, storage: Storage) -> None:
     storage.lookup.told = told
 
 
+def measure_blobs(metrics: Metrics, storage: Storage) -> None:
+    """Show in `metrics` from where blobs were read."""
+    gauge = metrics.gauge("blob_reads", "Reads of blobs by where they were served from", ["place"])
+    for place in storage.blobs.served():
+        gauge.labels(place).set_function(partial(_served, storage, place))
+
+
+def _served(storage: Storage, place: str) -> float:
+    return float(storage.blobs.served()[place])
+
+
 def _load(pools: Pools, work: Work, name: str) -> float:
     return float(getattr(pools.load()[work], name))
 

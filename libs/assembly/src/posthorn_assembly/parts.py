@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from posthorn_assembly.certificates import stored_certificates
-from posthorn_assembly.measures import measure_databases, measure_lookups
+from posthorn_assembly.measures import measure_blobs, measure_databases, measure_lookups
 from posthorn_assembly.notices import follow_notices
 from posthorn_assembly.translation import bus_settings, storage_settings
 from posthorn_bus import BusIdentity, Echo, LeaseKeeper, LeaseTimes, open_bus
@@ -69,6 +69,7 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     _measure(node, bus)
     measure_databases(node.metrics, storage)
     measure_lookups(node.metrics, storage)
+    measure_blobs(node.metrics, storage)
     leases = LeaseKeeper(storage.leases, node.boot, node.clock, LeaseTimes(ttl=node.settings.cluster.lease_ttl))
     await leases.start()
     certificates = stored_certificates(node, storage.certificates)

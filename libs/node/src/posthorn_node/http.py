@@ -91,6 +91,11 @@ class HttpServer:
         self._sockets = sockets
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return len(self._server.server_state.connections)
+
     async def start(self) -> None:
         """Accept connections when this returns."""
         self._task = asyncio.create_task(self._server.serve(sockets=self._sockets), name="http server")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from posthorn_model.ids import AccountId, BlobKey
 from posthorn_model.mail import PreparedBlob
+from posthorn_storage.blobs.reading import PLACES
 from posthorn_storage.blobs.store import Blobs
 from posthorn_storage.shards import Shards
 
@@ -17,6 +18,10 @@ class BlobStore:
 
     def __init__(self, shards: Shards) -> None:
         self._shards = shards
+
+    def served(self) -> dict[str, int]:
+        """How many reads of this process were served from where (reading.PLACES), over all shards."""
+        return {place: sum(shard.blobs.served[place] for shard in self._shards) for place in PLACES}
 
     async def of(self, account: AccountId | None) -> Blobs:
         """The blobs of an account's shard, or of the queue; good for one request, for an account may move."""

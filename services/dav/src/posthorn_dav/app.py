@@ -1,8 +1,10 @@
 """The composition root of dav: everything is built and handed in here, top to bottom."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from posthorn_assembly import Parts, assemble
+from posthorn_dav.figures import Figures
 from posthorn_dav.flow import DavApp
 from posthorn_dav.settings import DavSettings
 from posthorn_node import Node
@@ -13,17 +15,14 @@ from posthorn_node.settings import ListenerSettings
 async def build(node: Node) -> "Dav":
     """Put the service together."""
     parts = await assemble(node)
-    requests = node.metrics.counter("dav_requests", "DAV requests answered", ["method", "status"])
-
-    def count(method: str, status: int) -> None:
-        requests.labels(method, str(status)).inc()
+    figures = Figures(node.metrics)
 
     def app(listener: ListenerSettings) -> DavApp:
         settings: DavSettings = node.own
-        return DavApp(parts.storage, settings, node.log, count, listener.allow_plaintext_auth)
+        return DavApp(parts.storage, settings, node.log, node.clock, figures.answered, listener.allow_plaintext_auth)
 
     apps = [(listener, app(listener)) for listener in node.listeners("dav")]
-    return Dav(node, parts, apps, [])
+    return Dav(node, parts, figures, apps, [])
 
 
 @dataclass(slots=True)
@@ -32,13 +31,16 @@ class Dav:
 
     node: Node
     parts: Parts
+    figures: Figures
     apps: list[tuple[ListenerSettings, DavApp]]
     servers: list[HttpServer]
 
     async def start(self) -> None:
         """Open the listeners."""
         for listener, app in self.apps:
-            self.servers.append(await serve(app, listener, self.node))
+            server = await serve(app, listener, self.node)
+            self.figures.connections.labels(listener.name).set_function(partial(getattr, server, "connections"))
+            self.servers.append(server)
 
     async def drain(self) -> None:
         """Finish requests."""

@@ -29,6 +29,7 @@ from posthorn_dav.protocol import paths
 from posthorn_dav.request import Answer, Request
 from posthorn_dav.settings import DavSettings
 from posthorn_model.errors import AuthenticationFailed, NotFound, TooManyFailures
+from posthorn_model.ports import Clock
 from posthorn_storage import Storage
 from posthorn_storage.directory import AccountRecord
 
@@ -59,8 +60,9 @@ class DavApp:
     storage: Storage
     settings: DavSettings
     log: FilteringBoundLogger
-    count: Callable[[str, int], None]
-    """Told the method and the status of each answer."""
+    clock: Clock
+    answered: Callable[[str, int, float], None]
+    """Told the method and the status of each answer, and the seconds it took."""
     plaintext_login: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,8 +70,10 @@ class DavApp:
         if scope["type"] != "http":
             return
         http = HttpRequest(scope, receive)
+        began = self.clock.monotonic()
         response = await self._answer(http)
-        self.count(http.method if http.method in METHODS else "other", response.status_code)
+        method = http.method if http.method in METHODS else "other"
+        self.answered(method, response.status_code, self.clock.monotonic() - began)
         await response(scope, receive, send)
 
     async def _answer(self, http: HttpRequest) -> Response:

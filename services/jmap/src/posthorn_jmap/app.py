@@ -2,9 +2,11 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from posthorn_assembly import Parts, assemble
 from posthorn_jmap.calls import Calls
+from posthorn_jmap.figures import Figures
 from posthorn_jmap.flow import JmapApp
 from posthorn_jmap.gates import Gates
 from posthorn_jmap.push import Watchers
@@ -19,15 +21,12 @@ async def build(node: Node) -> "Jmap":
     """Put the service together."""
     settings: JmapSettings = node.own
     parts = await assemble(node)
-    requests = node.metrics.counter("jmap_requests", "HTTP requests answered", ["resource", "status"])
-    missed = node.metrics.counter("jmap_missed_events", "Changes that only the self-check found; should be zero")
-    watchers = Watchers(parts.storage, parts.bus, node.log, missed.inc)
+    figures = Figures(node.metrics)
+    watchers = Watchers(parts.storage, parts.bus, node.log, figures.missed.inc)
+    figures.event_sources.set_function(partial(getattr, watchers, "open"))
     calls = Calls(METHODS, node.log)
     gates = Gates(settings.limits())
     ended = asyncio.Event()
-
-    def count(resource: str, status: int) -> None:
-        requests.labels(resource, str(status)).inc()
 
     def app(listener: ListenerSettings) -> JmapApp:
         return JmapApp(
@@ -37,7 +36,8 @@ async def build(node: Node) -> "Jmap":
             watchers=watchers,
             gates=gates,
             log=node.log,
-            count=count,
+            clock=node.clock,
+            answered=figures.answered,
             publish=parts.bus.publish,
             base=listener.url.rstrip("/"),
             hostname=node.settings.server.hostname,
@@ -46,7 +46,7 @@ async def build(node: Node) -> "Jmap":
         )
 
     apps = [(listener, app(listener)) for listener in node.listeners("jmap")]
-    return Jmap(node, parts, apps, watchers, ended, [])
+    return Jmap(node, parts, figures, apps, watchers, ended, [])
 
 
 @dataclass(slots=True)
@@ -55,6 +55,7 @@ class Jmap:
 
     node: Node
     parts: Parts
+    figures: Figures
     apps: list[tuple[ListenerSettings, JmapApp]]
     watchers: Watchers
     ended: asyncio.Event
@@ -66,7 +67,9 @@ class Jmap:
         self.node.tasks.start("push: hear the bus", self.watchers.listen())
         self.node.tasks.start("push: self-check", self.watchers.check_on(settings.self_check))
         for listener, app in self.apps:
-            self.servers.append(await serve(app, listener, self.node))
+            server = await serve(app, listener, self.node)
+            self.figures.connections.labels(listener.name).set_function(partial(getattr, server, "connections"))
+            self.servers.append(server)
 
     async def drain(self) -> None:
         """End the event sources, finish requests."""

@@ -34,6 +34,7 @@ from posthorn_jmap.push import Watchers
 from posthorn_jmap.settings import JmapSettings
 from posthorn_model.errors import AuthenticationFailed, PosthornError, TooManyFailures
 from posthorn_model.events import Event
+from posthorn_model.ports import Clock
 from posthorn_storage import Storage
 from posthorn_storage.directory import AccountRecord
 
@@ -52,8 +53,9 @@ class JmapApp:
     watchers: Watchers
     gates: Gates
     log: structlog.typing.FilteringBoundLogger
-    count: Callable[[str, int], None]
-    """Told the resource and the status of each answer."""
+    clock: Clock
+    answered: Callable[[str, int, float], None]
+    """Told the resource and the status of each answer, and the seconds until it began."""
     publish: Callable[[Event], None]
     base: str
     hostname: str
@@ -66,13 +68,14 @@ class JmapApp:
         if scope["type"] != "http":
             return
         http = Request(scope, receive)
+        began = self.clock.monotonic()
         try:
             response = await self._answer(http)
         except ClientDisconnect:
             return
         except Exception as error:  # noqa: BLE001  the one place where everything ends
             response = self._refuse(http, error)
-        self.count(_resource(http.url.path), response.status_code)
+        self.answered(_resource(http.url.path), response.status_code, self.clock.monotonic() - began)
         await response(scope, receive, send)
 
     async def _answer(self, http: Request) -> Response:

@@ -70,6 +70,11 @@ class Watchers:
         """How many clients wait for this account."""
         return len(self._watches.get(account, ()))
 
+    @property
+    def open(self) -> int:
+        """How many clients wait at all."""
+        return sum(map(len, self._watches.values()))
+
     async def listen(self) -> None:
         """Hear the bus for ever."""
         async for event in self._bus.subscribe(Topic.CHANGES):

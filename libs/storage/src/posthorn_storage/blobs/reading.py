@@ -18,6 +18,8 @@ from posthorn_storage.blobs.object_names import object_key
 from posthorn_storage.blobs.stores import Stores
 from posthorn_storage.database import Database, Row
 
+PLACES: Final = ("memory", "disk", "database", "store")
+"""Where a read is served from; what was brought into memory ahead counts for where it came from too."""
 _MOVES: Final = 3
 _INDEX: Final = -1
 """Under this number the cache in memory has the index of a blob's frames."""
@@ -35,10 +37,12 @@ class Reader:
         self._database = database
         self._stores = stores
         self._cache = BlobCache(cache_bytes)
+        self.served = dict.fromkeys(PLACES, 0)
+        """How many reads were served from where."""
 
     async def read(self, key: BlobKey) -> bytes:
         """The whole content."""
-        data = self._cache.find(key)
+        data = self._remembered(key)
         return data if data is not None else await self._whole(key, await self._find(key))
 
     async def warm(self, keys: Iterable[BlobKey]) -> None:
@@ -52,7 +56,7 @@ class Reader:
     async def read_range(self, key: BlobKey, start: int, length: int) -> bytes:
         """Bytes `start` to `start + length` (fewer at the end)."""
         start, length = max(start, 0), max(length, 0)
-        data = self._cache.find(key)
+        data = self._remembered(key)
         if data is None:
             row = await self._find(key)
             end = min(start + length, row["size"])
@@ -63,6 +67,11 @@ class Reader:
             data = await self._whole(key, row)
         return data[start : start + length]
 
+    def _remembered(self, key: BlobKey) -> bytes | None:
+        data = self._cache.find(key)
+        self.served["memory"] += data is not None
+        return data
+
     async def _find(self, key: BlobKey) -> Row:
         row = await self._database.fetchrow(FIND, key)
         if row is None:
@@ -71,6 +80,7 @@ class Reader:
 
     async def _whole(self, key: BlobKey, row: Row) -> bytes:
         data = None if row["inline"] is not None else await self._kept_whole(key, row["size"])
+        self.served["disk" if data is not None else "database" if row["inline"] is not None else "store"] += 1
         if data is None:
             stored = row["inline"]
             if stored is None:
@@ -83,10 +93,13 @@ class Reader:
 
     async def _range(self, key: BlobKey, row: Row, start: int, end: int) -> bytes:
         if row["encoding"] == PLAIN and self._stores.disk is None:
+            self.served["store"] += 1
             return await self._fetch(key, row, lambda store, name: store.get_range(name, start, end - start))
         numbers = range(start // PIECE, (end - 1) // PIECE + 1)
+        in_memory = all(self._cache.find((key, number)) is not None for number in numbers)
         pieces = await self._kept(key, numbers, row["size"])
         missing = [number for number in numbers if number not in pieces]
+        self.served["store" if missing else "memory" if in_memory else "disk"] += 1
         if missing:
             # In one request, from the first to the last: a piece between them that is there is fetched again.
             run = range(missing[0], missing[-1] + 1)

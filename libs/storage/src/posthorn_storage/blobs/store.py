@@ -4,7 +4,7 @@
 that inside the referring transaction. No call to the object store happens inside a transaction (design law 8).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from posthorn_model.errors import AccountMoving, Unavailable
@@ -61,6 +61,11 @@ class Blobs:
         self._inline_limit = inline_limit
         self._encoding = encoding
         self._reader = Reader(database, stores, cache_bytes)
+
+    @property
+    def served(self) -> Mapping[str, int]:
+        """How many reads of this process were served from memory, the disk, the database, an object store."""
+        return self._reader.served
 
     async def prepare(
         self, data: bytes | memoryview, *, account: AccountId | None = None, ttl: float | None = None

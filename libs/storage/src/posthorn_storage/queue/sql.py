@@ -136,6 +136,14 @@ RETURNING id
 
 NEXT_DUE = "SELECT min(due) FROM queue_recipient WHERE shard = $1 AND state IN (0, 1) AND state = 0"
 
+# The first of each shard by the index of what is open, without a look at the rest.
+OVERDUE = """
+SELECT coalesce(extract(epoch FROM now() - min(first.due)), 0)::float8
+FROM generate_series(0, $1::int - 1) AS shard, LATERAL (
+    SELECT due FROM queue_recipient r WHERE r.shard = shard.shard AND state IN (0, 1) AND state = 0 AND due < now()
+    ORDER BY due LIMIT 1) AS first
+"""
+
 DEPTH = "SELECT state, count(*) FROM queue_recipient GROUP BY state"
 
 DEPTH_BY_SHARD = """

@@ -166,6 +166,11 @@ class QueueStore:
         counts = {row["state"]: row["count"] for row in await self._database.fetch(sql.DEPTH)}
         return {state: counts.get(state, 0) for state in RecipientState}
 
+    async def overdue(self) -> float:
+        """For how many seconds the recipient that is due the longest has been; 0 when none waits beyond its time."""
+        seconds: float = await self._database.fetchval(sql.OVERDUE, self.shards)
+        return seconds
+
     async def depth_by_shard(self) -> list[ShardDepth]:
         """Open recipients and those due now, of each shard that has any."""
         return [ShardDepth(r["shard"], r["open"], r["due"]) for r in await self._database.fetch(sql.DEPTH_BY_SHARD)]
