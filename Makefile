@@ -8,7 +8,7 @@ BIN = .venv/bin
 PACKAGES = $(wildcard libs/*/src) $(wildcard services/*/src)
 ARGS ?=
 
-.PHONY: help setup up test check bench format clean compose-test
+.PHONY: help setup up test check bench format clean compose-test faults
 
 help:
 	@echo "make up            start a whole cluster on this machine (ARGS='--nodes 3' passes options on)"
@@ -16,6 +16,7 @@ help:
 	@echo "make check         format, lint, types, import rules, sizes"
 	@echo "make bench         run the benchmarks and print their table"
 	@echo "make compose-test  bring compose.yaml up on Docker, run the demo against it, tear it down"
+	@echo "make faults        make a cluster of many processes suffer, and judge what it lost (ARGS='--minutes 10')"
 	@echo "make setup         only make the environment; the program is then .venv/bin/posthorn"
 
 setup: .venv/.ready
@@ -50,6 +51,9 @@ bench: setup
 
 compose-test: setup
 	$(BIN)/python tests/compose/run.py $(ARGS)
+
+faults: setup
+	$(BIN)/python -m tests.faults $(ARGS)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -16,10 +16,9 @@ from urllib.parse import urlsplit
 
 from tests.faults.ledger import Ledger, message
 
-from posthorn_testkit.cluster import ClusterUnderTest
+from posthorn_testkit.cluster import Reachable
 
 SENDER = "somebody@ledger.test"
-REPLY_SECONDS = 60
 PASSING = ("serverFail", "serverUnavailable", "serverPartialFail")
 """Errors of JMAP that are no fault of the client's (RFC 8620 3.6.2)."""
 
@@ -68,7 +67,7 @@ class SmtpCourier:
 
     repeats: ClassVar[bool] = True
 
-    def __init__(self, cluster: ClusterUnderTest, ledger: Ledger, login: Target | None = None) -> None:
+    def __init__(self, cluster: Reachable, ledger: Ledger, login: Target | None = None) -> None:
         self._cluster = cluster
         self._ledger = ledger
         self._login = login
@@ -76,7 +75,7 @@ class SmtpCourier:
 
     def send(self, node: int, token: str, target: Target) -> None:
         if self._client is None:
-            self._client = smtplib.SMTP(timeout=REPLY_SECONDS)
+            self._client = smtplib.SMTP(timeout=self._cluster.reply_seconds)
             self._connect(self._client, node)
         sender = self._login.name if self._login else target.sender
         content = target.letter(token, sender)
@@ -121,7 +120,7 @@ class AppendCourier:
 
     repeats: ClassVar[bool] = False
 
-    def __init__(self, cluster: ClusterUnderTest, ledger: Ledger) -> None:
+    def __init__(self, cluster: Reachable, ledger: Ledger) -> None:
         self._cluster = cluster
         self._ledger = ledger
         self._clients: dict[str, imaplib.IMAP4] = {}
@@ -143,7 +142,7 @@ class AppendCourier:
             raise PutOff(words) if passing else RefusedForGood(words)
 
     def _connected(self, node: int, target: Target) -> imaplib.IMAP4:
-        client = imaplib.IMAP4(*self._cluster.address("imap", node), timeout=REPLY_SECONDS)
+        client = imaplib.IMAP4(*self._cluster.address("imap", node), timeout=self._cluster.reply_seconds)
         try:
             client.login(target.name, target.password)
         except BaseException:
@@ -179,7 +178,7 @@ class ImportCourier:
 
     repeats: ClassVar[bool] = False
 
-    def __init__(self, cluster: ClusterUnderTest, ledger: Ledger) -> None:
+    def __init__(self, cluster: Reachable, ledger: Ledger) -> None:
         self._cluster = cluster
         self._ledger = ledger
         self._client: http.client.HTTPConnection | None = None
@@ -187,7 +186,9 @@ class ImportCourier:
 
     def send(self, node: int, token: str, target: Target) -> None:
         if self._client is None:
-            self._client = http.client.HTTPConnection(*self._cluster.address("jmap", node), timeout=REPLY_SECONDS)
+            self._client = http.client.HTTPConnection(
+                *self._cluster.address("jmap", node), timeout=self._cluster.reply_seconds
+            )
         try:
             self._import(token, target)
         except http.client.HTTPException as broken:

@@ -5,9 +5,9 @@ import http.client
 import re
 import time
 
-from tests.faults.couriers import REPLY_SECONDS, PutOff, RefusedForGood, Target
+from tests.faults.couriers import PutOff, RefusedForGood, Target
 
-from posthorn_testkit.cluster import ClusterUnderTest
+from posthorn_testkit.cluster import Reachable
 
 TRIES = 1200
 PAUSE = 0.1
@@ -20,7 +20,7 @@ EVENT = (
 class EventKeeper:
     """The default calendar of one account."""
 
-    def __init__(self, cluster: ClusterUnderTest, owner: Target) -> None:
+    def __init__(self, cluster: Reachable, owner: Target) -> None:
         self._cluster = cluster
         login = base64.b64encode(f"{owner.name}:{owner.password}".encode()).decode()
         self._headers = {"Authorization": f"Basic {login}"}
@@ -59,7 +59,7 @@ class EventKeeper:
         return re.findall(r"<D:response><D:href>([^<]*)</D:href>", answer)
 
     def _ask(self, node: int, verb: str, path: str, body: bytes = b"", *, kind: str = "", depth: str = "") -> bytes:
-        client = http.client.HTTPConnection(*self._cluster.address("dav", node), timeout=REPLY_SECONDS)
+        client = http.client.HTTPConnection(*self._cluster.address("dav", node), timeout=self._cluster.reply_seconds)
         more = ({"Content-Type": kind} if kind else {}) | ({"Depth": depth} if depth else {})
         try:
             client.request(verb, path, body, self._headers | more)

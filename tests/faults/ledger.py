@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from posthorn_testkit.cluster import ClusterUnderTest
+from posthorn_testkit.cluster import Reachable
 
 DOMAIN = "ledger.test"
 """Right side of the Message-ID of every message in the ledger."""
@@ -173,7 +173,7 @@ class Ledger:
             verdict.lost.extend(tokens[: max(0, acknowledged - found[key])])
         return verdict
 
-    def verify(self, cluster: ClusterUnderTest, passwords: dict[str, str], nodes: Iterable[int] = (1,)) -> None:
+    def verify(self, cluster: Reachable, passwords: dict[str, str], nodes: Iterable[int] = (1,)) -> None:
         """Read every mailbox over IMAP, on each of the nodes, and judge. Raises AssertionError with what is wrong."""
         with self._changed:
             accounts = sorted({entry.account for entry in self._entries.values()})
@@ -187,7 +187,7 @@ def _without_trace(content: bytes) -> bytes:
     return _TRACE.sub(b"", content, count=1)
 
 
-def read_all(cluster: ClusterUnderTest, account: tuple[str, str], node: int) -> list[bytes]:
+def read_all(cluster: Reachable, account: tuple[str, str], node: int) -> list[bytes]:
     """The content of every message in every mailbox of an account."""
     client = cluster.imap(account, node)
     try:

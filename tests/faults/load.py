@@ -14,7 +14,7 @@ from typing import Self
 from tests.faults.couriers import Courier, PutOff, SmtpCourier, Target
 from tests.faults.ledger import Ledger
 
-from posthorn_testkit.cluster import ClusterUnderTest
+from posthorn_testkit.cluster import Reachable
 
 PAUSE = 0.1
 """Seconds before a message is offered again."""
@@ -24,29 +24,35 @@ TRIES = 1200
 class Load:
     """`count` messages for the accounts in turn, sent by some connections at once that begin on different nodes.
 
+    `pace` is the pause between two messages of a connection, in seconds.
+
     Use as `with Load(...) as load:`; at the end of the block it waits until all are acknowledged and raises what went
     wrong with any sender.
     """
 
     def __init__(
         self,
-        cluster: ClusterUnderTest,
+        cluster: Reachable,
         ledger: Ledger,
         accounts: Sequence[Target],
         count: int,
         *,
         nodes: Sequence[int] = (1, 2),
         connections: int = 4,
-        courier: Callable[[ClusterUnderTest, Ledger], Courier] = SmtpCourier,
+        courier: Callable[[Reachable, Ledger], Courier] = SmtpCourier,
+        pace: float = 0.0,
     ) -> None:
         self.breaks = 0
         """How often a connection broke or a message was put off."""
+        self.most_tries = 0
+        """The most tries that a message needed."""
         self._cluster = cluster
         self._ledger = ledger
         self._nodes = tuple(nodes)
         self._courier = courier
         self._work = [accounts[n % len(accounts)] for n in range(count)]
         self._connections = connections
+        self._pace = pace
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(connections)
@@ -67,6 +73,11 @@ class Load:
             if failure is not None:
                 raise failure
 
+    def enough(self) -> None:
+        """Begin no message any more; what is begun is sent."""
+        with self._lock:
+            self._work.clear()
+
     def _next(self) -> Target | None:
         with self._lock:
             return self._work.pop() if self._work and not self._stop.is_set() else None
@@ -76,6 +87,7 @@ class Load:
         try:
             while (target := self._next()) is not None:
                 turn = self._send(courier, turn, target)
+                self._stop.wait(self._pace)
         except BaseException:
             self._stop.set()
             raise
@@ -85,7 +97,7 @@ class Load:
     def _send(self, courier: Courier, turn: int, target: Target) -> int:
         """Send one message until it is acknowledged; returns the turn, which says the node to go on with."""
         token = self._ledger.open(target.name)
-        for _ in range(TRIES):
+        for tries in range(1, TRIES + 1):
             node = self._nodes[turn % len(self._nodes)]
             try:
                 courier.send(node, token, target)
@@ -101,5 +113,7 @@ class Load:
                     token = self._ledger.open(target.name)
                 continue
             self._ledger.acknowledge(token, node)
+            with self._lock:
+                self.most_tries = max(self.most_tries, tries)
             return turn
         raise AssertionError(f"{token} was not acknowledged in {TRIES} tries")

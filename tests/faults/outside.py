@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from tests.faults.ledger import token_of
 
-from posthorn_testkit.cluster import ClusterUnderTest, until
+from posthorn_testkit.cluster import Reachable, until
 from posthorn_testkit.sink import END, Gate, Sink
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ T = TypeVar("T")
 class Outside:
     """Listens while the block runs."""
 
-    def __init__(self, cluster: ClusterUnderTest) -> None:
+    def __init__(self, cluster: Reachable) -> None:
         place = cluster.description["sink"]
         self._sink = Sink(host=place["host"])
         self._sink.port = place["port"]

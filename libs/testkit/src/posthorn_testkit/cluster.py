@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 PROGRAM = Path(sys.executable).parent / "posthorn"
 START_SECONDS = 180.0
@@ -33,12 +33,36 @@ def posthorn(*arguments: str, text: str | None = None) -> subprocess.CompletedPr
     )
 
 
+class Reachable(Protocol):
+    """What clients need of a cluster: `ClusterUnderTest`, and `posthorn_testkit.instances.Instances`."""
+
+    @property
+    def reply_seconds(self) -> float:
+        """How long a client waits for a reply."""
+        ...
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """As cluster.json has it."""
+        ...
+
+    def address(self, protocol: str, node: int | None = None) -> tuple[str, int]:
+        """Host and port of an endpoint, on `node` or on any."""
+        ...
+
+    def imap(self, account: tuple[str, str], node: int | None = None) -> imaplib.IMAP4:
+        """A logged-in IMAP connection."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterUnderTest:
     """A running cluster; every question reads cluster.json anew."""
 
     folder: Path
     options: tuple[str, ...]
+    reply_seconds: float = 60.0
+    """How long a client waits for a reply."""
 
     @property
     def description(self) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""`make faults`: the great run, as long as wished, printing what it does and finds.
+
+make faults ARGS="--minutes 10"
+make faults ARGS="--minutes 3 --bus peer-to-peer --seed 7"
+"""
+
+import argparse
+import secrets
+import sys
+import time
+
+from tests.faults.great import GreatRun
+
+from posthorn_ctl.embedded.errors import PartError
+from posthorn_testkit.instances import instances
+
+
+def main() -> int:
+    """Exit code 0: nothing was lost; 1: something was; 3: a part it needs is missing."""
+    parser = argparse.ArgumentParser(prog="make faults", description="Make a cluster suffer, and judge what it lost.")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--each", type=int, default=3, help="instances of each service")
+    parser.add_argument("--bus", choices=("kafka", "peer-to-peer"), default="kafka")
+    parser.add_argument("--scaled", default="imap", help="the service that goes 1, 6, 1")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
+    asked = parser.parse_args()
+    begun = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - begun:7.1f} s  {line}", flush=True)
+
+    try:
+        with instances(with_kafka=asked.bus == "kafka") as cluster:
+            GreatRun(cluster, asked.seed, each=asked.each, say=say).run(60 * asked.minutes, scaled=asked.scaled)
+    except PartError as error:
+        print(f"make faults: {error}", file=sys.stderr)
+        return 3
+    except AssertionError as wrong:
+        say(f"WRONG: {wrong}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
