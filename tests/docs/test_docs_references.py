@@ -17,7 +17,7 @@ from posthorn_model.cluster import SERVICES
 
 PROTOCOLS = sorted((ROOT / "docs" / "protocols").glob("*.md"))
 ALL_DOCUMENTS = pytest.mark.parametrize("path", DOCUMENTS, ids=named)
-GROUPS = {"account", "certificate", "domain", "index", "role", "shard"}
+GROUPS = {"account", "certificate", "domain", "index", "node", "role", "shard"}
 _FILE = re.compile(r"(services|libs|tests)/\S+|[a-z0-9_*][a-z0-9_*/-]*(\.py|/)")
 
 
@@ -62,7 +62,8 @@ def unknown_options(words: Sequence[str], text: str) -> list[str]:
 
 def verbs_of(words: list[str]) -> tuple[str, ...]:
     """The leading words of a posthorn command line that say which command it is."""
-    return tuple(words[: 2 if words and words[0] in GROUPS else 1])
+    deeper = len(words) > 1 and words[0] in GROUPS and not words[1].startswith("-")
+    return tuple(words[: 2 if deeper else 1])
 
 
 @pytest.mark.parametrize("words", sorted({tuple(words) for _, words in typed("posthorn") if words}), ids=" ".join)
