@@ -32,6 +32,18 @@ def test_equal_members_get_equal_shares(names: set[str]) -> None:
     assert max(len(keys) for keys in shares.values()) <= math.ceil(len(KEYS) / len(names))
 
 
+def test_a_key_is_shared_out_among_those_who_are_near_it() -> None:
+    said = {f"{node}-smtp-out": KEYS for node in range(1, 6)}
+    near = {"1-smtp-out": KEYS[:8], "2-smtp-out": KEYS[:8], "3-smtp-out": KEYS[8:], "4-smtp-out": ["queue/99"]}
+    shares = share(said, near)
+    assert {len(shares[name]) for name in ("1-smtp-out", "2-smtp-out")} == {4}
+    assert shares["1-smtp-out"] | shares["2-smtp-out"] == set(KEYS[:8])
+    assert shares["3-smtp-out"] == set(KEYS[8:])
+    assert shares["4-smtp-out"] == shares["5-smtp-out"] == frozenset()
+    del said["3-smtp-out"]
+    assert set().union(*share(said, near).values()) == set(KEYS)
+
+
 def test_the_order_in_which_members_are_seen_does_not_matter() -> None:
     said = {f"{node}-smtp-out": KEYS for node in range(1, 6)}
     assert share(said) == share(dict(reversed(said.items())))

@@ -16,6 +16,8 @@ class BusIdentity:
     """Unique for one life of one process."""
     worker: int = 0
     """Tells apart processes of one service on one node; keeps its value over restarts."""
+    near: tuple[str, ...] = ()
+    """The keys that it should have rather than others: it stands in their region."""
 
     @property
     def member(self) -> str:

@@ -6,8 +6,13 @@ import hashlib
 from collections.abc import Collection, Mapping
 
 
-def share(members: Mapping[str, Collection[str]]) -> dict[str, frozenset[str]]:
+def share(
+    members: Mapping[str, Collection[str]], near: Mapping[str, Collection[str]] | None = None
+) -> dict[str, frozenset[str]]:
     """Share out keys. `members` maps each member to the keys it may have; every member is in the result.
+
+    `near` maps members to those of their keys that they should have rather than others: such a key is shared out among
+    the members that are near it, as long as there are any.
 
     Each key goes to the eligible member with the highest hash that still has room; the room of a member is the even
     share among those eligible for the same keys, rounded up.
@@ -16,6 +21,8 @@ def share(members: Mapping[str, Collection[str]]) -> dict[str, frozenset[str]]:
     for member, keys in members.items():
         for key in keys:
             eligible.setdefault(key, []).append(member)
+    for key, names in eligible.items():
+        eligible[key] = [name for name in names if near and key in near.get(name, ())] or names
     room: dict[str, float] = dict.fromkeys(members, 0.0)
     for names in eligible.values():
         for name in names:

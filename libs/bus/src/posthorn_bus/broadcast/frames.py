@@ -49,6 +49,8 @@ class Beat:
     """Whom it follows, and up to which of its sharings."""
     turn: int
     leaving: bool
+    near: tuple[str, ...] = ()
+    """Of its keys those that it should have rather than others; said with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ def read_batch(data: bytes) -> tuple[Head, list[bytes]]:
 
 def beat(said: Beat) -> bytes:
     fields = {"v": VERSION, "b": said.boot, "m": said.member, "k": said.keys, "l": said.leader, "g": said.turn}
-    return _packed({**fields, "bye": said.leaving})
+    near = {} if said.keys is None or not said.near else {"near": said.near}
+    return _packed({**fields, "bye": said.leaving, **near})
 
 
 def read_beat(data: bytes) -> Beat:
@@ -95,7 +98,8 @@ def read_beat(data: bytes) -> Beat:
     fields = _fields(data)
     keys = None if fields.get("k") is None else _keys(fields["k"])
     boot, member = _text(fields, "b"), _text(fields, "m")
-    return Beat(boot, member, keys, _text(fields, "l"), _number(fields, "g"), fields.get("bye") is True)
+    near = _keys(fields.get("near", []))
+    return Beat(boot, member, keys, _text(fields, "l"), _number(fields, "g"), fields.get("bye") is True, near)
 
 
 def view(said: View) -> bytes:

@@ -38,6 +38,7 @@ class Seat:
 
     member: str
     keys: tuple[str, ...]
+    near: tuple[str, ...]
     heard: float
 
 
@@ -72,6 +73,7 @@ class Group:
         self.views = f"{prefix}.{family.value}.leader"
         self._family = family
         self._keys = tuple(keys)
+        self._near = tuple(key for key in keys if key in identity.near)
         self._me = identity.boot
         self._member = identity.member
         self._times = times
@@ -173,12 +175,12 @@ class Group:
             if len(lead.ask) < MAX_MEMBERS:
                 lead.ask.add(said.boot)
             return
-        keys = said.keys if said.keys is not None or seat is None else seat.keys
+        keys, near = (said.keys, said.near) if said.keys is not None or seat is None else (seat.keys, seat.near)
         if seat is None and len(lead.seats) >= MAX_MEMBERS:
             return
-        if seat is None or seat.keys != keys:
+        if seat is None or (seat.keys, seat.near) != (keys, near):
             self._soon.set()
-        lead.seats[said.boot] = Seat(said.member, keys or (), self._clock.monotonic())
+        lead.seats[said.boot] = Seat(said.member, keys or (), near, self._clock.monotonic())
         lead.ask.discard(said.boot)
         lead.behind |= (said.leader, said.turn) != (self._me, lead.turn)
 
@@ -199,7 +201,7 @@ class Group:
         lead = self._lead
         now = self._clock.monotonic()
         lead.seats = {boot: seat for boot, seat in lead.seats.items() if now - seat.heard < self._times.silence}
-        lead.seats[self._me] = Seat(self._member, self._keys, now)
+        lead.seats[self._me] = Seat(self._member, self._keys, self._near, now)
         changed = now - lead.since >= COLLECT * self._times.beat and self._share(lead)
         shown = lead.shares if lead.turn and (changed or lead.behind) else None
         ask, lead.ask, lead.behind = tuple(lead.ask), set(), False
@@ -209,12 +211,13 @@ class Group:
 
     def _beat(self, *, leaving: bool = False) -> Beat:
         keys = None if self._told_to and self._told_to == self._leader else self._keys
-        return Beat(self._me, self._member, keys, self._leader, self._turn, leaving)
+        return Beat(self._me, self._member, keys, self._leader, self._turn, leaving, self._near)
 
     def _share(self, lead: Lead) -> bool:
         """Share out among those who are there; returns whether anything is new."""
         names = _names(lead.seats)
-        shares = share({names[boot]: seat.keys for boot, seat in lead.seats.items()})
+        near = {names[boot]: seat.near for boot, seat in lead.seats.items()}
+        shares = share({names[boot]: seat.keys for boot, seat in lead.seats.items()}, near)
         found = {boot: tuple(sorted(shares[name])) for boot, name in names.items() if shares[name]}
         if lead.turn and found == lead.shares:
             return False

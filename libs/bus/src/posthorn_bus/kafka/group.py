@@ -36,16 +36,17 @@ class KeyAssignor(AbstractPartitionAssignor):  # type: ignore[misc]
 
     name = "posthorn-keys"
 
-    def __init__(self, topic: str, member: str, keys: Sequence[str], proposal: Proposal) -> None:
+    def __init__(self, topic: str, member: str, keys: Sequence[str], near: Sequence[str], proposal: Proposal) -> None:
         self._topic = topic
         self._member = member
         self._keys = tuple(keys)
+        self._near = [key for key in keys if key in near]
         self._proposal = proposal
         self.told = asyncio.Event()
         """Set when the group has told this member its keys."""
 
     def metadata(self, topics: Sequence[str]) -> ConsumerProtocolMemberMetadata:
-        data = {"member": self._member, "keys": self._keys}
+        data = {"member": self._member, "keys": self._keys, "near": self._near}
         return ConsumerProtocolMemberMetadata(0, list(topics), json.dumps(data).encode())
 
     def assign(
@@ -56,7 +57,8 @@ class KeyAssignor(AbstractPartitionAssignor):  # type: ignore[misc]
         names = {ident: str(text.get("member")) + "\0" + ident for ident, text in said.items()}
         if len({name.partition("\0")[0] for name in names.values()}) == len(names):
             names = {ident: name.partition("\0")[0] for ident, name in names.items()}
-        shares = share({names[ident]: _keys(text) for ident, text in said.items()})
+        near = {names[ident]: frozenset(_keys(text, "near")) for ident, text in said.items()}
+        shares = share({names[ident]: _keys(text) for ident, text in said.items()}, near)
         numbers = {key: number for number, key in enumerate(sorted(set().union(*shares.values()), key=natural))}
         parts = sorted(cluster.partitions_for_topic(self._topic) or ())
         assignments = {}
@@ -103,6 +105,7 @@ class Member:
         self._pulse = pulse
         self._topic = topic_name(settings, family)
         self._member = identity.member
+        self._near = identity.near
         self._group = f"{settings.group or settings.prefix}.{identity.service}.{family.value}"
         self._consumer: AIOKafkaConsumer | None = None
         self._fallback: asyncio.TimerHandle | None = None
@@ -111,7 +114,7 @@ class Member:
         """Join, and stay until the connection is lost. Raises KafkaError, OSError, TimeoutError."""
         self._arm()
         await self._pulse.wait_up()
-        assignor = KeyAssignor(self._topic, self._member, self._keys, self.proposal)
+        assignor = KeyAssignor(self._topic, self._member, self._keys, self._near, self.proposal)
         session = int(self._settings.session * 1000)
         consumer = self._consumer = AIOKafkaConsumer(
             **self._options,
@@ -179,6 +182,6 @@ def _said(data: bytes | None) -> Mapping[str, object]:
     return said if isinstance(said, dict) else {}
 
 
-def _keys(said: Mapping[str, object]) -> list[str]:
-    keys = said.get("keys")
+def _keys(said: Mapping[str, object], name: str = "keys") -> list[str]:
+    keys = said.get(name)
     return [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []

@@ -260,7 +260,9 @@ class PeerBus:
         for family, proposal in self._proposals.items():
             members = {boot: contact.takes.get(family.value, ()) for boot, contact in self._roster.contacts.items()}
             members[self._identity.boot] = self._takes.get(family, ())
-            proposal.put(share(members)[self._identity.boot])
+            near = {boot: contact.near.get(family.value, ()) for boot, contact in self._roster.contacts.items()}
+            near[self._identity.boot] = self._identity.near
+            proposal.put(share(members, near)[self._identity.boot])
 
     def _propose_all(self, family: Topic, keys: Sequence[str]) -> None:
         if not self._roster.was_read and family in self._proposals:

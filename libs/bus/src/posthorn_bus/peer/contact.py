@@ -7,7 +7,7 @@ the table but does not know the secret cannot join, nor move another's key to it
 import hashlib
 import hmac
 import string
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,8 @@ class Contact:
     endpoint: str
     public: str
     takes: Mapping[str, tuple[str, ...]]
+    near: Mapping[str, tuple[str, ...]]
+    """Of those the keys that it should have rather than others."""
 
     @property
     def raw_key(self) -> bytes:
@@ -56,7 +58,12 @@ class Contact:
 
 
 def announcement(
-    secret: str, boot: str, endpoint: str, public: str, takes: Mapping[Topic, tuple[str, ...]]
+    secret: str,
+    boot: str,
+    endpoint: str,
+    public: str,
+    takes: Mapping[Topic, tuple[str, ...]],
+    near: Collection[str] = (),
 ) -> dict[str, Any]:
     """The fields for this process's row of the node table."""
     return {
@@ -64,6 +71,7 @@ def announcement(
         "bus-key": public,
         "bus-proof": proof(secret, boot, endpoint, public),
         "bus-takes": {family.value: list(keys) for family, keys in takes.items()},
+        "bus-near": {family.value: [key for key in keys if key in near] for family, keys in takes.items()},
     }
 
 
@@ -82,7 +90,15 @@ def contact_of(peer: Peer, secret: str) -> Contact | None:
         return None
     if not hmac.compare_digest(shown.encode(), proof(secret, peer.boot, endpoint, public).encode()):
         return None
-    return Contact(peer.node, peer.service, peer.boot, endpoint, public, _takes(peer.address.get("bus-takes")))
+    return Contact(
+        peer.node,
+        peer.service,
+        peer.boot,
+        endpoint,
+        public,
+        _takes(peer.address.get("bus-takes")),
+        _takes(peer.address.get("bus-near")),
+    )
 
 
 def _takes(shown: object) -> Mapping[str, tuple[str, ...]]:

@@ -68,7 +68,9 @@ class Roster:
 
     async def announce(self, endpoint: str, public: str, takes: Mapping[Topic, tuple[str, ...]]) -> None:
         """Show these fields in this process's row, now or as soon as the table answers."""
-        self._shown = announcement(self._settings.secret, self._identity.boot, endpoint, public, takes)
+        self._shown = announcement(
+            self._settings.secret, self._identity.boot, endpoint, public, takes, self._identity.near
+        )
         await self._show()
 
     async def watch(self) -> None:

@@ -172,6 +172,15 @@ class BusContract:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def test_keys_go_to_who_is_near_them_and_to_others_when_nobody_is(self, fleet: Fleet) -> None:
+        near, far = await fleet.station(1, near=SHARDS), await fleet.station(2)
+        for station in (far, near):
+            await station.own(fleet.leases, SHARDS, idle, times=QUICK)
+        await until(lambda: owned_by([near]) == sorted(SHARDS), "who is near owns all")
+        assert owned_by([far]) == []
+        await near.stop()
+        await until(lambda: owned_by([far]) == sorted(SHARDS), "the other owns all")
+
     async def test_a_role_is_proposed_to_eligible_nodes_only(self, fleet: Fleet) -> None:
         eligible = {1: ["role/acme.renew"], 2: ["role/acme.renew", "role/purge.stores"], 3: []}
         stations = [await fleet.station(node, "maintenance") for node in eligible]

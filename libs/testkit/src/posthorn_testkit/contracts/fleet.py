@@ -154,9 +154,9 @@ class Fleet(abc.ABC):
     def sender(self) -> str:
         """The boot id that injected envelopes must show."""
 
-    async def station(self, node: int, service: str = "smtp-out") -> Station:
+    async def station(self, node: int, service: str = "smtp-out", near: Sequence[str] = ()) -> Station:
         """Open one more process's bus."""
-        identity = BusIdentity(NodeId(node), service, uuid4().hex)
+        identity = BusIdentity(NodeId(node), service, uuid4().hex, near=tuple(near))
         await self.beat(identity)
         bus = open_bus(self.settings(), identity, self.nodes.peer_directory(identity.boot))
         station = Station(identity, bus)
