@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from posthorn_assembly import bus_settings, roles, storage_settings
+from posthorn_assembly.translation import near_shards
 from posthorn_bus import KafkaSettings, NatsSettings, PeerSettings, TlsSettings
 from posthorn_node.settings import NodeSettings, SettingsError, load, validate
 from posthorn_storage import (
@@ -15,6 +16,7 @@ from posthorn_storage import (
     PoolSizes,
     Rate,
     RedisSettings,
+    Regions,
     ReplicaLimits,
     S3Settings,
 )
@@ -281,6 +283,55 @@ def test_shards(tmp_path: Path) -> None:
     rules = storage.placement
     assert [rules.shard_for(f"{name}@example.org") for name in ("bob", "zoe", "zed")] == ["east", "east", "postgres"]
     assert rules.shard_for("zed@example.net") == "east"
+
+
+REGIONAL = (
+    SHARDED.replace('type = "postgresql"', 'type = "postgresql"\nregion = "us"', 1)
+    .replace(
+        'host = "east.example.org"',
+        'host = "east.example.org"\nregion = "eu"\nread-replicas = ["r1:5433", "r2"]\nreplica.regions."r2" = "eu"',
+    )
+    .replace('data = "postgres"', 'data = "postgres"\nresidency."eu" = ["@Example.de"]')
+    .replace('range = "a-m"', 'range = "a-m"\nblob = "fs"')
+)
+
+
+def test_regions(tmp_path: Path) -> None:
+    found = settings(
+        tmp_path, REGIONAL.replace("queue-shards", 'region = "eu"\nqueue-regions = ["us", "eu"]\nqueue-shards')
+    )
+    storage = storage_settings(found)
+    assert storage.pools.regions == Regions("eu", "us")
+    (east,) = storage.shards
+    assert (east.pools.regions, east.blobs) == (Regions("eu", "eu", ("", "eu")), ("fs",))
+    rules = storage.placement
+    assert (rules.home_region, rules.region_for("ann@example.de"), rules.region_for("ann@example.org")) == (
+        "us",
+        "eu",
+        "",
+    )
+    assert (rules.shard_for("zed@example.org", "eu"), rules.shard_for("ann@example.org", "us")) == ("east", "postgres")
+    assert near_shards(found, 5) == ("queue/1", "queue/3")
+    assert near_shards(settings(tmp_path, SHARDED), 5) == ()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        (
+            'residency."eu"',
+            'residency."eur"',
+            "neither the data store nor a shard stands in that region .did you mean eu",
+        ),
+        ('regions."r2"', 'regions."r3"', 'read-replicas does not name "r3"'),
+        ('blob = "fs"', 'blob = "east"', "this needs fs or"),
+        ("weight = 2", 'weight = 2\nblob = "fs"', "the blobs of the data store go where storage.blob says"),
+    ],
+)
+def test_regions_that_are_not_well_said(tmp_path: Path, right: str, wrong: str, told: str) -> None:
+    settings(tmp_path, REGIONAL)
+    with pytest.raises(SettingsError, match=told):
+        settings(tmp_path, REGIONAL.replace(right, wrong))
 
 
 @pytest.mark.parametrize(

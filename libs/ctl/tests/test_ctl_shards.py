@@ -24,6 +24,7 @@ def posthorn(databases: Any, tmp_path: Path) -> Iterator[Posthorn]:
         config.write_text(
             store("postgres", home)
             + store("east", east)
+            + 'region = "eu"\n'
             + store("west", west)
             + f'[store."fs"]\ntype = "fs"\npath = "{tmp_path / "blobs"}"\n'
             + '[storage.shards."east"]\nrange = "a-m"\n[storage.shards."west"]\nweight = 1\n'
@@ -34,6 +35,25 @@ def posthorn(databases: Any, tmp_path: Path) -> Iterator[Posthorn]:
             return subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
 
         yield run
+
+
+def test_an_account_of_a_region_is_kept_there(posthorn: Posthorn) -> None:
+    assert posthorn("migrate").returncode == 0
+    posthorn("domain", "add", "example.org")
+    added = json.loads(posthorn("account", "add", "zoe@example.org", "--region", "eu", "--json").stdout)
+    assert added["region"] == "eu"
+    shown = json.loads(posthorn("account", "show", "zoe@example.org", "--json").stdout)
+    assert (shown["shard"], shown["region"]) == ("east", "eu")
+    regions = {
+        each["name"]: each["region"] for each in json.loads(posthorn("shard", "list", "--json").stdout)["shards"]
+    }
+    assert regions == {"postgres": None, "east": "eu", "west": None}
+    moved = posthorn("shard", "move", "zoe@example.org", "--to", "west")
+    assert moved.returncode == 1
+    assert 'pinned to the region "eu", and that shard is in no region' in moved.stderr
+    nowhere = posthorn("account", "add", "tom@example.org", "--region", "asia")
+    assert nowhere.returncode == 1
+    assert 'no shard of these settings stands in the region "asia"' in nowhere.stderr
 
 
 def test_shards_from_migration_to_move(posthorn: Posthorn) -> None:

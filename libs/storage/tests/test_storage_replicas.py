@@ -15,7 +15,7 @@ from posthorn_model.errors import AccountNotFound
 from posthorn_model.events import Changed, ChangeKind
 from posthorn_model.ids import AccountId, Modseq
 from posthorn_model.mail import NewMessage
-from posthorn_storage import FsSettings, Storage, StorageSettings
+from posthorn_storage import FsSettings, Regions, Storage, StorageSettings
 from posthorn_storage.database import Connection, Database, DatabaseLimits, Pools, PoolSizes, ReplicaLimits
 from posthorn_storage.database.positions import Positions, Written
 from posthorn_storage.migrate import migrate
@@ -91,9 +91,11 @@ class Process:
 
 
 @asynccontextmanager
-async def process(servers: ReplicationSet, dsn: str, limits: ReplicaLimits = LIMITS) -> AsyncIterator[Process]:
+async def process(
+    servers: ReplicationSet, dsn: str, limits: ReplicaLimits = LIMITS, regions: Regions | None = None
+) -> AsyncIterator[Process]:
     replicas = [standby.dsn(urlsplit(dsn).path[1:]) for standby in servers.standbys]
-    pools = await Pools.open(dsn, PoolSizes(10), DatabaseLimits(), replicas=replicas, reading=limits)
+    pools = await Pools.open(dsn, PoolSizes(10), DatabaseLimits(), replicas=replicas, reading=limits, regions=regions)
     try:
         yield Process(pools)
     finally:
@@ -378,3 +380,49 @@ def test_positions_are_kept_for_the_accounts_met_last() -> None:
 )
 def test_positions_of_strangers_say_nothing(text: str) -> None:
     assert Written(time.monotonic(), 7, 1, 1000).position_in(text) is None
+
+
+PORT = "SELECT inet_server_port()"
+
+
+async def ports(process: Process, accounts: int = 6) -> set[int]:
+    """Of the servers that the accounts are read from; only what replicas or the primary answer counts."""
+
+    async def work(database: Database) -> int:
+        found: int = await database.fetchval(PORT)
+        return found
+
+    return {await process.pools.read(AccountId(account), work) for account in range(1, accounts)}
+
+
+async def reads_only_from(process: Process, *servers: ReplicatedServer) -> None:
+    """Wait until all accounts are read from these, and every one of them is used."""
+    wanted = {server.server.port for server in servers}
+    while await ports(process) != wanted:  # noqa: ASYNC110 (a poll of what another process does)
+        await asyncio.sleep(0.02)
+
+
+async def test_the_nearest_is_read_from_first(replication: ReplicationSet, dsn: str) -> None:
+    east, west = replication.standbys
+    places = ("east", "west")
+    async with process(replication, dsn, regions=Regions("west", "east", places)) as one:
+        await one.until("", "")
+        await reads_only_from(one, west)
+        west.stop()
+        try:
+            await reads_only_from(one, east)
+        finally:
+            west.start()
+        await reads_only_from(one, west)
+
+
+async def test_a_primary_that_is_near_comes_before_replicas_that_are_not(replication: ReplicationSet, dsn: str) -> None:
+    async with process(replication, dsn, regions=Regions("north", "north", ("east", "west"))) as one:
+        await one.until("", "")
+        await reads_only_from(one, replication.primary)
+
+
+async def test_without_regions_near_all_replicas_are_read_from(replication: ReplicationSet, dsn: str) -> None:
+    async with process(replication, dsn, regions=Regions("south", "north", ("east", "west"))) as one:
+        await one.until("", "")
+        await reads_only_from(one, *replication.standbys)

@@ -10,7 +10,7 @@ from functools import partial
 from posthorn_assembly.certificates import stored_certificates
 from posthorn_assembly.measures import measure_blobs, measure_databases, measure_lookups
 from posthorn_assembly.notices import follow_notices
-from posthorn_assembly.translation import bus_settings, storage_settings
+from posthorn_assembly.translation import bus_settings, near_shards, storage_settings
 from posthorn_bus import BusIdentity, Echo, LeaseKeeper, LeaseTimes, open_bus
 from posthorn_model.errors import Unavailable
 from posthorn_model.events import Changed, Event, Topic
@@ -60,7 +60,8 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     node.health.add("lookup", _lookup_probe(storage))
     membership = Membership(node, storage.nodes)
     await membership.join()
-    identity = BusIdentity(membership.node_id, node.service, node.boot)
+    near = near_shards(node.settings, storage.queue.shards)
+    identity = BusIdentity(membership.node_id, node.service, node.boot, near=near)
     peers = storage.nodes.peer_directory(node.boot)
     bus = open_bus(bus_settings(node.settings), identity, peers, first=partial(_hear, storage))
     await bus.start()

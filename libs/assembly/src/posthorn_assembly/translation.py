@@ -16,6 +16,7 @@ from posthorn_storage import (
     PoolSizes,
     Rate,
     RedisSettings,
+    Regions,
     ReplicaLimits,
     SearchSettings,
     ShardRule,
@@ -28,13 +29,13 @@ ANY_HOST = "0.0.0.0"  # noqa: S104  the operator's own word for every address
 
 def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0) -> StorageSettings:
     """What Storage.open is given. Raises SettingsError when a named store is missing."""
-    data = settings.data_store()
+    data, here = settings.data_store(), settings.cluster.region
     return StorageSettings(
         dsn=data.connection(),
         blobs=blob_places(settings),
         inline_limit=settings.storage.blobs.inline_limit,
         compression=settings.storage.blobs.compression,
-        pools=_pools(data),
+        pools=_pools(data, here),
         grace=settings.storage.blobs.grace,
         cache_bytes=settings.storage.blobs.cache.memory,
         cold_after=settings.storage.tiers.after,
@@ -43,9 +44,10 @@ def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0)
         failure_after=settings.cluster.failure_after,
         name=settings.storage.data,
         shards=tuple(
-            ShardSettings(name, store.connection(), _pools(store)) for name, store in settings.shard_stores().items()
+            ShardSettings(name, store.connection(), _pools(store, here), settings.storage.shards[name].blob)
+            for name, store in settings.shard_stores().items()
         ),
-        placement=PlacementRules(tuple(_rule(name, rule) for name, rule in settings.storage.shards.items())),
+        placement=_placement(settings),
         search=SearchSettings(settings.storage.search.languages, settings.storage.search.default_language),
         lookup=_lookup(settings),
         logins=_logins(settings.auth.throttle),
@@ -53,13 +55,14 @@ def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0)
     )
 
 
-def _pools(store: node_settings.PostgresStore) -> PoolSettings:
+def _pools(store: node_settings.PostgresStore, here: str) -> PoolSettings:
     pool, replica = store.pool, store.replica
     return PoolSettings(
         sizes=PoolSizes(pool.max_connections, pool.interactive, pool.delivery, pool.queue, pool.maintenance),
         mode=pool.mode,
         replicas=store.replica_connections(),
         reading=ReplicaLimits(connections=replica.connections, patience=replica.wait, max_lag=replica.max_lag),
+        regions=Regions(here, store.region, tuple(replica.regions.get(each, "") for each in store.read_replicas)),
     )
 
 
@@ -97,9 +100,16 @@ def _logins(throttle: node_settings.ThrottleSettings) -> LoginLimits:
     )
 
 
-def _rule(name: str, rule: node_settings.ShardSettings) -> ShardRule:
+def _placement(settings: NodeSettings) -> PlacementRules:
+    stores = {settings.storage.data: settings.data_store(), **settings.shard_stores()}
+    rules = [_rule(name, rule, stores[name].region) for name, rule in settings.storage.shards.items()]
+    residents = {who.lower(): region for region, pins in settings.storage.residency.items() for who in pins}
+    return PlacementRules(tuple(rules), settings.data_store().region, residents)
+
+
+def _rule(name: str, rule: node_settings.ShardSettings, region: str) -> ShardRule:
     first, last = rule.bounds()
-    return ShardRule(name, frozenset(pin.lower() for pin in rule.pin), first, last, rule.weight)
+    return ShardRule(name, frozenset(pin.lower() for pin in rule.pin), first, last, rule.weight, region)
 
 
 def bus_settings(settings: NodeSettings) -> BusSettings:
@@ -148,6 +158,14 @@ def _kafka(kafka: node_settings.KafkaSettings, cluster: node_settings.ClusterSet
         else None,
         queue_partitions=cluster.queue_shards,
     )
+
+
+def near_shards(settings: NodeSettings, shards: int) -> tuple[str, ...]:
+    """The keys of the queue shards, of so many, that are preferably sent from where this node stands."""
+    here, regions = settings.cluster.region, settings.cluster.queue_regions
+    if not here or not regions:
+        return ()
+    return tuple(f"queue/{number}" for number in range(shards) if regions[number % len(regions)] == here)
 
 
 def roles(settings: NodeSettings) -> Mapping[str, node_settings.EligibleNodes]:

@@ -1,6 +1,6 @@
 """The shared storage library: the only home of SQL and S3. `Storage` is its facade."""
 
-from posthorn_storage.database.limits import PoolSizes, ReplicaLimits
+from posthorn_storage.database.limits import PoolSizes, Regions, ReplicaLimits
 from posthorn_storage.directory import AccountRecord
 from posthorn_storage.directory.identities import Identity
 from posthorn_storage.facade import Storage
@@ -33,6 +33,7 @@ __all__ = [
     "PoolSizes",
     "Rate",
     "RedisSettings",
+    "Regions",
     "ReplicaLimits",
     "S3Settings",
     "SearchSettings",

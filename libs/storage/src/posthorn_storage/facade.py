@@ -37,6 +37,7 @@ from posthorn_storage.search_store import SearchStore
 from posthorn_storage.settings import BlobPlaces, PoolSettings, StorageSettings
 from posthorn_storage.shards import Placements, Shard, Shards
 from posthorn_storage.shards.moving import Moves
+from posthorn_storage.shards.regions import check_regions, said_by
 from posthorn_storage.shards.registry import open_shards
 from posthorn_storage.shards.removals import Removals
 from posthorn_storage.shards.shard import HOME, assemble_blobs, assemble_shard, refuse_queue
@@ -76,7 +77,8 @@ class Storage:
         changed = pools.telling(self._changed)
         bounces = Bounces(Units(pools.queue, MessageIds(), changed), self._enqueue, settings.duplicate_window)
         self.queue = QueueStore(pools.queue, blobs, shards=queue_shards, deliver=bounces, notify=changed)
-        home = assemble_shard(HOME, settings.name, pools, blobs, self.queue.enqueue_in, settings, self._changed)
+        region = settings.pools.regions.primary
+        home = assemble_shard(HOME, settings.name, region, pools, blobs, self.queue.enqueue_in, settings, self._changed)
         shards = [home, *(self._shard(number, *other, stores[number], settings) for number, other in others.items())]
         self.shards = Shards(shards, Placements(pools.interactive, clock.monotonic))
         removals = Removals(self.shards, self._changed)
@@ -116,7 +118,9 @@ class Storage:
         async def connect(dsn: str, pools: PoolSettings) -> Pools:
             sizes = pools.sizes or PoolSizes(settings.pool_size)
             limits = DatabaseLimits(acquire=settings.acquire_timeout, mode=pools.mode)
-            return await Pools.open(dsn, sizes, limits, replicas=pools.replicas, reading=pools.reading)
+            return await Pools.open(
+                dsn, sizes, limits, replicas=pools.replicas, reading=pools.reading, regions=pools.regions
+            )
 
         home = await connect(settings.dsn, settings.pools)
         others: dict[int, tuple[str, Pools]] = {}
@@ -126,9 +130,12 @@ class Storage:
             await home.interactive.execute(FIX_SHARDS, max(1, min(settings.queue_shards, MAX_SHARDS)))
             queue_shards = json.loads(await home.interactive.fetchval(SHARDS))
             others = await open_shards(home.interactive, settings.shards, connect)
+            numbers = {name: number for number, (name, _) in others.items()}
+            await check_regions(home.interactive, said_by(settings, numbers))
             stores = {HOME: await objects.bind(home.interactive)}
-            for number, (_, pools) in others.items():
-                stores[number] = await objects.bind(pools.interactive)
+            own = {shard.name: shard.blobs for shard in settings.shards}
+            for number, (name, pools) in others.items():
+                stores[number] = await objects.bind(pools.interactive, own[name])
             return cls(home, others, objects, stores, settings, clock or SystemClock(), queue_shards)
         except BaseException:
             await objects.close()
@@ -178,7 +185,8 @@ class Storage:
 
     def _shard(self, number: int, name: str, pools: Pools, stores: Stores, settings: StorageSettings) -> Shard:
         blobs = assemble_blobs(pools.interactive, stores, settings)
-        return assemble_shard(number, name, pools, blobs, refuse_queue, settings, self._changed)
+        region = next((shard.pools.regions.primary for shard in settings.shards if shard.name == name), "")
+        return assemble_shard(number, name, region, pools, blobs, refuse_queue, settings, self._changed)
 
     async def _enqueue(self, connection: Connection, messages: Sequence[NewQueueMessage]) -> None:
         await self.queue.enqueue_in(connection, messages)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from posthorn_storage.database.limits import Mode, PoolSizes, ReplicaLimits
+from posthorn_storage.database.limits import Mode, PoolSizes, Regions, ReplicaLimits
 from posthorn_storage.shard_rules import PlacementRules
 
 
@@ -142,6 +142,8 @@ class PoolSettings:
     replicas: tuple[str, ...] = field(default=(), repr=False)
     """postgresql:// URLs."""
     reading: ReplicaLimits = field(default_factory=ReplicaLimits)
+    regions: Regions = field(default_factory=Regions)
+    """Where this process stands, the primary and the replicas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,8 @@ class ShardSettings:
     dsn: str = field(repr=False)
     """postgresql:// URL."""
     pools: PoolSettings = PoolSettings()
+    blobs: tuple[str, ...] = ()
+    """Names of the stores that take its new blobs, when they are others than the home's."""
 
 
 @dataclass(frozen=True, slots=True)

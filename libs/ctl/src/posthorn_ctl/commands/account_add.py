@@ -32,6 +32,10 @@ def add(
     password: PasswordOption = None,
     name: Annotated[str, typer.Option(help="Display name.")] = "",
     quota: Annotated[int | None, typer.Option(min=0, help="Bytes the account may hold; default: no limit.")] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(help="Where it must live for good; default: what storage.residency says of its address."),
+    ] = None,
     source: Annotated[
         str | None, typer.Option("--from", help="File of `address password` lines; - is standard input.")
     ] = None,
@@ -47,7 +51,7 @@ def add(
         raise ClusterError("say NAME@DOMAIN, or --from FILE for many", code=2)
     if source is not None:
         pairs = read_pairs(source)
-        added = run(door, lambda storage: add_many(storage, pairs, skip_existing=skip_existing))
+        added = run(door, lambda storage: add_many(storage, pairs, skip_existing=skip_existing, region=region))
         if as_json:
             print(json.dumps({"added": added, "skipped": len(pairs) - added}))
         else:
@@ -57,7 +61,7 @@ def add(
     secret, made_up = chosen(password, address)
 
     async def add_one(storage: Storage) -> AccountRecord:
-        return await storage.directory.add_account(address, secret, name, quota)
+        return await storage.directory.add_account(address, secret, name, quota, region=region)
 
     try:
         record = run(door, add_one)
@@ -69,7 +73,8 @@ def add(
             raise ClusterError(f"{address} exists already: {advice}") from None
         print(json.dumps({"added": 0, "skipped": 1}) if as_json else f"{address} exists already")
         return
-    shown = {"address": record.address, "id": record.id} | ({"password": secret} if made_up else {})
+    pinned = {"region": record.region} if record.region else {}
+    shown = {"address": record.address, "id": record.id} | pinned | ({"password": secret} if made_up else {})
     print(json.dumps(shown) if as_json else f"{record.address} added" + (f", password {secret}" if made_up else ""))
 
 
@@ -103,7 +108,9 @@ def _pairs(lines: Iterable[str], source: str) -> list[tuple[str, str]]:
     return found
 
 
-async def add_many(storage: Storage, pairs: Sequence[tuple[str, str]], *, skip_existing: bool) -> int:
+async def add_many(
+    storage: Storage, pairs: Sequence[tuple[str, str]], *, skip_existing: bool, region: str | None = None
+) -> int:
     """Add in batches, each all or none; returns how many were added. Raises ClusterError naming who is in the way.
 
     While one batch is written the next one's passwords are hashed: the hashing is nearly all of the time.
@@ -115,7 +122,8 @@ async def add_many(storage: Storage, pairs: Sequence[tuple[str, str]], *, skip_e
         while batches or running:
             while batches and len(running) < AHEAD:
                 batch = batches.pop(0)
-                running.append((batch, asyncio.create_task(_add_batch(storage, batch, skip_existing=skip_existing))))
+                adding = _add_batch(storage, batch, skip_existing=skip_existing, region=region)
+                running.append((batch, asyncio.create_task(adding)))
             batch, task = running.popleft()
             try:
                 added += await task
@@ -132,11 +140,11 @@ async def add_many(storage: Storage, pairs: Sequence[tuple[str, str]], *, skip_e
     return added
 
 
-async def _add_batch(storage: Storage, batch: list[tuple[str, str]], *, skip_existing: bool) -> int:
+async def _add_batch(storage: Storage, batch: list[tuple[str, str]], *, skip_existing: bool, region: str | None) -> int:
     if skip_existing:
         there = set(await _existing(storage, [address for address, _ in batch]))
         batch = [(address, password) for address, password in batch if address not in there]
-    return len(await storage.directory.add_accounts(batch))
+    return len(await storage.directory.add_accounts(batch, region=region))
 
 
 async def _reason(storage: Storage, batch: Sequence[tuple[str, str]], error: PosthornError) -> str:

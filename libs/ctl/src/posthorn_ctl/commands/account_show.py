@@ -28,7 +28,7 @@ def show(
     if as_json:
         print(json.dumps(found))
         return
-    for key in ("address", "id", "name", "aliases", "created", "messages", "bytes", "quota"):
+    for key in ("address", "id", "name", "aliases", "created", "messages", "bytes", "quota", "shard", "region"):
         value = found[key]
         print(f"{key:<10}{', '.join(value) if isinstance(value, list) else 'none' if value is None else value}")
     for mailbox in found["mailboxes"]:
@@ -48,5 +48,7 @@ async def _facts(storage: Storage, address: str) -> dict[str, Any]:
         "messages": messages,
         "bytes": used,
         "quota": limit,
+        "shard": (await storage.shards.of(record.id)).name,
+        "region": record.region or None,
         "mailboxes": [{"name": each.name, "messages": each.total, "unseen": each.unseen} for each in mailboxes],
     }

@@ -23,10 +23,11 @@ def list_(
 
 async def _look(storage: Storage) -> dict[str, Any]:
     names = {shard.number: shard.name for shard in storage.shards}
+    regions = {shard.number: shard.region for shard in storage.shards}
     counts = await storage.directory.accounts_by_shard()
     return {
         "shards": [
-            {"number": number, "name": name, "accounts": counts.get(number, 0)}
+            {"number": number, "name": name, "region": regions[number] or None, "accounts": counts.get(number, 0)}
             for number, name in sorted(names.items())
         ],
         "moves": [
@@ -44,7 +45,8 @@ async def _look(storage: Storage) -> dict[str, Any]:
 
 def _text(found: dict[str, Any]) -> str:
     lines = [
-        f"{shard['number']:>3}  {shard['name']:<30} {shard['accounts']:>10,} accounts" for shard in found["shards"]
+        f"{shard['number']:>3}  {shard['name']:<30} {shard['region'] or '-':<12} {shard['accounts']:>10,} accounts"
+        for shard in found["shards"]
     ]
     lines += [
         f"account {move['account']}: from {move['from']} to {move['to']}, {move['state']}, since {move['started_at']}"

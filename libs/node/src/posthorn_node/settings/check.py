@@ -169,8 +169,22 @@ def _crossed(file: SettingsFile) -> Iterator[Problem]:
             for name in names if isinstance(names, list) else []:
                 if isinstance(name, str) and name:
                     yield from _store_named(file, ("storage", key), name, kinds, allowed)
-    for name in _tables(storage, "shards"):
+    for name, shard in _tables(storage, "shards").items():
         yield from _store_named(file, ("storage", "shards", name), name, kinds, ("postgresql",))
+        own = one_or_more(shard.get("blob", ()))
+        for blob in own if isinstance(own, list) else []:
+            if isinstance(blob, str):
+                yield from _store_named(file, ("storage", "shards", name, "blob"), blob, kinds, BLOB_KINDS)
+        if own and name == storage.get("data", defaults["data"]):
+            reason = "the blobs of the data store go where storage.blob says"
+            yield file.problem(("storage", "shards", name, "blob"), reason)
+    homes = [storage.get("data", defaults["data"]), *_tables(storage, "shards")]
+    regions = {str(stores[name].get("region", "")) for name in homes if isinstance(name, str) and name in stores}
+    residency = storage.get("residency")
+    for region in residency if isinstance(residency, dict) else ():
+        if region not in regions:
+            reason = "neither the data store nor a shard stands in that region"
+            yield file.problem(("storage", "residency", region), reason, _nearest(region, sorted(regions - {""})))
     tiers = storage.get("tiers")
     cold = tiers.get("cold") if isinstance(tiers, dict) else None
     if isinstance(cold, str) and cold:

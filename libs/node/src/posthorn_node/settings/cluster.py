@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_v
 
 from posthorn_node.settings.coordinators import KafkaSettings, NatsSettings, TopicPrefix
 from posthorn_node.settings.roles import RolesSettings
-from posthorn_node.settings.values import Bind, Duration, NodeIdChoice, Section, one_or_more, refused
+from posthorn_node.settings.values import Bind, Duration, NodeIdChoice, RegionName, Section, one_or_more, refused
 
 _USED_BY = {
     "bootstrap_servers": ("kafka",),
@@ -23,7 +23,7 @@ class ClusterSettings(KafkaSettings):
 
     name: TopicPrefix = "posthorn"
     node_id: NodeIdChoice = "auto"
-    region: Annotated[str, Field(max_length=64)] = ""
+    region: RegionName = ""
     coordinator: str = "peer-to-peer"
     type: Literal["kafka", "nats", "peer-to-peer"] | None = None
     urls: Annotated[tuple[SecretStr, ...], BeforeValidator(one_or_more)] = ()
@@ -41,6 +41,8 @@ class ClusterSettings(KafkaSettings):
     heartbeat: Duration = 2.0
     failure_after: Duration = 6.0
     queue_shards: Annotated[int, Field(ge=1, le=1024)] = 16
+    queue_regions: Annotated[tuple[RegionName, ...], Field(max_length=64)] = ()
+    """Shard n of the queue is preferably sent from the region at place n, counted round."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-from posthorn_node.settings.values import Duration, Endpoint, Section, parse_bind, refused
+from posthorn_node.settings.values import Duration, Endpoint, RegionName, Section, parse_bind, refused
 
 Connections = Annotated[int, Field(ge=1, le=1000)]
 
@@ -35,12 +35,15 @@ class ReplicaSettings(Section):
     wait: Duration = 0.05
     max_lag: Duration = 10.0
     connections: Connections | None = None
+    regions: dict[Endpoint, RegionName] = Field(default_factory=dict)
+    """Of those of read-replicas that stand in one."""
 
 
 class PostgresStore(Section):
     """[store."NAME"] with type "postgresql": a whole `dsn`, or its parts."""
 
     type: Literal["postgresql"]
+    region: RegionName = ""
     dsn: SecretStr | None = None
     host: Hosts = ("127.0.0.1",)
     port: Annotated[int, Field(ge=1, le=65535)] = 5432
@@ -51,6 +54,13 @@ class PostgresStore(Section):
     pool: PoolSettings = PoolSettings()
     read_replicas: Annotated[tuple[Endpoint, ...], Field(max_length=16)] = ()
     replica: ReplicaSettings = ReplicaSettings()
+
+    @model_validator(mode="after")
+    def _replicas_exist(self) -> Self:
+        for replica in self.replica.regions:
+            if replica not in self.read_replicas:
+                raise refused(f'read-replicas does not name "{replica}"', "replica")
+        return self
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:

@@ -55,12 +55,18 @@ class TiersSettings(Section):
     after: Annotated[Duration, Field(ge=3600)] = 30 * 86_400.0
 
 
+AddressOrDomain = Annotated[str, Field(pattern=r"^[^@\s]*@[^@\s]+$")]
+"""ann@example.org, or all of "@example.org"."""
+
+
 class ShardSettings(Section):
     """[storage.shards."NAME"]: accounts live on the store NAME (type postgresql) too; which new ones go there."""
 
     range: Annotated[str, Field(pattern=r"^([a-z0-9]{1,20}-[a-z0-9]{1,20})?$")] = ""
-    pin: tuple[Annotated[str, Field(pattern=r"^[^@\s]*@[^@\s]+$")], ...] = ()
+    pin: tuple[AddressOrDomain, ...] = ()
     weight: Annotated[int, Field(ge=0, le=1000)] = 0
+    blob: Annotated[tuple[str, ...], BeforeValidator(one_or_more)] = ()
+    """Its own stores of blobs; none: those of storage.blob."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -106,4 +112,6 @@ class StorageSettings(Section):
     blobs: BlobsSettings = BlobsSettings()
     tiers: TiersSettings = TiersSettings()
     shards: dict[str, ShardSettings] = Field(default_factory=dict)
+    residency: dict[str, tuple[AddressOrDomain, ...]] = Field(default_factory=dict)
+    """By region: whose new accounts are pinned to it."""
     search: SearchSettings = SearchSettings()

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 _SIZE = re.compile(r"(\d{1,18})\s*(|b|kb|mb|gb|tb|kib|mib|gib|tib)", re.IGNORECASE)
@@ -111,6 +111,8 @@ def _endpoint(value: Any) -> str:
 Bind = Annotated[str, BeforeValidator(_bind)]
 """host:port to listen on or to connect to; read it with parse_bind."""
 Endpoint = Annotated[str, BeforeValidator(_endpoint)]
+RegionName = Annotated[str, Field(max_length=64)]
+"""Where something stands, such as "eu-west"; empty: nowhere in particular."""
 """host or host:port of something elsewhere; read it with parse_bind and a default port."""
 
 

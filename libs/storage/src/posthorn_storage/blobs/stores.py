@@ -71,8 +71,10 @@ class OpenStores:
         self._opened: dict[str, ObjectStore] = {}
         self._disk: DiskCache | None = None
 
-    async def bind(self, database: Database) -> Stores:
+    async def bind(self, database: Database, own: Sequence[str] = ()) -> Stores:
         """Open what this database needs and learn its numbers, giving new stores theirs.
+
+        With stores of its `own` its new blobs go to those, and never to the cold store, which others share.
 
         Raises Unavailable, also when blobs lie in a store that the settings do not name.
         """
@@ -81,7 +83,9 @@ class OpenStores:
             return alone(NoStore())
         if places.disk_cache is not None and self._disk is None:
             self._disk = await DiskCache.open(places.disk_cache.path, places.disk_cache.size)
-        wanted = list(dict.fromkeys([*places.hot, *([places.cold] if places.cold else [])]))
+        hot = tuple(own) or tuple(places.hot)
+        cold = "" if own else places.cold
+        wanted = list(dict.fromkeys([*hot, *([cold] if cold else [])]))
         numbers = await _numbers(database, wanted)
         for name, number in numbers.items():
             if name in places.stores and (name in wanted or await database.fetchval(HOLDS_BLOBS, number)):
@@ -91,8 +95,8 @@ class OpenStores:
         return Stores(
             names={number: name for name, number in numbers.items()},
             opened={number: self._opened[name] for name, number in numbers.items() if name in self._opened},
-            hot=[numbers[name] for name in places.hot],
-            cold=numbers[places.cold] if places.cold else None,
+            hot=[numbers[name] for name in hot],
+            cold=numbers[cold] if cold else None,
             disk=self._disk,
         )
 

@@ -78,6 +78,25 @@ class PoolSizes:
 
 
 @dataclass(frozen=True, slots=True)
+class Regions:
+    """Where somebody who reads stands, and where the servers do; "" is nowhere in particular."""
+
+    reader: str = ""
+    primary: str = ""
+    replicas: tuple[str, ...] = ()
+    """Of each replica in their order; those beyond the end are nowhere in particular."""
+
+    def near(self, replica: int) -> bool:
+        """Whether the replica of that place in their order stands where the reader does."""
+        return (self.replicas[replica] if replica < len(self.replicas) else "") == self.reader
+
+    @property
+    def primary_is_near(self) -> bool:
+        """Whether the primary stands in the reader's region, and that is one."""
+        return bool(self.reader) and self.primary == self.reader
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaLimits:
     """When a replica is read from. Times are in seconds."""
 

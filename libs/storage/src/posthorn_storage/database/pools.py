@@ -12,7 +12,16 @@ from posthorn_model.events import Changed
 from posthorn_model.ids import AccountId
 from posthorn_storage.database.admission import Admission, Load
 from posthorn_storage.database.database import Connections, Database
-from posthorn_storage.database.limits import SHARING, WORK, DatabaseLimits, PoolSizes, ReplicaLimits, Share, Work
+from posthorn_storage.database.limits import (
+    SHARING,
+    WORK,
+    DatabaseLimits,
+    PoolSizes,
+    Regions,
+    ReplicaLimits,
+    Share,
+    Work,
+)
 from posthorn_storage.database.reading import Notify, Replicas
 
 T = TypeVar("T")
@@ -51,10 +60,12 @@ class Pools:
         long_statement: float = 120.0,
         replicas: Sequence[str] = (),
         reading: ReplicaLimits | None = None,
+        regions: Regions | None = None,
     ) -> "Pools":
         """Connect. `long_statement` (seconds) is the time limit of a statement of maintenance.
 
-        `replicas` are the DSNs of read replicas; those that are down now are used when they are up.
+        `replicas` are the DSNs of read replicas; those that are down now are used when they are up. `regions` says
+        which of them are near.
 
         Raises Unavailable when the server does not answer, does not let us in, or takes no writes.
         """
@@ -72,7 +83,8 @@ class Pools:
         else:
             opened = cls(**by_work, maintenance=by_work["queue"], opened=[short])
         if replicas:
-            opened.replicas = await Replicas.open(opened.queue, replicas, limits, reading or ReplicaLimits())
+            near = regions or Regions()
+            opened.replicas = await Replicas.open(opened.queue, replicas, limits, reading or ReplicaLimits(), near)
         return opened
 
     async def read(self, account: AccountId, work: Callable[[Database], Awaitable[T]]) -> T:

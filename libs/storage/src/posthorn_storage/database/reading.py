@@ -18,7 +18,7 @@ from posthorn_model.errors import PosthornError
 from posthorn_model.events import Changed
 from posthorn_model.ids import AccountId
 from posthorn_storage.database.database import Database
-from posthorn_storage.database.limits import DatabaseLimits, ReplicaLimits
+from posthorn_storage.database.limits import DatabaseLimits, Regions, ReplicaLimits
 from posthorn_storage.database.positions import Positions, Written
 from posthorn_storage.database.replica import Replica, ReplicaState, name_of
 
@@ -40,9 +40,11 @@ Notify = Callable[[Changed], None]
 class Replicas:
     """The read replicas of one primary. Open it with `Replicas.open`."""
 
-    def __init__(self, primary: Database, replicas: Sequence[Replica], limits: ReplicaLimits) -> None:
+    def __init__(self, primary: Database, replicas: Sequence[Replica], limits: ReplicaLimits, regions: Regions) -> None:
         self._primary = primary
         self._replicas = replicas
+        self._near = [replica for number, replica in enumerate(replicas) if regions.near(number)]
+        self._primary_is_near = regions.primary_is_near
         self._limits = limits
         self._positions = Positions()
         self._written: Written | None = None
@@ -54,13 +56,18 @@ class Replicas:
 
     @classmethod
     async def open(
-        cls, primary: Database, dsns: Sequence[str], limits: DatabaseLimits, reading: ReplicaLimits
+        cls,
+        primary: Database,
+        dsns: Sequence[str],
+        limits: DatabaseLimits,
+        reading: ReplicaLimits,
+        regions: Regions = Regions(),  # noqa: B008  a value
     ) -> "Replicas":
         """Start to watch the replicas; those that are down now are used when they are up."""
         replicas = [Replica(name_of(dsn), reading) for dsn in dsns]
         for replica, dsn in zip(replicas, dsns, strict=True):
             await replica.open(dsn, limits)
-        opened = cls(primary, replicas, reading)
+        opened = cls(primary, replicas, reading, regions)
         loop = asyncio.get_running_loop()
         opened._tasks = [
             loop.create_task(opened._watch_primary(), name="watch the primary"),
@@ -129,8 +136,13 @@ class Replicas:
         return self._counts
 
     async def _chosen(self, account: AccountId) -> Replica | None:
-        """An account is read from one replica as long as it can be, so that it never waits for another to catch up."""
-        alive = [replica for replica in self._replicas if replica.life is not None]
+        """The nearest: a replica in the reader's region; the primary if that is there; any other replica; the primary.
+
+        An account is read from one replica as long as it can be, so that it never waits for another to catch up.
+        """
+        alive = [replica for replica in self._near if replica.life is not None]
+        if not alive and not self._primary_is_near:
+            alive = [replica for replica in self._replicas if replica.life is not None]
         written = self._written
         if not alive or written is None or time.monotonic() - written.begun > self._limits.fresh:
             return None

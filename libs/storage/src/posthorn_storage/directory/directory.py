@@ -30,6 +30,7 @@ from posthorn_storage.directory.login_throttle import LoginThrottle
 from posthorn_storage.directory.passwords import Passwords, Verified
 from posthorn_storage.mail.provision import create_in
 from posthorn_storage.shards import PlacementRules, Shard, Shards
+from posthorn_storage.shards.regions import keep_in_region
 from posthorn_storage.shards.removals import Removals
 
 MAX_DISPLAY_NAME = 200
@@ -47,6 +48,8 @@ class AccountRecord:
     quota: int | None
     created_at: datetime
     aliases: tuple[str, ...]
+    region: str = ""
+    """Where it must live; "" is anywhere."""
 
 
 class Directory:
@@ -110,20 +113,33 @@ class Directory:
     # Accounts
 
     async def add_account(
-        self, address: str, password: str | None, display_name: str = "", quota: int | None = None
+        self,
+        address: str,
+        password: str | None,
+        display_name: str = "",
+        quota: int | None = None,
+        *,
+        region: str | None = None,
     ) -> AccountRecord:
-        """Add an account with default mailboxes, identity, calendar and address book; None: it cannot log in.
+        """Add an account with default mailboxes, identity, calendar and address book; no password: it cannot log in.
 
-        Raises AlreadyExists, NotFound (the domain is not local), InvalidAddress.
+        It is pinned to `region` for good; None: to the one that the settings have for its address, if any.
+
+        Raises AlreadyExists, NotFound (the domain is not local), InvalidAddress, NotPermitted (no shard stands there).
         """
-        return (await self._add([address_key(address)], [password], display_name[:MAX_DISPLAY_NAME], quota))[0]
+        name = display_name[:MAX_DISPLAY_NAME]
+        return (await self._add([address_key(address)], [password], name, quota, region))[0]
 
-    async def add_accounts(self, accounts: Sequence[tuple[str, str]]) -> list[AccountRecord]:
+    async def add_accounts(
+        self, accounts: Sequence[tuple[str, str]], *, region: str | None = None
+    ) -> list[AccountRecord]:
         """Add many (address, password), all or none, in order. Raises as add_account does."""
         addresses = [address_key(address) for address, _ in accounts]
         if len(set(addresses)) != len(addresses):
             raise AlreadyExists("an address is named twice")
-        return await self._add(addresses, [password for _, password in accounts], "", None) if addresses else []
+        if not addresses:
+            return []
+        return await self._add(addresses, [password for _, password in accounts], "", None, region)
 
     async def set_password(self, address: str, password: str) -> None:
         """Replace the password. Raises AccountNotFound."""
@@ -246,14 +262,21 @@ class Directory:
         await self._identities.delete(account, identity)
 
     async def _add(
-        self, addresses: list[str], passwords: Sequence[str | None], display_name: str, quota: int | None
+        self,
+        addresses: list[str],
+        passwords: Sequence[str | None],
+        display_name: str,
+        quota: int | None,
+        region: str | None,
     ) -> list[AccountRecord]:
         able = [
             (address, password) for address, password in zip(addresses, passwords, strict=True) if password is not None
         ]
         secrets = await self._passwords.hash_all([password for _, password in able])
         domains = [address.rpartition("@")[2] for address in addresses]
-        shards = [self._shards.named(self._rules.shard_for(address)) for address in addresses]
+        regions = [self._rules.region_for(address) if region is None else region for address in addresses]
+        names = [self._rules.shard_for(address, pin) for address, pin in zip(addresses, regions, strict=True)]
+        shards = [self._shards.named(name) for name in names]
         accounts = [AccountId(row["id"]) for row in await self._database.fetch(sql.TAKE_IDS, len(addresses))]
         apart = await self._provide(addresses, accounts, shards, display_name, quota)
 
@@ -262,7 +285,10 @@ class Directory:
             if unknown is not None:
                 raise NotFound("that domain is not one of this cluster", domain=unknown)
             numbers = [shard.number for shard in shards]
-            ids = await connection.fetch(sql.ADD_ACCOUNTS, addresses, domains, display_name, quota, accounts, numbers)
+            await keep_in_region(connection, zip(numbers, regions, strict=True))
+            ids = await connection.fetch(
+                sql.ADD_ACCOUNTS, addresses, domains, display_name, quota, accounts, numbers, regions
+            )
             if len(ids) != len(addresses):
                 raise AlreadyExists("that address exists already", count=len(addresses) - len(ids))
             await connection.execute(sql.ADD_CREDENTIALS, [address for address, _ in able], secrets)
@@ -319,4 +345,5 @@ def _record(row: Row) -> AccountRecord:
         quota=row["quota"],
         created_at=row["created_at"],
         aliases=tuple(row["aliases"]),
+        region=row["region"],
     )

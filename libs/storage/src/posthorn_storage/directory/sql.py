@@ -15,10 +15,11 @@ TAKE_IDS = "SELECT nextval(pg_get_serial_sequence('account', 'id')) AS id FROM g
 
 # An address is either an account's or an alias, never both.
 ADD_ACCOUNTS = """
-INSERT INTO account (id, domain_id, address, display_name, quota, shard)
+INSERT INTO account (id, domain_id, address, display_name, quota, shard, region)
 OVERRIDING SYSTEM VALUE
-SELECT new.id, domain.id, new.address, $3, $4, new.shard
-FROM unnest($1::text[], $2::text[], $5::bigint[], $6::smallint[]) AS new (address, domain, id, shard)
+SELECT new.id, domain.id, new.address, $3, $4, new.shard, new.region
+FROM unnest($1::text[], $2::text[], $5::bigint[], $6::smallint[], $7::text[])
+    AS new (address, domain, id, shard, region)
 JOIN domain ON domain.name = new.domain
 WHERE NOT EXISTS (SELECT 1 FROM alias WHERE alias.address = new.address)
 ORDER BY new.address
@@ -45,7 +46,7 @@ ON CONFLICT (address, account_id) DO UPDATE SET address = EXCLUDED.address
 """
 
 _ACCOUNT = """
-SELECT account.id, account.address, display_name, kind, quota, account.created_at, credential.secret,
+SELECT account.id, account.address, display_name, kind, quota, region, account.created_at, credential.secret,
     ARRAY(SELECT alias.address FROM alias WHERE alias.account_id = account.id ORDER BY alias.address) AS aliases
 FROM account LEFT JOIN credential ON credential.account_id = account.id
 """

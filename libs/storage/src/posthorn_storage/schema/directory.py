@@ -35,6 +35,7 @@ account = Table(
     Column("quota", BigInteger, comment="bytes; NULL is without limit"),
     Column("shard", SmallInteger, nullable=False, server_default="0", comment="where it lives"),
     Column("epoch", BigInteger, nullable=False, server_default="1", comment="counts its moves"),
+    Column("region", Text, nullable=False, server_default="", comment="where it must live; empty: anywhere"),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     CheckConstraint("kind IN ('user', 'group')", name="kind"),
     Index(None, "domain_id"),

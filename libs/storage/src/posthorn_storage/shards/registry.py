@@ -15,6 +15,7 @@ from posthorn_model.errors import Unavailable
 from posthorn_storage.database import Database, Pools
 from posthorn_storage.database.connect import connect_alone
 from posthorn_storage.settings import PoolSettings, ShardSettings, StorageSettings
+from posthorn_storage.shards.regions import register_regions, said_by
 from posthorn_storage.version import check_version
 
 ID_BITS: Final = 48
@@ -81,11 +82,12 @@ async def open_shards(
 
 
 async def register(settings: StorageSettings) -> None:
-    """Make the databases of `settings.shards`, migrated already, shards of the cluster. Idempotent.
+    """Make the databases of `settings.shards`, migrated already, shards of the cluster, with their regions. Idempotent.
 
-    Raises Unavailable, also for a database that holds accounts or belongs to another cluster or shard.
+    Raises NotPermitted (as register_regions does) and Unavailable, also for a database that holds accounts or belongs
+    to another cluster or shard.
     """
-    if not settings.shards:
+    if not settings.shards and not settings.pools.regions.primary:
         return
     home = await _connected(settings.dsn)
     try:
@@ -98,6 +100,9 @@ async def register(settings: StorageSettings) -> None:
                 if number > MAX_NUMBER:
                     raise Unavailable("there are too many shards", shard=shard.name)
                 await _identify(shard, {"cluster": cluster, "number": number})
+        numbers = {row["name"]: row["number"] for row in await home.fetch(REGISTERED)}
+        async with home.transaction():
+            await register_regions(home, said_by(settings, numbers))
     finally:
         await home.close()
 

@@ -32,6 +32,8 @@ class Shard:
     number: int
     name: str
     """Of the store in the settings."""
+    region: str
+    """Where its database stands, as the settings say; "" when they do not."""
     pools: Pools
     units: Units
     """Of interactive work."""
@@ -69,6 +71,7 @@ def assemble_blobs(database: Database, stores: Stores, settings: StorageSettings
 def assemble_shard(
     number: int,
     name: str,
+    region: str,
     pools: Pools,
     blobs: Blobs,
     enqueue: Enqueue,
@@ -86,7 +89,8 @@ def assemble_shard(
     )
     stems = Stems(pools.interactive, settings.search)
     index = PostgresIndex(pools.interactive, stems)
-    return Shard(number, name, pools, Units(pools.interactive, ids, notify), blobs, deliveries, index, stems)
+    units = Units(pools.interactive, ids, notify)
+    return Shard(number, name, region, pools, units, blobs, deliveries, index, stems)
 
 
 async def refuse_queue(_connection: Connection, _messages: Sequence[NewQueueMessage]) -> None:

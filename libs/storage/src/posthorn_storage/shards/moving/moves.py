@@ -23,6 +23,7 @@ from posthorn_storage.removal import Removal
 from posthorn_storage.shards.moving.comparing import Comparison
 from posthorn_storage.shards.moving.copying import Copy
 from posthorn_storage.shards.placement import REMEMBERED_SECONDS
+from posthorn_storage.shards.regions import keep_in_region
 from posthorn_storage.shards.shard import Shard
 from posthorn_storage.shards.shards import Shards
 
@@ -38,6 +39,7 @@ ATTEMPTS: Final = 3
 STEP_ROWS: Final = 5000
 
 PLACE = "SELECT shard FROM account WHERE id = $1"
+REGION = "SELECT region FROM account WHERE id = $1"
 BEGIN = """
 INSERT INTO account_move (account_id, source, target, step, epoch) VALUES ($1, $2, $3, 'copying', $4)
 ON CONFLICT (account_id) DO NOTHING
@@ -134,14 +136,15 @@ class Moves:
     async def move(self, account: AccountId, target: str, tell: Callable[[Progress], None] | None = None) -> Moved:
         """Move an account that may be in use. Killed at any point it leaves the account where it was, or moved.
 
-        Raises AccountNotFound, NotPermitted (it lives there already), AlreadyExists (a move is under way or not wholly
-        over), Unavailable (also when the account is too busy to be frozen).
+        Raises AccountNotFound, NotPermitted (it lives there already, or is pinned to another region), AlreadyExists (a
+        move is under way or not wholly over), Unavailable (also when the account is too busy to be frozen).
         """
         source, goal = await self._shards.of(account), self._shards.named(target)
         if await self._home.fetchval(PLACE, account) is None:
             raise AccountNotFound(account=account)
         if source is goal:
             raise NotPermitted("the account lives on that shard already", account=account)
+        await self._home.run(lambda connection: _may_live(connection, account, goal))
         async with self._held(account) as epoch:
             await self.recover()
             if not await self._home.execute(BEGIN, account, source.number, goal.number, epoch):
@@ -248,6 +251,7 @@ class Moves:
 
         async def work(connection: Connection) -> None:
             held = await Fence(_key(account), epoch).hold(connection)
+            await _may_live(connection, account, goal)
             moved = await connection.execute(PLACED, account, source.number, goal.number)
             noted = await connection.execute(SWITCHED, account, epoch)
             if not held or moved != "UPDATE 1" or noted != "UPDATE 1":
@@ -297,6 +301,11 @@ class Moves:
                 await renewing
             with suppress(Unavailable):
                 await self._leases.release(taken, self._owner)
+
+
+async def _may_live(connection: Connection, account: AccountId, shard: Shard) -> None:
+    """Raises NotPermitted when the account is pinned to a region that the shard does not stand in."""
+    await keep_in_region(connection, [(shard.number, await connection.fetchval(REGION, account) or "")])
 
 
 def _key(account: AccountId) -> str:
