@@ -162,12 +162,14 @@ class GreatRun:
     def _gently(self, scaled: str, rolled: Sequence[str]) -> None:
         for service in rolled:
             self._roll(service)
+        self.cluster.code = None
         self._scale(scaled)
 
     def _roll(self, service: str) -> None:
-        """Restart one after another, as an upgrade does."""
+        """Restart one after another, with the newest code, as an upgrade does."""
         for instance in self.cluster.of(service):
             self.cluster.stop(instance)
+            instance.code = None
             self.cluster.start(instance)
             self.cluster.until_ready(instance)
         self._did(f"rolled {service}")

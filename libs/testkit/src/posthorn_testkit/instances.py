@@ -75,6 +75,8 @@ class Instance:
     process: "subprocess.Popen[bytes] | None" = None
     ready: bool = False
     """As the balancer saw it last."""
+    code: Path | None = None
+    """The tree of another release whose code it runs; None: this one's."""
 
     @property
     def number(self) -> int:
@@ -104,6 +106,8 @@ class Instances:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     reply_seconds: float = 15.0
     """How long a client waits for a reply."""
+    code: Path | None = None
+    """What instances that are added run; see Instance."""
     _all: list[Instance] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _numbers: int = 0
@@ -118,7 +122,7 @@ class Instances:
         place = self.net.place(self._numbers)
         own = self.folder / f"node{place.number}"
         own.mkdir()
-        made = Instance(service, place, own / "node.toml", own / "log", secrets.token_hex(8))
+        made = Instance(service, place, own / "node.toml", own / "log", secrets.token_hex(8), code=self.code)
         made.config.write_text(rendered(self._tree(service, place, own)))
         self._all.append(made)
         self.start(made)
@@ -128,6 +132,9 @@ class Instances:
         """Begin another life, with the same node id."""
         program = Path(sys.executable).with_name(f"posthorn-{instance.service}")
         environ = {**os.environ, PARENT_VARIABLE: str(os.getpid()), TOKEN_VARIABLE: instance.token}
+        if instance.code is not None:
+            sources = sorted([*instance.code.glob("libs/*/src"), *instance.code.glob("services/*/src")])
+            environ["PYTHONPATH"] = os.pathsep.join(map(str, sources))
         with instance.log.open("ab") as log:
             instance.process = subprocess.Popen(
                 [*instance.place.prefix, str(program), "--config", str(instance.config)],
