@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime
+from functools import partial
 
 import pytest
 
@@ -9,6 +10,7 @@ from posthorn_model.cluster import Process
 from posthorn_model.errors import DuplicateNode
 from posthorn_model.ids import Epoch, NodeId
 from posthorn_storage import Fence, Storage
+from posthorn_testkit.contracts.leases import LeaseContract, LeaseTrial
 
 pytestmark = pytest.mark.postgres
 LONG = 3600.0
@@ -19,45 +21,17 @@ async def expire(storage: Storage, key: str) -> None:
     await storage._database.execute("UPDATE lease SET until = now() - interval '1 second' WHERE key = $1", key)
 
 
-async def test_of_many_only_one_gets_a_lease(storage: Storage) -> None:
-    results = await asyncio.gather(*(storage.leases.acquire(["roles/purge"], f"p{n}", LONG) for n in range(12)))
-    assert sum(len(result) for result in results) == 1
-    holders = await storage.leases.holders("roles/")
-    owner, epoch, live = holders["roles/purge"]
-    assert results[int(owner[1:])] == {"roles/purge": epoch}
-    assert (epoch, live) == (1, True)
+@pytest.fixture
+def trial(storage: Storage) -> LeaseTrial:
+    async def write(key: str, epoch: Epoch) -> bool:
+        async with storage._database.transaction() as connection:
+            return await Fence(key, epoch).hold(connection)
+
+    return LeaseTrial(storage.leases, partial(expire, storage), write)
 
 
-async def test_many_keys_are_shared_out_without_overlap(storage: Storage) -> None:
-    keys = [f"queue/{n}" for n in range(16)]
-    results = await asyncio.gather(
-        *(storage.leases.acquire(keys if n % 2 else keys[::-1], f"p{n}", LONG) for n in range(8))
-    )
-    taken = [key for result in results for key in result]
-    assert sorted(taken) == sorted(keys)
-
-
-async def test_epochs_count_owners(storage: Storage) -> None:
-    leases = storage.leases
-    assert await leases.acquire(["k"], "a", LONG) == {"k": 1}
-    assert await leases.acquire(["k"], "a", LONG) == {"k": 1}
-    assert await leases.acquire(["k"], "b", LONG) == {}
-    await expire(storage, "k")
-    assert (await leases.holders("k"))["k"] == ("a", 1, False)
-    assert await leases.acquire(["k"], "b", LONG) == {"k": 2}
-    assert await leases.renew({"k": Epoch(1)}, "a", LONG) == frozenset()
-    await leases.release({"k": Epoch(1)}, "a")
-    assert await leases.renew({"k": Epoch(2)}, "b", LONG) == frozenset({"k"})
-    await leases.release({"k": Epoch(2)}, "b")
-    assert await leases.acquire(["k"], "a", LONG) == {"k": 3}
-    assert await leases.renew({}, "a", LONG) == frozenset()
-    await expire(storage, "k")
-    assert await leases.acquire(["k"], "a", LONG) == {"k": 4}
-
-
-async def test_a_prefix_is_no_pattern(storage: Storage) -> None:
-    await storage.leases.acquire(["a_b/1", "axb/1"], "p", LONG)
-    assert list(await storage.leases.holders("a_b/")) == ["a_b/1"]
+class TestLeaseStore(LeaseContract):
+    """The whole contract."""
 
 
 async def test_a_fence_holds_the_next_owner_off_until_the_commit(storage: Storage) -> None:
