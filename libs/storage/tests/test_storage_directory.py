@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
+from posthorn_model.cluster import Process
 from posthorn_model.errors import (
     AccountNotFound,
     AlreadyExists,
@@ -15,7 +18,7 @@ from posthorn_model.errors import (
     TooMany,
 )
 from posthorn_model.events import Changed, ChangeKind
-from posthorn_model.ids import AccountId
+from posthorn_model.ids import AccountId, NodeId
 from posthorn_storage import AccountRecord, Identity, Storage
 from posthorn_storage.directory.addresses import address_key, domain_key, lookup_keys
 
@@ -174,15 +177,36 @@ async def test_log_ins(storage: Storage, account: MakeAccount) -> None:
         await directory.set_password("nobody@example.org", "new")
 
 
-async def test_a_remembered_log_in_ends_with_forget_or_with_the_account(storage: Storage, account: MakeAccount) -> None:
+async def test_a_changed_password_ends_remembered_log_ins_of_other_processes_at_once(
+    storage: Storage, account: MakeAccount
+) -> None:
     await account("ann@example.org", "right")
     directory = storage.directory
     await directory.authenticate("ann@example.org", "right")
+    # As another process does it.
     await storage._database.execute("UPDATE credential SET secret = 'gone'")
-    assert await directory.authenticate("ann@example.org", "right")
-    directory.forget()
     with pytest.raises(AuthenticationFailed):
         await directory.authenticate("ann@example.org", "right")
+
+
+async def test_each_change_of_the_directory_is_counted(storage: Storage) -> None:
+    nodes, directory = storage.nodes, storage.directory
+    await nodes.claim_node(NodeId(1), "a", 60)
+    now = datetime.now(UTC)
+    process = Process(NodeId(1), "imap", "boot", "host", "", "ready", {}, 0.0, now, now, True)
+    seen = [(await nodes.beat(process, "a", 60)).directory]
+    for change in (
+        partial(directory.add_domain, "example.org"),
+        partial(directory.add_account, "ann@example.org", "first"),
+        partial(directory.set_password, "ann@example.org", "second"),
+        partial(directory.add_alias, "post@example.org", "ann@example.org"),
+        partial(directory.delete_account, "ann@example.org"),
+    ):
+        await change()
+        seen.append((await nodes.beat(process, "a", 60)).directory)
+    assert seen == list(range(seen[0], seen[0] + 6))
+    assert await directory.add_domain("example.org", idempotent=True)
+    assert (await nodes.beat(process, "a", 60)).directory == seen[-1]
 
 
 async def test_local_domains_are_remembered_until_forget(storage: Storage) -> None:

@@ -65,15 +65,21 @@ async def test_many_are_hashed_in_their_order(passwords: Passwords) -> None:
 def test_what_was_verified_is_remembered_for_a_while_and_bounded() -> None:
     now = 0.0
     known = Verified(lambda: now, seconds=60, limit=2)
-    known.remember("ann", "one", 1)
+    known.remember("ann", "one", 1, "s1")
     assert known.find("ann", "one") == 1
     assert known.find("ann", "two") is None
+    assert known.holds("ann", "one", "s1")
+    assert not known.holds("ann", "one", "another secret")
+    assert known.find("ann", "one") is None
+    known.remember("ann", "one", 1, "s1")
+    assert not known.holds("ann", "one", None)
+    known.remember("ann", "one", 1, "s1")
     assert known.find("anno", "ne") is None
-    known.remember("bob", "two", 2)
-    known.remember("cat", "three", 3)
+    known.remember("bob", "two", 2, "s2")
+    known.remember("cat", "three", 3, "s3")
     assert known.find("ann", "one") is None
     now = 60.0
     assert known.find("bob", "two") is None
-    known.remember("dan", "four", 4)
+    known.remember("dan", "four", 4, "s4")
     known.forget()
     assert known.find("dan", "four") is None

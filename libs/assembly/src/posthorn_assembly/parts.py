@@ -9,7 +9,7 @@ from functools import partial
 
 from posthorn_assembly.certificates import stored_certificates
 from posthorn_assembly.measures import measure_blobs, measure_databases, measure_lookups
-from posthorn_assembly.notices import follow_notices
+from posthorn_assembly.notices import DirectoryWatch, NodeVoice, follow_notices
 from posthorn_assembly.translation import bus_settings, near_shards, storage_settings
 from posthorn_bus import BusIdentity, Echo, LeaseKeeper, LeaseTimes, open_bus
 from posthorn_model.errors import Unavailable
@@ -34,6 +34,7 @@ class Parts:
     leases: LeaseKeeper
     echo: Echo
     """Answers the echo tests of others, and asks."""
+    voice: NodeVoice
 
     @property
     def node_id(self) -> NodeId:
@@ -43,6 +44,7 @@ class Parts:
     async def close(self) -> None:
         """Give leases back, flush the bus while the node table still knows this process, leave, close the storage."""
         await self.leases.stop()
+        self.voice.say("left")
         await self.bus.stop()
         await self.membership.leave()
         await self.storage.close()
@@ -76,12 +78,17 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     certificates = stored_certificates(node, storage.certificates)
     await certificates.look()
     node.tasks.start("stored certificates", certificates.keep(), restart=False)
-    node.tasks.start("cluster notices", follow_notices(bus, storage, certificates, node.log), restart=False)
+    directory = DirectoryWatch(storage, bus, node.log, membership.standing.directory)
+    membership.told = directory.beaten
+    node.tasks.start("cluster notices", follow_notices(bus, storage, certificates, directory), restart=False)
     if storage.has_replicas:
         node.tasks.start("changes for replicas", _hear_for_ever(bus), restart=False)
     echo = Echo(bus, identity, node.clock)
     node.tasks.start("bus echo", echo.answer(), restart=False)
-    return Parts(storage, bus, membership, leases, echo)
+    voice = NodeVoice(bus, membership.node_id, node.service)
+    node.draining = partial(voice.say, "draining")
+    voice.say("joined")
+    return Parts(storage, bus, membership, leases, echo, voice)
 
 
 def _hear(storage: Storage, event: Event) -> None:

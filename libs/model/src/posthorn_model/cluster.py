@@ -42,3 +42,5 @@ class Standing:
     held: bool
     wish: str = ""
     """As of Process."""
+    directory: int = 0
+    """Counts changes of the directory: domains, accounts, aliases, passwords."""

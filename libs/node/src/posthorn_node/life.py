@@ -106,6 +106,7 @@ class Life:
         """Drain, stop, end the background tasks: each bounded, none kept from its turn by the failure of another."""
         was_ready = self._node.health.state == "ready"
         self._node.health.state = "draining"
+        self._node.draining()
         server = self._node.settings.server
         if self._service is not None:
             if was_ready:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from posthorn_model.cluster import DRAIN, Process
+from posthorn_model.cluster import DRAIN, Process, Standing
 from posthorn_model.errors import DuplicateNode, LeaseLost, PosthornError
 from posthorn_model.ids import NodeId
 from posthorn_model.ports import NodeStore
@@ -31,6 +31,10 @@ class Membership:
         self._started = datetime.datetime.fromtimestamp(node.clock.time(), datetime.UTC)
         self._id: NodeId | None = None
         self._left = False
+        self.standing = Standing(held=False)
+        """What the latest heartbeat found out."""
+        self.told: Callable[[Standing], None] = lambda _standing: None
+        """Called with what each heartbeat finds out. May not block or raise."""
 
     @property
     def node_id(self) -> NodeId:
@@ -114,5 +118,7 @@ class Membership:
             return
         if not standing.held:
             raise LeaseLost(f"node id {self.node_id} was taken by another node")
+        self.standing = standing
+        self.told(standing)
         if standing.wish == DRAIN:
             self._node.leave("the operator drains this node")

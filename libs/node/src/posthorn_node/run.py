@@ -84,6 +84,8 @@ class Node:
     """Where this process can be reached, as the node table tells others: {"health": "host:port", "host": "machine"}."""
     leave: Callable[[str], None] = lambda _reason: None
     """Ask this process to drain and end, as a signal does; the reason is for the log. Asking again changes nothing."""
+    draining: Callable[[], None] = lambda: None
+    """Called when the process begins to drain. May not block or raise."""
 
     def listeners(self, *protocols: str) -> list[ListenerSettings]:
         """The listeners of the settings that speak one of these protocols."""

@@ -46,7 +46,8 @@ WITH node AS (
         state = EXCLUDED.state, load = EXCLUDED.load, seen_at = now(), address = old.address || EXCLUDED.address
     RETURNING wish
 )
-SELECT wish FROM seen
+SELECT wish, coalesce((SELECT value::bigint FROM cluster_setting WHERE name = 'directory_changes'), 0) AS changes
+FROM seen
 """
 
 LEAVE = """
@@ -108,7 +109,7 @@ class NodeStore:
 
     async def beat(self, process: Process, token: str, ttl: float) -> Standing:
         """See the port."""
-        wish = await self._database.fetchval(
+        row = await self._database.fetchrow(
             BEAT,
             f"node/{process.node}",
             token,
@@ -123,7 +124,9 @@ class NodeStore:
             float(process.load),
             self._schema,
         )
-        return Standing(held=False) if wish is None else Standing(held=True, wish=wish)
+        if row is None:
+            return Standing(held=False)
+        return Standing(held=True, wish=row["wish"], directory=row["changes"])
 
     async def leave(self, boot: str) -> None:
         """See the port."""

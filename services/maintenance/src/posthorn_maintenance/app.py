@@ -7,7 +7,7 @@ from posthorn_assembly import Parts, assemble, roles
 from posthorn_bus import Owner, election, role_of
 from posthorn_maintenance.api import cluster
 from posthorn_maintenance.api.app import ApiApp
-from posthorn_maintenance.bus_watch import EchoTest, NodesHeard
+from posthorn_maintenance.bus_watch import EchoTest, NodeNotices, NodesHeard
 from posthorn_maintenance.duties import duties
 from posthorn_maintenance.jobs.push import metrics_push
 from posthorn_maintenance.roles import RoleWork, follow_wishes, watch_lists
@@ -29,14 +29,15 @@ async def build(node: Node) -> "Maintenance":
     work = RoleWork(node, parts.node_id, parts.storage.roles, scheduler, does, shares)
     owner = election(parts.bus, parts.leases, parts.node_id, eligible, work.run)
     name, shards = node.settings.cluster.name, node.settings.cluster.queue_shards
-
     echo = EchoTest(parts.echo, parts.storage.nodes, node.metrics, node.clock, node.log)
     node.metrics.registry.register(NodesHeard(parts.bus))
     elected = partial(_holds, owner, "metrics.calculate")
     node.tasks.start("echo test", echo.keep(settings.echo_interval, elected))
+    notices = NodeNotices(parts.bus, node.clock, node.log)
+    node.tasks.start("node notices", notices.listen())
 
     async def describe() -> dict[str, object]:
-        return await cluster.describe(name, parts.storage, parts.bus, eligible, shards, echo.latest)
+        return await cluster.describe(name, parts.storage, parts.bus, eligible, shards, echo.latest, notices.latest())
 
     token = settings.api_token.get_secret_value()
     api = ApiApp({"/api/cluster": describe}, token, node.log, actions={"/api/cluster/echo": echo.run})

@@ -4,6 +4,7 @@ One service shows it, so that a cluster of many nodes has these figures for each
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -15,9 +16,12 @@ from structlog.typing import FilteringBoundLogger
 from posthorn_bus import Answer, Echo
 from posthorn_model.cluster import Process
 from posthorn_model.errors import PosthornError
+from posthorn_model.events import NodeNotice, Topic
 from posthorn_model.ports import Bus, Clock
 from posthorn_node.metrics import PREFIX, Metrics
 from posthorn_storage.nodes import NodeStore
+
+MOST_NOTICES = 100
 
 
 class EchoTest:
@@ -75,6 +79,35 @@ class EchoTest:
         self._silent.set(len(silent))
         for found in silent:
             self._log.warning("no answer to the echo test", of_node=found.node, of_service=found.service)
+
+
+class NodeNotices:
+    """What processes said of themselves of late: that they joined, drain, left. Kept for people, and in the log."""
+
+    def __init__(self, bus: Bus, clock: Clock, log: FilteringBoundLogger) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._log = log
+        self._heard: deque[tuple[float, NodeNotice]] = deque(maxlen=MOST_NOTICES)
+
+    async def listen(self) -> None:
+        """Until the bus stops."""
+        async for event in self._bus.subscribe(Topic.NODES):
+            if isinstance(event, NodeNotice):
+                self._heard.append((self._clock.time(), event))
+                self._log.info("a process said", of_node=event.node, of_service=event.service, state=event.state)
+
+    def latest(self) -> list[dict[str, Any]]:
+        """The newest first."""
+        return [
+            {
+                "at": datetime.fromtimestamp(at, UTC).isoformat(),
+                "node": notice.node,
+                "service": notice.service,
+                "state": notice.state,
+            }
+            for at, notice in reversed(self._heard)
+        ]
 
 
 class NodesHeard(Collector):

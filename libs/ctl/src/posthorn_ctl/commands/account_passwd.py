@@ -21,7 +21,7 @@ def passwd(
     config: ConfigChoice = None,
     as_json: JsonChoice = False,
 ) -> None:
-    """Replace the password of an account. Nodes may accept the old one for up to a minute more."""
+    """Replace the password of an account. No node accepts the old one any more."""
     door = Door(data, dsn, config)
     secret, made_up = chosen(password, address)
     run(door, lambda storage: storage.directory.set_password(address, secret))

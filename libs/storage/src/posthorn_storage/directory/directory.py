@@ -1,9 +1,11 @@
 """Domains, accounts, aliases and log-ins: who exists, who a recipient is, and who somebody is.
 
 Addresses are compared in their stored form (posthorn_storage.directory.addresses). Answers that may be a little old
-(local domains for 30 s, verified log-ins for 60 s) are dropped by `forget`. It holds no mail.
+(local domains for 30 s, verified log-ins for 60 s, unless the password changed) are dropped by `forget`. Each change of
+domains, accounts, aliases and passwords is counted in the database, where every process sees it. It holds no mail.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -77,9 +79,16 @@ class Directory:
         self._local_until = float("-inf")
 
     def forget(self) -> None:
-        """Drop all caches (Control "invalidate-directory")."""
+        """Drop all caches."""
         self._verified.forget()
         self._shards.placements.forget()
+        self._local_until = float("-inf")
+
+    def look_again(self) -> None:
+        """The directory changed: drop what no question to the database would show to be old.
+
+        A remembered log-in is checked against the present password, and where an account lives has a notice of its own.
+        """
         self._local_until = float("-inf")
 
     # Domains
@@ -88,6 +97,8 @@ class Directory:
         """Add a domain whose mail is for this cluster. Raises AlreadyExists (unless `idempotent`), InvalidName."""
         key = domain_key(name)
         added = await self._database.execute(sql.ADD_DOMAIN, key)
+        if added:
+            await self._note_change()
         self._local_until = float("-inf")
         if not added and not idempotent:
             raise AlreadyExists("that domain exists already", domain=key)
@@ -148,6 +159,7 @@ class Directory:
         if not await self._database.execute(sql.SET_CREDENTIAL, address_key(address), secret):
             raise AccountNotFound(address=address)
         self._verified.forget()
+        await self._note_change()
 
     async def delete_account(self, address: str) -> None:
         """Remove an account: nobody finds it from now on; its mail goes in bounded steps. Raises AccountNotFound."""
@@ -155,6 +167,7 @@ class Directory:
         self._verified.forget()
         await self._removal.remove(record.id)
         self._shards.placements.forget([record.id])
+        await self._note_change()
 
     async def reset_account(self, address: str) -> None:
         """Empty an account in one transaction: default mailboxes again, no messages. Raises AccountNotFound."""
@@ -172,6 +185,7 @@ class Directory:
         account = await self.find_account(address)
         if not await self._database.execute(sql.ADD_ALIAS, key, account.id):
             raise AlreadyExists("that address is an account's own", alias=key)
+        await self._note_change()
 
     async def find_account(self, address: str) -> AccountRecord:
         """The account of this very address (no alias). Raises AccountNotFound."""
@@ -226,7 +240,7 @@ class Directory:
         known = self._verified.find(login, password)
         if known is not None:
             rows = await self._database.fetch(sql.BY_ID, [known])
-            if rows:
+            if rows and self._verified.holds(login, password, rows[0]["secret"]):
                 return _record(rows[0])
         try:
             key = address_key(login)
@@ -239,7 +253,7 @@ class Directory:
             await self._throttle.failed(key or login.lower(), remote)
             raise AuthenticationFailed(login=login[:100], remote=remote)
         await self._throttle.succeeded(key, remote)
-        self._verified.remember(login, password, rows[0]["id"])
+        self._verified.remember(login, password, rows[0]["id"], rows[0]["secret"])
         return _record(rows[0])
 
     async def may_send_as(self, account: AccountId, address: str) -> bool:
@@ -302,7 +316,7 @@ class Directory:
             return [_record(rows[address]) for address in addresses]
 
         try:
-            return await self._database.run(work)
+            added = await self._database.run(work)
         except asyncpg.UniqueViolationError as error:
             await self._removal.clear(apart)
             raise AlreadyExists("that address exists already") from error
@@ -310,6 +324,13 @@ class Directory:
             if not error.temporary:
                 await self._removal.clear(apart)
             raise
+        await self._note_change()
+        return added
+
+    async def _note_change(self) -> None:
+        """Let every process know; if that fails, what they remember ends by itself, and the change stands."""
+        with contextlib.suppress(PosthornError):
+            await self._database.execute(sql.NOTE_CHANGE)
 
     async def _provide(
         self,

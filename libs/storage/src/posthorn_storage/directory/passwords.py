@@ -83,20 +83,30 @@ class Verified:
         self._seconds = seconds
         self._limit = limit
         self._key = secrets.token_bytes(32)
-        self._known: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[float, int, bytes]] = OrderedDict()
 
     def find(self, login: str, password: str) -> int | None:
         """The account id this log-in was verified for a short time ago."""
         digest = self._digest(login, password)
-        until, account = self._known.get(digest, (0.0, 0))
+        until, account, _ = self._known.get(digest, (0.0, 0, b""))
         if until > self._monotonic():
             return account
         self._known.pop(digest, None)
         return None
 
-    def remember(self, login: str, password: str, account: int) -> None:
-        """Note a verified log-in; the oldest goes when there are too many."""
-        self._known[self._digest(login, password)] = (self._monotonic() + self._seconds, account)
+    def holds(self, login: str, password: str, secret: str | None) -> bool:
+        """Whether it was verified against this very secret: another one belongs to a changed password."""
+        digest = self._digest(login, password)
+        known = self._known.get(digest)
+        if known is not None and secret is not None and known[2] == self._digest("", secret):
+            return True
+        self._known.pop(digest, None)
+        return False
+
+    def remember(self, login: str, password: str, account: int, secret: str) -> None:
+        """Note a log-in that was verified against `secret`; the oldest goes when there are too many."""
+        until, mark = self._monotonic() + self._seconds, self._digest("", secret)
+        self._known[self._digest(login, password)] = (until, account, mark)
         if len(self._known) > self._limit:
             self._known.popitem(last=False)
 

@@ -20,8 +20,12 @@ async def describe(
     eligible: Mapping[str, Sequence[Any]],
     shards: int,
     echo: Mapping[str, Any] | None = None,
+    notices: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The whole answer; `echo` is what the latest echo test of this process found. Raises Unavailable."""
+    """The whole answer; `echo` is what the latest echo test of this process found, `notices` what processes said.
+
+    Raises Unavailable.
+    """
     processes = await storage.nodes.all()
     roles = await storage.leases.holders("role/")
     queue = await storage.leases.holders("queue/")
@@ -34,7 +38,7 @@ async def describe(
         "role_problems": await storage.roles.problems(),
         "shards": [{"shard": n, **_holder(queue.get(f"queue/{n}"), node_of)} for n in range(shards)],
         "queue": {state.name.lower(): count for state, count in depth.items()},
-        "bus": {**_bus(bus.health()), "echo": echo},
+        "bus": {**_bus(bus.health()), "echo": echo, "notices": list(notices)},
     }
 
 
