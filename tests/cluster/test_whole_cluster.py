@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from posthorn_model.cluster import SERVICES
 from posthorn_testkit.cluster import ClusterUnderTest, posthorn, running_cluster, until
 from posthorn_testkit.servers import S3
 
@@ -89,6 +90,18 @@ def test_the_cluster_describes_itself(kafka_cluster: ClusterUnderTest) -> None:
     assert [node["id"] for node in found["nodes"]] == [1, 2]
     assert {shard["node"] for shard in found["shards"]} == {1, 2}
     assert found["bus"]["kind"] == "kafka"
+
+
+def test_every_process_of_the_cluster_answers_an_echo(kafka_cluster: ClusterUnderTest) -> None:
+    asking = urllib.request.Request(kafka_cluster.url("api", 1) + "/api/cluster/echo", method="POST")
+
+    def asked() -> dict[str, list[dict[str, object]]]:
+        with urllib.request.urlopen(asking, timeout=30) as answer:
+            return json.load(answer)
+
+    until("nobody is silent", lambda: asked()["silent"] == [])
+    answers = {(answer["node"], answer["service"]) for answer in asked()["answers"]}
+    assert answers == {(node, service) for node in (1, 2) for service in SERVICES}
 
 
 def test_without_kafka_a_notice_still_comes(tmp_path: Path) -> None:

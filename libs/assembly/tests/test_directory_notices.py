@@ -1,4 +1,4 @@
-"""A change of the directory, made by a process that is on no bus, reaches all others: by a heartbeat and by an event."""
+"""A change of the directory, made by a process on no bus, reaches all others: by one heartbeat, and by an event."""
 
 import asyncio
 from collections.abc import AsyncIterator
