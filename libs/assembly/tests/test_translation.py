@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import posthorn_bus
 from posthorn_assembly import bus_settings, roles, storage_settings
 from posthorn_assembly.translation import near_shards
 from posthorn_bus import KafkaSettings, NatsSettings, PeerSettings, TlsSettings
@@ -77,6 +78,21 @@ def test_nats_with_a_login_over_tls(tmp_path: Path) -> None:
     found = bus_settings(settings(tmp_path, text + '[store."fs"]\ntype = "fs"\npath = "/x"\n'))
     tls = TlsSettings(ca=Path("/ca.pem"))
     assert found == NatsSettings(("n1:4222",), prefix="north", user="u", password="p@ss", tls=tls)
+
+
+def test_redis_behind_sentinels(tmp_path: Path) -> None:
+    short = 'type = "redis"\nurls = ["redis://w:one@s1", "redis://w:one@s2"]\nuser = "u"\npassword = "two"\n'
+    text = BASE.replace("queue-shards", short + "queue-shards")
+    found = bus_settings(settings(tmp_path, text + '[store."fs"]\ntype = "fs"\npath = "/x"\n'))
+    assert found == posthorn_bus.RedisSettings(
+        (posthorn_bus.Server("s1", 26379), posthorn_bus.Server("s2", 26379)),
+        kind="sentinel",
+        prefix="north",
+        user="u",
+        password="two",
+        sentinel_user="w",
+        sentinel_password="one",
+    )
 
 
 def test_peers_on_every_address_are_told_a_name(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from posthorn_node.settings import (
     KafkaSettings,
     NatsSettings,
     NodeSettings,
+    RedisServers,
     RedisStore,
     S3Store,
     Section,
@@ -300,6 +301,57 @@ def test_nats_as_the_guide_writes_it(text: str) -> None:
     assert "s3cr" not in repr(settings) + shown(settings)
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "servers"),
+    [
+        (
+            'urls = ["redis://sentinel1:26379", "redis://sentinel2:26379"]',
+            "sentinel",
+            (("sentinel1", 26379), ("sentinel2", 26379)),
+        ),
+        ('urls = "redis://s1"\nsentinel.master = "mail"', "sentinel", (("s1", 26379),)),
+        ('urls = ["redis://c1", "redis://c2:7000"]\ncluster = true', "cluster", (("c1", 6379), ("c2", 7000))),
+        ('urls = "redis://r1"', "server", (("r1", 6379),)),
+    ],
+)
+def test_redis_as_the_coordinator_in_short(text: str, kind: str, servers: tuple[tuple[str, int], ...]) -> None:
+    redis = read(f'[cluster]\ntype = "redis"\n{text}\n').coordinator()
+    assert isinstance(redis, RedisServers)
+    assert (redis.kind, redis.servers()) == (kind, servers)
+
+
+def test_one_redis_serves_look_ups_and_coordination() -> None:
+    text = """
+    [cluster]
+    coordinator = "redis"
+    [storage]
+    lookup = "redis"
+    blob = "fs"
+    [store.postgres]
+    type = "postgresql"
+    [store.fs]
+    type = "fs"
+    path = "/x"
+    [store.redis]
+    type = "redis"
+    urls = ["rediss://watch:s3cr3t-one@s1", "rediss://watch:s3cr3t-one@s2"]
+    sentinel.master = "mail"
+    user = "posthorn"
+    password = "s3cr3t-two"
+    """
+    settings = read(text)
+    redis = settings.coordinator()
+    assert isinstance(redis, RedisServers)
+    assert redis is settings.lookup_store()
+    assert redis.secured
+    assert redis.login() == ("posthorn", "s3cr3t-two")
+    assert redis.sentinel_login() == ("watch", "s3cr3t-one")
+    assert notices(settings) == []
+    assert "s3cr3t" not in repr(settings) + shown(settings)
+    unused = read(text.replace('coordinator = "redis"', "").replace('lookup = "redis"', ""))
+    assert len(notices(unused)) == 1
+
+
 def test_nats_with_a_token_over_tls() -> None:
     nats = read('[cluster]\ntype = "nats"\nurls = ["tls://t0k3n@n1"]\ntls.ca = "/ca.pem"\n').coordinator()
     assert isinstance(nats, NatsSettings)
@@ -326,6 +378,15 @@ def test_nats_with_a_token_over_tls() -> None:
         ('[cluster]\ntype = "nats"\nurls = "nats://h"\ncoordinator = "x"\n', "cluster.coordinator: give either"),
         ('[cluster]\ntype = "nats"\nname = "a..b"\nurls = "nats://h"\n', "cluster.name: "),
         ('[cluster]\nurls = "nats://h"\n', 'cluster.urls: urls is only used with type = "nats"'),
+        ('[cluster]\ntype = "redis"\n', 'cluster.urls: is missing: type = "redis" needs it'),
+        ('[cluster]\ntype = "redis"\nurls = "http://h"\n', "cluster.urls: must be redis://host:port, or rediss://"),
+        ('[cluster]\ntype = "redis"\nurls = "redis://h"\ntls.ca = "x"\n', "cluster.tls: only used with rediss://"),
+        ('[cluster]\ntype = "redis"\nurls = "redis://h"\ntls.enable = true\n', "cluster.tls: write rediss:// in the"),
+        (
+            '[cluster]\ntype = "redis"\nurls = "redis://h"\ntoken = "x"\n',
+            'cluster.token: token is only used with type = "n',
+        ),
+        ('[cluster]\nsentinel.master = "x"\n', 'cluster.sentinel: sentinel.master is only used with type = "redis"'),
         ('[store.n]\ntype = "nats"\nurls = "h:1"\n', "store.n.urls: must be nats://host:port, or tls://"),
         ('[cluster]\nbootstrap-servers = ["k:1"]\n', "cluster.bootstrap-servers: bootstrap-servers is only used"),
         ('[cluster]\nsasl.mechanism = "PLAIN"\n', "cluster.sasl.mechanism: a mechanism needs username and password"),
@@ -470,13 +531,14 @@ def test_whole_data_source_name_and_its_replicas() -> None:
 
 def test_stores_that_nothing_uses_get_a_notice() -> None:
     text = f'{SECRETS}[store.redis]\ntype = "redis"\nurls = ["redis://r:6379"]\ncluster = true\n'
-    assert notices(read(text)) == ['store "redis" of type redis is not used: storage.lookup does not name it']
+    unused = 'store "redis" of type redis is not used: neither storage.lookup nor cluster.coordinator names it'
+    assert notices(read(text)) == [unused]
     used = text.replace("[storage]", '[storage]\nlookup = "redis"')
     assert used != text
     assert notices(read(used)) == []
     memory = used.replace('lookup = "redis"', 'lookup = "here"') + '[store.here]\ntype = "memory"\n'
     assert notices(read(memory)) == [
-        'store "redis" of type redis is not used: storage.lookup does not name it',
+        unused,
         'store "here": each process counts for itself, what one sees the others do not',
     ]
 

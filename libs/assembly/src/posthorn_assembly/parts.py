@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from posthorn_assembly.certificates import stored_certificates
+from posthorn_assembly.coordination import bus_settings
 from posthorn_assembly.measures import measure_blobs, measure_databases, measure_lookups
 from posthorn_assembly.notices import DirectoryWatch, NodeVoice, follow_notices
-from posthorn_assembly.translation import bus_settings, near_shards, storage_settings
+from posthorn_assembly.translation import near_shards, storage_settings
 from posthorn_bus import BusIdentity, Echo, LeaseKeeper, LeaseTimes, open_bus
 from posthorn_model.errors import Unavailable
 from posthorn_model.events import Changed, Event, Topic

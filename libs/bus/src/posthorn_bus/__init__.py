@@ -1,4 +1,4 @@
-"""Cluster coordination: events, shard ownership, elections, over Kafka, NATS or peer to peer.
+"""Cluster coordination: events, shard ownership, elections, over Kafka, NATS, Redis or peer to peer.
 
 Everything it carries is a hint, everything it proposes needs a lease (design laws 1 and 5). It knows nothing of mail.
 """
@@ -15,7 +15,9 @@ from posthorn_bus.settings import (
     KafkaSettings,
     NatsSettings,
     PeerSettings,
+    RedisSettings,
     SaslSettings,
+    Server,
     TlsSettings,
 )
 
@@ -32,8 +34,10 @@ __all__ = [
     "NatsSettings",
     "Owner",
     "PeerSettings",
+    "RedisSettings",
     "Run",
     "SaslSettings",
+    "Server",
     "TlsSettings",
     "election",
     "eligible_keys",

@@ -6,7 +6,8 @@ from posthorn_bus.broadcast import BroadcastBus
 from posthorn_bus.kafka import KafkaBus
 from posthorn_bus.nats import nats_opening
 from posthorn_bus.peer import PeerBus
-from posthorn_bus.settings import BusIdentity, BusSettings, KafkaSettings, NatsSettings
+from posthorn_bus.redis import redis_opening
+from posthorn_bus.settings import BusIdentity, BusSettings, KafkaSettings, NatsSettings, RedisSettings
 from posthorn_model.clock import SystemClock
 from posthorn_model.events import Event
 from posthorn_model.ports import Bus, Clock, PeerDirectory
@@ -32,6 +33,9 @@ def open_bus(
     if isinstance(settings, NatsSettings):
         opening = nats_opening(settings, identity)
         return BroadcastBus("nats", opening, settings.prefix, settings.times, identity, clock, first)
+    if isinstance(settings, RedisSettings):
+        opening = redis_opening(settings, identity)
+        return BroadcastBus("redis", opening, settings.prefix, settings.times, identity, clock, first)
     if peers is None:
         raise ValueError("the peer-to-peer bus needs the node table")
     return PeerBus(settings, identity, peers, clock, first)

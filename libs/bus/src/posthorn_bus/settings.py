@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from posthorn_model.ids import NodeId
 
@@ -136,5 +137,37 @@ class NatsSettings:
             raise ValueError("dots in the prefix of NATS subjects may not be first, last or next to each other")
 
 
-BusSettings = KafkaSettings | PeerSettings | NatsSettings
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class RedisSettings:
+    """Redis as the coordinator: publish and subscribe, nothing is stored there."""
+
+    servers: tuple[Server, ...]
+    """The server; of kind "sentinel" the sentinels, of kind "cluster" some nodes."""
+    kind: Literal["server", "sentinel", "cluster"] = "server"
+    master: str = ""
+    """The name that the sentinels know the master under; empty: they watch but one."""
+    prefix: str = "posthorn"
+    """Of every channel; one per cluster."""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    sentinel_user: str = ""
+    sentinel_password: str = field(default="", repr=False)
+    tls: TlsSettings | None = None
+    """To the sentinels too."""
+    times: BroadcastTimes = BroadcastTimes()
+
+    def __post_init__(self) -> None:
+        if not self.servers:
+            raise ValueError("no Redis servers")
+
+
+BusSettings = KafkaSettings | PeerSettings | NatsSettings | RedisSettings
 """Which coordinator, and how to reach it."""

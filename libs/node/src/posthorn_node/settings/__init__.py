@@ -14,6 +14,7 @@ from posthorn_node.settings.metrics_push import PushSettings
 from posthorn_node.settings.node import LogSettings, MetricsSettings, NodeSettings, ResolverSettings
 from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.problems import Problem, SettingsError
+from posthorn_node.settings.redis_servers import RedisServers
 from posthorn_node.settings.roles import RolesSettings
 from posthorn_node.settings.server import HTTP_PROTOCOLS, ListenerSettings, ServerSettings
 from posthorn_node.settings.stores import (
@@ -68,6 +69,7 @@ __all__ = [
     "Problem",
     "PushSettings",
     "Rate",
+    "RedisServers",
     "RedisStore",
     "ResolverSettings",
     "RocksStore",

@@ -56,11 +56,14 @@ def notices(settings: NodeSettings) -> list[str]:
     """What the file says and nothing uses: worth a line in the log at start, no mistake."""
     found = []
     for name, store in settings.store.items():
-        if store.type in ("redis", "memory") and settings.storage.lookup != name:
-            found.append(f'store "{name}" of type {store.type} is not used: storage.lookup does not name it')
+        if store.type == "redis" and name not in (settings.storage.lookup, settings.cluster.coordinator):
+            reason = "neither storage.lookup nor cluster.coordinator names it"
+            found.append(f'store "{name}" of type redis is not used: {reason}')
+        elif store.type == "memory" and settings.storage.lookup != name:
+            found.append(f'store "{name}" of type memory is not used: storage.lookup does not name it')
         elif store.type == "memory":
             found.append(f'store "{name}": each process counts for itself, what one sees the others do not')
-        elif store.type in COORDINATOR_KINDS and settings.cluster.coordinator != name:
+        elif store.type in ("kafka", "nats") and settings.cluster.coordinator != name:
             found.append(f'store "{name}" of type {store.type} is not used: cluster.coordinator does not name it')
     for name, listener in settings.server.listener.items():
         if listener.protocol == "managesieve":

@@ -5,15 +5,17 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 
 from posthorn_node.settings.coordinators import KafkaSettings, NatsSettings, TopicPrefix
+from posthorn_node.settings.redis_servers import RedisServers, SentinelSettings
 from posthorn_node.settings.roles import RolesSettings
 from posthorn_node.settings.values import Bind, Duration, NodeIdChoice, RegionName, Section, one_or_more, refused
 
 _USED_BY = {
     "bootstrap_servers": ("kafka",),
-    "urls": ("nats",),
-    "user": ("nats",),
-    "password": ("nats",),
+    "urls": ("nats", "redis"),
+    "user": ("nats", "redis"),
+    "password": ("nats", "redis"),
     "token": ("nats",),
+    "cluster": ("redis",),
 }
 """The types of coordinator that each key is for."""
 
@@ -25,12 +27,14 @@ class ClusterSettings(KafkaSettings):
     node_id: NodeIdChoice = "auto"
     region: RegionName = ""
     coordinator: str = "peer-to-peer"
-    type: Literal["kafka", "nats", "peer-to-peer"] | None = None
+    type: Literal["kafka", "nats", "redis", "peer-to-peer"] | None = None
     urls: Annotated[tuple[SecretStr, ...], BeforeValidator(one_or_more)] = ()
     """Of a type that has urls; this and the next are what the store of that type has."""
     user: str = ""
     password: SecretStr = SecretStr("")
     token: SecretStr = SecretStr("")
+    sentinel: SentinelSettings = SentinelSettings()
+    cluster: bool = False
     secret: SecretStr = SecretStr("")
     peer_bind: Bind = "127.0.0.1:0"
     """Where the peer-to-peer coordinator listens; port 0 is any free one."""
@@ -56,6 +60,9 @@ class ClusterSettings(KafkaSettings):
                 raise refused(f"{key} is only used with type = " + " or ".join(f'"{kind}"' for kind in types), key)
         if self.nats() is not None and not all(self.name.split(".")):
             raise refused("with NATS, dots may not be first, last or next to each other", "name")
+        if self.sentinel.master and self.type != "redis":
+            raise refused('sentinel.master is only used with type = "redis"', "sentinel")
+        self.redis()
         if not 0.05 <= self.heartbeat <= self.failure_after / 2:
             raise refused("must be at least 50ms and at most half of failure-after", "heartbeat")
         if self.lease_ttl < 4:
@@ -68,17 +75,27 @@ class ClusterSettings(KafkaSettings):
             return None
         return _in_short(NatsSettings, self, "urls", "user", "password", "token", "tls")
 
+    def redis(self) -> RedisServers | None:
+        """The Redis given in short; None when it is not the type."""
+        if self.type != "redis":
+            return None
+        tls = {name: getattr(self.tls, name) for name in ("ca", "cert", "key") if getattr(self.tls, name)}
+        found = _in_short(RedisServers, self, "urls", "user", "password", "sentinel", "cluster", tls=tls)
+        if self.tls.enable and not found.secured:
+            raise refused("write rediss:// in the urls", "tls")
+        return found
+
 
 _Part = TypeVar("_Part", bound=Section)
 
 
-def _in_short(model: type[_Part], settings: ClusterSettings, *names: str) -> _Part:
+def _in_short(model: type[_Part], settings: ClusterSettings, *names: str, **more: object) -> _Part:
     """What a store of its own would be, from keys of the same names. Raises PydanticCustomError."""
+    given = {name: getattr(settings, name) for name in names if name in settings.model_fields_set}
     try:
-        return model(**{name: getattr(settings, name) for name in names if name in settings.model_fields_set})
+        return model(**given, **{name: value for name, value in more.items() if value})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         key = first.get("ctx", {}).get("key") or str((*first["loc"], "type")[0])
-        raise refused(
-            f'is missing: type = "{settings.type}" needs it' if first["type"] == "missing" else first["msg"], key
-        ) from None
+        missing = f'is missing: type = "{settings.type}" needs it'
+        raise refused(missing if first["type"] == "missing" else first["msg"], key) from None

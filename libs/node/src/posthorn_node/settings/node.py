@@ -9,10 +9,11 @@ from posthorn_node.settings.blob_stores import BLOB_KINDS, BlobStore
 from posthorn_node.settings.certificates import MIN_SECRET, CertificatesSettings
 from posthorn_node.settings.cluster import ClusterSettings
 from posthorn_node.settings.coordinators import KafkaSettings, NatsSettings
-from posthorn_node.settings.lookup_stores import LookupStore
+from posthorn_node.settings.lookup_stores import LookupStore, RedisStore
 from posthorn_node.settings.metrics_push import PushSettings
 from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.problems import Problem, SettingsError
+from posthorn_node.settings.redis_servers import RedisServers
 from posthorn_node.settings.server import ListenerSettings, ServerSettings
 from posthorn_node.settings.stores import COORDINATOR_KINDS, KafkaStore, NatsStore, StorageSettings, Store
 from posthorn_node.settings.values import Bind, Duration, Endpoint, Section
@@ -95,18 +96,18 @@ class NodeSettings(Section):
             raise _no_store("storage.lookup", name, "redis or memory")
         return None
 
-    def coordinator(self) -> KafkaSettings | NatsSettings | None:
+    def coordinator(self) -> KafkaSettings | NatsSettings | RedisServers | None:
         """What to coordinate by; None for peer to peer.
 
         Raises SettingsError when the named store is none that can.
         """
         cluster = self.cluster
         if cluster.type is not None:
-            return cluster if cluster.type == "kafka" else cluster.nats()
+            return cluster if cluster.type == "kafka" else cluster.nats() or cluster.redis()
         if cluster.coordinator == "peer-to-peer":
             return None
         named = self.store.get(cluster.coordinator)
-        if not isinstance(named, KafkaStore | NatsStore):
+        if not isinstance(named, KafkaStore | NatsStore | RedisStore):
             raise _no_store("cluster.coordinator", cluster.coordinator, " or ".join(COORDINATOR_KINDS))
         return named
 

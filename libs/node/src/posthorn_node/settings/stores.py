@@ -25,7 +25,7 @@ class NatsStore(NatsSettings):
     type: Literal["nats"]
 
 
-COORDINATOR_KINDS = ("kafka", "nats")
+COORDINATOR_KINDS = ("kafka", "nats", "redis")
 """The types of stores that cluster.coordinator may name."""
 
 Store = Annotated[PostgresStore | BlobStore | KafkaStore | NatsStore | LookupStore, Field(discriminator="type")]
