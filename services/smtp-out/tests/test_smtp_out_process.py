@@ -1,6 +1,7 @@
 """smtp-out as a process of its own: settings from a file, mail to a real server, SIGTERM and kill -9."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -8,10 +9,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from posthorn_model.ids import QueueMessageId
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, RecipientState
 from posthorn_storage import Storage
 from posthorn_testkit.process import ServiceProcess, running_service
 from posthorn_testkit.sink import END, Sink
+from posthorn_testkit.strict import missing
 
 pytestmark = pytest.mark.postgres
 
@@ -36,6 +39,7 @@ format = "json"
 relay = "{relay}"
 poll = "100ms"
 retry = ["200ms"]
+expire = "30m"
 """
 
 Run = Callable[[], AbstractAsyncContextManager[ServiceProcess]]
@@ -94,3 +98,29 @@ async def test_what_a_killed_process_left_goes_on_in_the_next(storage: Storage, 
     taken = [mail.recipients[0] for mail in sink.mails]
     assert set(taken) == {f"u{number}@example.net" for number in range(20)}
     assert (await storage.queue.depth())[RecipientState.DELIVERED] == 20
+
+
+FAKED = Path("/usr/lib") / f"{os.uname().machine}-linux-gnu" / "faketime" / "libfaketimeMT.so.1"
+
+
+@pytest.mark.parametrize("ahead", ["+1h", "-1h"])
+async def test_a_process_whose_clock_is_an_hour_off_sends_as_others_do(
+    storage: Storage, sink: Sink, run: Run, monkeypatch: pytest.MonkeyPatch, ahead: str
+) -> None:
+    """Its wall clock is a false one from its first instruction; retry, pause and expiry go by the database's."""
+    if not FAKED.is_file():
+        missing("no faketime: apt-get install faketime")
+    sink.once("RCPT", *["451 4.7.1 come back later"] * 3)
+    for name, value in (("LD_PRELOAD", str(FAKED)), ("FAKETIME", ahead), ("DONT_FAKE_MONOTONIC", "1")):
+        monkeypatch.setenv(name, value)
+    identity = await enqueue(storage, 1)
+    async with run() as process:
+        for name in ("LD_PRELOAD", "FAKETIME", "DONT_FAKE_MONOTONIC"):
+            monkeypatch.delenv(name)
+        off = await process.logged(lambda line: line["event"] == "this machine's clock differs from the database's")
+        assert abs(off["seconds"] - (3600 if ahead == "+1h" else -3600)) < 60
+        await until_done(storage)
+        assert [line["attempt"] for line in process.lines if line.get("outcome") == "deferred"] == [1, 2, 3]
+        (recipient,) = (await storage.queue.show(QueueMessageId(identity))).recipients
+        assert recipient.state is RecipientState.DELIVERED
+        assert await process.end() == 0, process.story()

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 class LeaseTimes:
     """Times in seconds. `margin`: nothing new is started in the last so many seconds of a lease."""
 
-    ttl: float = 10.0
+    ttl: float = 8.0
     margin: float = 2.0
     poll: float = 1.0
     """How often keys that are wanted but held elsewhere are tried again."""

@@ -17,6 +17,7 @@ from posthorn_storage.blobs.upkeep import BlobUpkeep
 from posthorn_storage.certificates import CertificateStore
 from posthorn_storage.certificates.sealing import KeyRing
 from posthorn_storage.check import Check
+from posthorn_storage.clock import DatabaseClock
 from posthorn_storage.database import Connection, DatabaseLimits, Pools, PoolSizes
 from posthorn_storage.directory import Directory
 from posthorn_storage.directory.login_throttle import LoginThrottle
@@ -92,6 +93,8 @@ class Storage:
         self.search = SearchStore(self.shards)
         self.leases = LeaseStore(pools.queue)
         self.role_jobs = JobStore(pools.queue)
+        self.clock = DatabaseClock(pools.queue, clock)
+        """Tells the time of the database; ask it to `measure` or `keep` first."""
         self.nodes = NodeStore(pools.queue, failure_after=settings.failure_after)
         self.certificates = CertificateStore(pools.queue, KeyRing(settings.secrets))
         self.roles = RoleStore(pools.queue, self.nodes)

@@ -67,6 +67,10 @@ class ServiceProcess:
         await self._reader
         return code
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, such as SIGSTOP."""
+        self._process.send_signal(number)
+
     async def kill(self) -> None:
         """SIGKILL, and wait until it is gone; nothing when it has ended."""
         if self._process.returncode is None:

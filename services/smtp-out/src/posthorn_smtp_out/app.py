@@ -30,6 +30,12 @@ async def build(node: Node) -> "SmtpOut":
     hostname = node.settings.server.hostname
     cluster = await posthorn_assembly.assemble(node)
     storage = cluster.storage
+    # What is due and what has expired must be the same on every node, whatever its own clock says.
+    await node.obtain("the database's clock", storage.clock.measure)
+    node.tasks.start("the database's clock", storage.clock.keep(node.log))
+    node.metrics.gauge("clock_offset_seconds", "This machine's clock ahead of the database's").set_function(
+        lambda: storage.clock.offset
+    )
     router = Router(
         Resolver(node.settings.resolver),
         hostname=hostname,
@@ -46,7 +52,7 @@ async def build(node: Node) -> "SmtpOut":
         router=router,
         pool=Pool(router, _manners(settings, hostname), limits),
         policy=Policy(settings.retry, settings.expire),
-        clock=node.clock,
+        clock=storage.clock,
         log=node.log,
         figures=Figures(node.metrics),
     )

@@ -26,5 +26,6 @@ class Parts:
     pool: Pool
     policy: Policy
     clock: Clock
+    """The database's: due times are judged by it, on whatever node."""
     log: FilteringBoundLogger
     figures: Figures

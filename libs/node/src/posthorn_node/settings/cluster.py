@@ -41,7 +41,7 @@ class ClusterSettings(KafkaSettings):
     peer_advertise: Annotated[str, Field(max_length=255)] = ""
     """Host name or address under which others reach it; empty: the address it listens on."""
     roles: RolesSettings = RolesSettings()
-    lease_ttl: Duration = 10.0
+    lease_ttl: Duration = 8.0
     heartbeat: Duration = 2.0
     failure_after: Duration = 6.0
     queue_shards: Annotated[int, Field(ge=1, le=1024)] = 16
