@@ -9,15 +9,14 @@ PACKAGES = $(wildcard libs/*/src) $(wildcard services/*/src)
 ARGS ?=
 
 .PHONY: help setup up test check bench simulate format clean compose-test faults
-.PHONY: help setup up test check bench format clean compose-test faults takeover
 
 help:
 	@echo "make up            start a whole cluster on this machine (ARGS='--nodes 3' passes options on)"
 	@echo "make test          run the tests (ARGS='libs/bus -k kafka' narrows them)"
 	@echo "make check         format, lint, types, import rules, sizes"
 	@echo "make bench         run the benchmarks and print their table"
-	@echo "make simulate      run the ownership code in a thousand simulated clusters of a thousand nodes (two minutes)"
 	@echo "make takeover      measure how long a role has no holder after kill -9 and after a clean stop"
+	@echo "make simulate      run the ownership code in a thousand simulated clusters of a thousand nodes (two minutes)"
 	@echo "make compose-test  bring compose.yaml up on Docker, run the demo against it, tear it down"
 	@echo "make faults        make a cluster of many processes suffer, and judge what it lost (ARGS='--minutes 10')"
 	@echo "make setup         only make the environment; the program is then .venv/bin/posthorn"
@@ -52,10 +51,12 @@ format: setup
 bench: setup
 	$(BIN)/python -m bench $(ARGS)
 
-simulate: setup
-	$(BIN)/python -m tests.simulation.simulate $(ARGS)
+.PHONY: takeover
 takeover: setup
 	$(BIN)/python -m bench.takeover $(ARGS)
+
+simulate: setup
+	$(BIN)/python -m tests.simulation.simulate $(ARGS)
 
 compose-test: setup
 	$(BIN)/python tests/compose/run.py $(ARGS)

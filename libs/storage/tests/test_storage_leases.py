@@ -1,15 +1,17 @@
 """Leases and node ids: one owner at a time by the database's clock, and nothing for those who wake up late."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 
 import pytest
 
 from posthorn_model.cluster import Process
-from posthorn_model.errors import DuplicateNode
+from posthorn_model.errors import DuplicateNode, Unavailable
 from posthorn_model.ids import Epoch, NodeId
 from posthorn_storage import Fence, Storage
+from posthorn_storage.database import Connection
 from posthorn_testkit.contracts.leases import LeaseContract, LeaseTrial
 
 pytestmark = pytest.mark.postgres
@@ -141,3 +143,31 @@ async def test_the_last_process_to_leave_frees_the_node_id(storage: Storage) -> 
     await nodes.leave("unknown")
     assert await nodes.claim_node(NodeId(1), "b", LONG) == 1
     assert await nodes.live(60) == []
+
+
+async def test_a_holder_that_stands_still_in_its_transaction_keeps_the_lease_from_nobody(storage: Storage) -> None:
+    """Paused or cut off between two statements: the server ends the transaction, and with it the hold on the lease."""
+    database, leases, begun = storage._database, storage.leases, asyncio.Event()
+    old = (await leases.acquire(["queue/1"], "old", LONG))["queue/1"]
+
+    async def paused(connection: Connection) -> None:
+        assert await Fence("queue/1", old).hold(connection)
+        begun.set()
+        await asyncio.sleep(20)
+        await connection.execute("SELECT 1")
+
+    standing = asyncio.create_task(database.run(paused))
+    await begun.wait()
+    # As if its time had passed, by one who need not wait for the row.
+    taken: Mapping[str, Epoch] = {}
+    async with asyncio.timeout(15):
+        while not taken:
+            try:
+                await expire(storage, "queue/1")
+                taken = await leases.acquire(["queue/1"], "new", LONG)
+            except Unavailable:
+                continue
+    assert taken == {"queue/1": old + 1}
+    assert not standing.done()
+    standing.cancel()
+    await asyncio.gather(standing, return_exceptions=True)

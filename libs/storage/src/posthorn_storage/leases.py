@@ -40,8 +40,12 @@ UPDATE lease SET until = now() FROM held WHERE lease.key = held.key
 
 HOLDERS = "SELECT key, owner, epoch, until > now() AS live FROM lease WHERE starts_with(key, $1) ORDER BY key"
 
+# A process that is paused, or cut off, in the middle of a transaction would keep its leases from everybody else.
+STANDING = "set_config('idle_in_transaction_session_timeout', '3s', true)"
+"""The server ends a transaction under a lease that stands still for so long: less than the shortest lease lasts."""
+
 # FOR SHARE: while this transaction runs, nobody can take the lease over; a renewal waits for the moment it lasts.
-FENCE = "SELECT 1 FROM lease WHERE key = $1 AND epoch = $2 FOR SHARE"
+FENCE = f"SELECT {STANDING} FROM lease WHERE key = $1 AND epoch = $2 FOR SHARE"  # noqa: S608  constants only
 
 # Leases are in the home's database. In another one a row that only grows makes what an owner of the past does there
 # void, from when its successor has put its own epoch there on.

@@ -4,6 +4,7 @@ Every write of an owner joins the rows of its shards' leases, locked FOR SHARE, 
 a shard over while the statement's transaction runs, and an owner of the past changes zero rows (design law 5).
 """
 
+from posthorn_storage.leases import STANDING
 from posthorn_storage.mail.plans import one_plan
 
 # $1-$9 arrays over messages, $10 onward arrays over recipients, whose `n` is the message's place from 1.
@@ -36,11 +37,11 @@ SELECT new.n, new.id FROM new JOIN made USING (id)
 ENQUEUED_BEFORE = "SELECT delivery_id, id FROM queue_message WHERE delivery_id = ANY ($1::uuid[])"
 
 # $1 keys of leases, $2 epochs, $3 numbers of shards.
-_FENCE = """fence AS MATERIALIZED (
+_FENCE = f"""fence AS MATERIALIZED (
     SELECT f.shard, l.epoch
     FROM unnest($1::text[], $2::bigint[], $3::smallint[]) AS f (key, epoch, shard), LATERAL (
-        SELECT epoch FROM lease WHERE lease.key = f.key AND lease.epoch = f.epoch FOR SHARE) AS l
-)"""
+        SELECT epoch, {STANDING} FROM lease WHERE lease.key = f.key AND lease.epoch = f.epoch FOR SHARE) AS l
+)"""  # noqa: S608  constants only
 
 # An attempt whose end nobody will ever write: of an owner of the past, or lost by this one long ago.
 _IN_DOUBT = """(r.state = 1 AND (
