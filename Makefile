@@ -9,6 +9,7 @@ PACKAGES = $(wildcard libs/*/src) $(wildcard services/*/src)
 ARGS ?=
 
 .PHONY: help setup up test check bench simulate format clean compose-test faults
+.PHONY: help setup up test check bench format clean compose-test topology-test
 
 help:
 	@echo "make up            start a whole cluster on this machine (ARGS='--nodes 3' passes options on)"
@@ -19,6 +20,7 @@ help:
 	@echo "make simulate      run the ownership code in a thousand simulated clusters of a thousand nodes (two minutes)"
 	@echo "make compose-test  bring compose.yaml up on Docker, run the demo against it, tear it down"
 	@echo "make faults        make a cluster of many processes suffer, and judge what it lost (ARGS='--minutes 10')"
+	@echo "make topology-test starts each topology of deploy/topologies as processes (ARGS='paired' for one)"
 	@echo "make setup         only make the environment; the program is then .venv/bin/posthorn"
 
 setup: .venv/.ready
@@ -64,5 +66,7 @@ compose-test: setup
 faults: setup
 	$(BIN)/python -m tests.faults $(ARGS)
 
+topology-test: setup
+	$(BIN)/python tests/topology/run.py $(ARGS)
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -38,6 +38,9 @@ from posthorn_ctl.commands import (
     shard_move,
     status,
     stop,
+    topology_apply,
+    topology_check,
+    topology_render,
     up,
 )
 from posthorn_ctl.embedded.errors import PartError
@@ -117,6 +120,12 @@ certificate.command("import", epilog=certificate_import.EPILOG)(certificate_impo
 certificate.command("remove", epilog=certificate_remove.EPILOG)(certificate_remove.remove)
 certificate.command("reseal", epilog=certificate_reseal.EPILOG)(certificate_reseal.reseal)
 app.add_typer(certificate, name="certificate")
+
+topology = typer.Typer(no_args_is_help=True, help="One description of all nodes: render, check, apply.")
+topology.command("render", epilog=topology_render.EPILOG)(topology_render.render)
+topology.command("check", epilog=topology_check.EPILOG)(topology_check.check)
+topology.command("apply", epilog=topology_apply.EPILOG)(topology_apply.apply)
+app.add_typer(topology, name="topology")
 
 
 def main() -> None:

@@ -26,13 +26,16 @@ class Description:
     """Everything in cluster.json but the state and the processes."""
 
     name: str
-    region: str
+    regions: Mapping[int, str]
+    """By node."""
     layout: Layout
     accounts: Mapping[str, str] = field(repr=False)
     dsn: str = field(repr=False)
     bus: Mapping[str, Any]
     blobs: Mapping[str, Any] = field(repr=False)
     sink: Mapping[str, Any]
+    topology: Mapping[str, Any] = field(default_factory=dict)
+    """The description it was last asked to follow: name, digest, attempt, error."""
 
 
 def blobs_entry(place: "S3Place | str") -> dict[str, Any]:
@@ -56,7 +59,8 @@ def document(about: Description, state: State, pid: int, processes: Sequence[Run
         "state": state,
         "pid": pid,
         "nodes": [
-            {"id": node.number, "region": about.region, "services": list(node.services)} for node in about.layout.nodes
+            {"id": node.number, "region": about.regions.get(node.number, ""), "services": list(node.services)}
+            for node in about.layout.nodes
         ],
         "endpoints": [
             {
@@ -77,6 +81,7 @@ def document(about: Description, state: State, pid: int, processes: Sequence[Run
         "bus": dict(about.bus),
         "blobs": dict(about.blobs),
         "sink": dict(about.sink),
+        "topology": dict(about.topology),
     }
 
 

@@ -39,6 +39,10 @@ class DataFolder:
         return self.path / "ports.json"
 
     @property
+    def topology(self) -> Path:
+        return self.path / "topology.toml"
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 

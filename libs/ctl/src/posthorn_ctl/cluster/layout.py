@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from posthorn_ctl.cluster.errors import ClusterError
 from posthorn_ctl.cluster.folder import DataFolder, read_json, write_whole
 from posthorn_ctl.embedded import ports
+from posthorn_ctl.topology.topology import Node
 from posthorn_model.cluster import SERVICES
 
 PORTS_PER_NODE = 20
@@ -70,6 +71,8 @@ class NodePlan:
     number: int
     services: tuple[str, ...]
     endpoints: tuple[Endpoint, ...]
+    region: str = ""
+    """"" for what the settings of all nodes say."""
 
     def health(self, service: str) -> Endpoint:
         return next(e for e in self.endpoints if e.service == service and e.protocol == "metrics")
@@ -81,6 +84,18 @@ class Layout:
 
     nodes: tuple[NodePlan, ...]
     parts: Mapping[str, int]
+
+    def vitals(self) -> dict[tuple[int, str], Endpoint]:
+        """Where each process answers how it does, by node and service."""
+        return {(node.number, service): node.health(service) for node in self.nodes for service in node.services}
+
+    def keys(self) -> dict[str, int]:
+        """Every port by the name it has in ports.json."""
+        found = {f"0/{part}": port for part, port in self.parts.items()}
+        for endpoint in (endpoint for node in self.nodes for endpoint in node.endpoints):
+            name = f"metrics/{endpoint.service}" if endpoint.protocol == "metrics" else endpoint.protocol
+            found[f"{endpoint.node}/{name}"] = endpoint.port
+        return found
 
 
 def services_of_nodes(nodes: int, scale: Mapping[str, int], services: Sequence[str]) -> list[tuple[str, ...]]:
@@ -102,18 +117,26 @@ def services_of_nodes(nodes: int, scale: Mapping[str, int], services: Sequence[s
     return found
 
 
-def laid_out(folder: DataFolder, services: Sequence[tuple[str, ...]], base: int | None) -> Layout:
+def numbered(services: Sequence[tuple[str, ...]]) -> list[Node]:
+    """Nodes 1, 2, ... with these services."""
+    return [Node(number, own) for number, own in enumerate(services, start=1)]
+
+
+def laid_out(folder: DataFolder, nodes: Sequence[Node], base: int | None, running: Layout | None = None) -> Layout:
     """Give every listener its port: from `base` on, else the ports kept in ports.json, else free ones.
 
-    Raises ClusterError when a port from `base` on is taken.
+    What is `running` keeps its ports. Raises ClusterError when a port from `base` on is taken, or nodes are too many.
     """
+    if len(nodes) > MAX_NODES:
+        raise ClusterError(f"{len(nodes)} nodes: a local cluster has 1 to {MAX_NODES}", code=2)
     keys = [f"0/{part}" for part in _PART_OFFSETS]
-    for number, own in enumerate(services, start=1):
-        keys += [f"{number}/{name.protocol}" for name in LISTENERS if name.service in own]
-        keys += [f"{number}/metrics/{service}" for service in own]
-    chosen = _fixed(keys, base) if base is not None else _kept(folder, keys)
+    for node in nodes:
+        keys += [f"{node.id}/{name.protocol}" for name in LISTENERS if name.service in node.services]
+        keys += [f"{node.id}/metrics/{service}" for service in node.services]
+    own = running.keys() if running is not None else {}
+    chosen = _fixed(keys, base, own) if base is not None else _kept(folder, keys, own)
     plans = tuple(
-        NodePlan(number, own, _endpoints(number, own, chosen)) for number, own in enumerate(services, start=1)
+        NodePlan(node.id, node.services, _endpoints(node.id, node.services, chosen), node.region) for node in nodes
     )
     return Layout(plans, {part: chosen[f"0/{part}"] for part in _PART_OFFSETS})
 
@@ -128,7 +151,7 @@ def _endpoints(number: int, own: tuple[str, ...], chosen: Mapping[str, int]) -> 
     return (*listeners, *vitals)
 
 
-def _fixed(keys: Sequence[str], base: int) -> dict[str, int]:
+def _fixed(keys: Sequence[str], base: int, own: Mapping[str, int]) -> dict[str, int]:
     chosen = {}
     for key in keys:
         number, _, name = key.partition("/")
@@ -136,9 +159,11 @@ def _fixed(keys: Sequence[str], base: int) -> dict[str, int]:
         chosen[key] = base + int(number) * PORTS_PER_NODE + offset
     if base < 1 or max(chosen.values()) > 65535:
         raise ClusterError(f"--ports {base} leads to ports up to {max(chosen.values())}: choose 1024 to 60000", code=2)
-    taken = {key: port for key, port in chosen.items() if not ports.is_free(port)}
+    taken = {key: port for key, port in chosen.items() if key not in own and not ports.is_free(port)}
     if taken:
-        shown = ", ".join(f"{port} ({key.partition('/')[2]} of node {key[0]})" for key, port in taken.items())
+        shown = ", ".join(
+            f"{port} ({key.partition('/')[2]} of node {key.partition('/')[0]})" for key, port in taken.items()
+        )
         raise ClusterError(
             f"ports taken by other processes: {shown}: stop those, choose another --ports BASE, "
             "or leave --ports out to use free ones",
@@ -147,9 +172,10 @@ def _fixed(keys: Sequence[str], base: int) -> dict[str, int]:
     return chosen
 
 
-def _kept(folder: DataFolder, keys: Sequence[str]) -> dict[str, int]:
+def _kept(folder: DataFolder, keys: Sequence[str], own: Mapping[str, int]) -> dict[str, int]:
     kept: dict[str, int] = read_json(folder.ports) or {}
-    chosen = {key: kept[key] for key in keys if key in kept and ports.is_free(kept[key])}
+    chosen = {key: own[key] for key in keys if key in own}
+    chosen |= {key: kept[key] for key in keys if key not in own and key in kept and ports.is_free(kept[key])}
     missing = [key for key in keys if key not in chosen]
     if missing:
         fresh = ports.free_ports(len(missing), taken=frozenset(kept.values()))

@@ -59,6 +59,7 @@ def tree(folder: DataFolder, plan: NodePlan, layout: Layout, around: Surrounding
         "cluster": {
             "name": around.name,
             "node-id": plan.number,
+            **({"region": plan.region} if plan.region else {}),
             "coordinator": "kafka" if around.brokers else "peer-to-peer",
             "secret": around.secret,
         },
@@ -94,12 +95,16 @@ def _listeners(plan: NodePlan) -> Tree:
     }
 
 
+def path_of(folder: DataFolder, number: int) -> Path:
+    """Where a node's file lies."""
+    return folder.node(number) / "node.toml"
+
+
 def written(folder: DataFolder, plan: NodePlan, layout: Layout, around: Surroundings) -> Path:
     """Write a node's file (mode 0600: it holds passwords) and return its path. Raises ClusterError."""
-    place = folder.node(plan.number)
-    path = place / "node.toml"
+    path = path_of(folder, plan.number)
     try:
-        (place / "data").mkdir(parents=True, exist_ok=True, mode=0o700)
+        (path.parent / "data").mkdir(parents=True, exist_ok=True, mode=0o700)
         write_whole(path, HEADER + rendered(tree(folder, plan, layout, around)))
     except OSError as error:
         raise ClusterError(f"{path} cannot be written: {error.strerror}", code=2) from None

@@ -31,6 +31,8 @@ class UpOptions:
 
     data: Path
     cache: Path
+    topology: Path | None = None
+    """Describes all nodes; `nodes`, `scale` and `services` count only without it."""
     nodes: int = 1
     scale: Mapping[str, int] = field(default_factory=dict)
     services: tuple[str, ...] = SERVICES

@@ -1,21 +1,25 @@
 """`posthorn up` as a story: hold the folder, start the parts, seed, start the services, watch, stop everything.
 
-It owns the order of things. What each thing is, is said in the modules beside it.
+It owns the order of things. What each thing is, is said in the modules beside it. SIGUSR1 brings the running cluster to
+the topology that lies in its folder by then (`posthorn topology apply`).
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from posthorn_ctl.cluster import contract, keepsakes, layout, node_file, parts
+from posthorn_ctl.cluster import asked, contract, keepsakes, layout, node_file, parts
+from posthorn_ctl.cluster.change import Place, change
 from posthorn_ctl.cluster.contract import Description, Running, State
 from posthorn_ctl.cluster.errors import ClusterError
 from posthorn_ctl.cluster.folder import DataFolder, held, made
-from posthorn_ctl.cluster.layout import Layout
+from posthorn_ctl.cluster.layout import Endpoint, Layout
 from posthorn_ctl.cluster.log_stream import LogStream, file_name
 from posthorn_ctl.cluster.node_file import Surroundings
 from posthorn_ctl.cluster.options import EMBEDDED_KAFKA, PEER_TO_PEER, UpOptions
@@ -25,6 +29,7 @@ from posthorn_ctl.cluster.vitals import Vital, ask
 from posthorn_ctl.embedded import ports
 from posthorn_ctl.embedded.errors import PartError
 from posthorn_ctl.embedded.kafka import KafkaServer
+from posthorn_node.settings import NodeSettings
 from posthorn_node.supervise import Child, Supervisor
 
 A = TypeVar("A")
@@ -32,7 +37,7 @@ B = TypeVar("B")
 HOPELESS_RESTARTS = 6
 """A process that died so often before it was ever ready has a reason that waiting does not remove."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
+CHANGE_SIGNAL = signal.SIGUSR1
 
 Announce = Callable[[], None]
 """Called once, when cluster.json says that all is ready."""
@@ -58,46 +63,49 @@ class LocalCluster:
         self._announce = announce
         self._supervisor = Supervisor(LogStream(folder.logs, screen.log).take, changed=self._changed)
         self._stop = asyncio.Event()
+        self._change = asyncio.Event()
         self._state: State = "starting"
         self._about: Description | None = None
+        self._around: Surroundings | None = None
+        self._kept = keepsakes.opened(folder)
         self._publishing: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._asked_to_stop)
+        loop.add_signal_handler(CHANGE_SIGNAL, self._change.set)
         try:
             if await self._until_stopped(self._start()):
-                await self._stop.wait()
+                while await self._until_stopped(self._changed_topology()):
+                    pass
         finally:
             await self._end()
 
     async def _start(self) -> None:
         options = self._options
-        kept = keepsakes.opened(self._folder)
-        services = layout.services_of_nodes(options.nodes, options.scale, options.services)
-        plan = layout.laid_out(self._folder, services, options.ports)
-        tokens = {node.number: kept.token(node.number) for node in plan.nodes}
-        keepsakes.kept(self._folder, kept)
+        kept = self._kept
+        wanted = asked.at_start(self._folder, options)
+        plan = layout.laid_out(self._folder, wanted.nodes, options.ports)
 
         dsn, broker = await together(self._postgres(plan), self._kafka(plan))
-        around = self._surroundings(kept, dsn, broker)
-        files = {node.number: node_file.written(self._folder, node, plan, around) for node in plan.nodes}
-        settings = node_file.judged(next(iter(files.values())), self._environ)
-        self._about = self._described(plan, kept.accounts, around, settings.cluster.name, settings.cluster.region)
+        self._around = around = self._surroundings(kept, dsn, broker)
+        settings = self._written(plan, around)
+        self._about = replace(self._described(plan, around, settings), topology=wanted.document())
         self._publish()
 
         known = kept.is_seeded(dsn if self._options.postgres is not None else "embedded")
-        seeding = self._seeded(dsn, around, settings.cluster.queue_shards, kept)
+        shards = next(iter(settings.values())).cluster.queue_shards
+        seeding = self._seeded(dsn, around, shards, kept)
         parts_start = together(seeding, self._started_kafka(broker))
-        services_start = self._start_services(plan, files, tokens)
+        services_start = self._start_services(plan.vitals())
         if known:
             await together(parts_start, services_start)
         else:  # nothing for the services to find yet: they would only wait and complain
             await parts_start
             await services_start
-        await self._until_ready(plan)
-        self._about = self._described(plan, kept.accounts, around, settings.cluster.name, settings.cluster.region)
+        await self._until_ready(plan.vitals())
+        self._about = replace(self._about, accounts=dict(kept.accounts))
         self._become("ready")
         self._screen.step("ready")
         self._screen.table(plan, self._shown_parts(around))
@@ -112,12 +120,65 @@ class LocalCluster:
         keepsakes.kept(self._folder, kept)
         self._screen.step("schema, domain and accounts are there")
 
-    async def _start_services(self, plan: Layout, files: Mapping[int, Path], tokens: Mapping[int, str]) -> None:
+    def _written(self, plan: Layout, around: Surroundings) -> Mapping[int, NodeSettings]:
+        """Write the settings of all nodes and the tokens they need; returns each node's as its processes read them."""
+        files = {node.number: node_file.written(self._folder, node, plan, around) for node in plan.nodes}
         for node in plan.nodes:
-            for service in node.services:
-                name, token = f"node{node.number}/{service}", tokens[node.number]
-                command = service_command(name, service, files[node.number], token, self._environ)
-                await self._supervisor.start(command)
+            self._kept.token(node.number)
+        keepsakes.kept(self._folder, self._kept)
+        # What they read differs in nothing that is asked here but the region.
+        by_region = {node.region: files[node.number] for node in plan.nodes}
+        judged = {region: node_file.judged(file, self._environ) for region, file in by_region.items()}
+        return {node.number: judged[node.region] for node in plan.nodes}
+
+    async def _start_services(self, places: Iterable[Place]) -> None:
+        for number, service in places:
+            config, token = node_file.path_of(self._folder, number), self._kept.token(number)
+            await self._supervisor.start(service_command(_name(number, service), service, config, token, self._environ))
+
+    async def _changed_topology(self) -> None:
+        """Wait until a topology is asked for, and bring the cluster to it; one that cannot be had is told of."""
+        await self._change.wait()
+        self._change.clear()
+        assert self._about is not None
+        attempt = int(self._about.topology["attempt"]) + 1
+        wanted = asked.Asked((), digest=asked.digest(self._folder))
+        problem = ""
+        try:
+            wanted = asked.later(self._folder)
+            await self._bring_to(wanted)
+        except (ClusterError, OSError) as error:
+            problem = str(error)
+            self._screen.step(f"the topology stays as it was: {problem}")
+        self._about = replace(self._about, topology=wanted.document(attempt, problem))
+        self._publish()
+
+    async def _bring_to(self, wanted: asked.Asked) -> None:
+        """First start what is missing, then let go of what is too much. Raises ClusterError, and is as before then."""
+        assert self._about is not None
+        assert self._around is not None
+        old = self._about.layout
+        new = layout.laid_out(self._folder, wanted.nodes, self._options.ports, running=old)
+        steps = change(old, new)
+        settings = self._written(new, self._around)
+        vitals = new.vitals()
+        try:
+            await self._start_services(steps.start)
+            await self._until_ready({place: vitals[place] for place in steps.start})
+        except BaseException:
+            with contextlib.suppress(ClusterError):
+                self._written(old, self._around)
+            await self._supervisor.stop(*(_name(*place) for place in steps.start))
+            raise
+        for place in steps.again:
+            await self._supervisor.stop(_name(*place))
+            await self._start_services([place])
+            await self._until_ready({place: vitals[place]})
+        # Told before they go, so that nobody is sent to them.
+        self._about = replace(self._described(new, self._around, settings), topology=self._about.topology)
+        self._publish()
+        await self._supervisor.stop(*(_name(*place) for place in steps.stop))
+        self._screen.step(f"the topology is {wanted.name}: {len(new.nodes)} nodes")
 
     async def _postgres(self, plan: Layout) -> str:
         """The DSN of the database; the embedded server runs when this returns."""
@@ -167,16 +228,14 @@ class LocalCluster:
             overrides=self._options.overrides,
         )
 
-    def _described(
-        self, plan: Layout, accounts: Mapping[str, str], around: Surroundings, name: str, region: str
-    ) -> Description:
+    def _described(self, plan: Layout, around: Surroundings, settings: Mapping[int, NodeSettings]) -> Description:
         kind = "kafka" if around.brokers else PEER_TO_PEER
         place = str(around.blobs) if isinstance(around.blobs, Path) else around.blobs
         return Description(
-            name=name,
-            region=region,
+            name=next(iter(settings.values())).cluster.name,
+            regions={number: each.cluster.region for number, each in settings.items()},
             layout=plan,
-            accounts=dict(accounts),
+            accounts=dict(self._kept.accounts),
             dsn=around.dsn,
             bus={"kind": kind, "servers": list(around.brokers)},
             blobs=contract.blobs_entry(place),
@@ -189,18 +248,16 @@ class LocalCluster:
         bus = ("kafka", ", ".join(around.brokers)) if around.brokers else ("bus", PEER_TO_PEER)
         return [("postgresql", database), bus, ("blobs", blobs)]
 
-    async def _until_ready(self, plan: Layout) -> None:
-        """Wait until every service answers that it is ready. Raises ClusterError naming those that are not."""
-        waiting = {
-            f"node{node.number}/{service}": node.health(service) for node in plan.nodes for service in node.services
-        }
+    async def _until_ready(self, places: Mapping[Place, Endpoint]) -> None:
+        """Wait until each process answers that it is ready. Raises ClusterError naming those that do not."""
+        waiting = {_name(*place): endpoint for place, endpoint in places.items()}
         total = len(waiting)
         deadline = time.monotonic() + self._options.patience
         shown = 0
         while waiting:
             answers = await asyncio.gather(*(ask(place.host, place.port) for place in waiting.values()))
             vitals = dict(zip(list(waiting), answers, strict=True))
-            self._refuse_hopeless()
+            self._refuse_hopeless(waiting)
             for name, vital in vitals.items():
                 if vital.ready:
                     del waiting[name]
@@ -211,8 +268,9 @@ class LocalCluster:
                 self._screen.step(f"{shown} of {total} services are ready")
             await asyncio.sleep(0.1)
 
-    def _refuse_hopeless(self) -> None:
-        for name, child in self._supervisor.children.items():
+    def _refuse_hopeless(self, names: Iterable[str]) -> None:
+        for name in names:
+            child = self._supervisor.children[name]
             if child.state == "failed":
                 raise ClusterError(f"{name} cannot run with these settings (exit code {child.exit_code}): see above")
             if child.restarts >= HOPELESS_RESTARTS:
@@ -272,6 +330,10 @@ class LocalCluster:
                 node, slash, service = name.removeprefix("node").partition("/")
                 found.append(Running(int(node), service, child.pid) if slash else Running(0, name, child.pid))
         return found
+
+
+def _name(number: int, service: str) -> str:
+    return f"node{number}/{service}"
 
 
 async def together(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:

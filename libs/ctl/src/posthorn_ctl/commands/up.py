@@ -22,6 +22,7 @@ EPILOG = "Example: posthorn up --nodes 3 --scale imap=4 --set 'smtp-out.relay=\"
 def up(
     *,
     data: Annotated[Path, typer.Option(help="Data folder: everything of this cluster lies there.")] = Path("data"),
+    topology: Annotated[Path | None, typer.Option(help="Description of all nodes (topology.toml).")] = None,
     nodes: Annotated[int, typer.Option(min=1, max=50, help="Nodes, each with every service.")] = 1,
     scale: Annotated[list[str] | None, typer.Option(help="SERVICE=COUNT: further nodes that run only it.")] = None,
     services: Annotated[str, typer.Option(help="Run only these, with commas between.")] = ",".join(SERVICES),
@@ -57,6 +58,7 @@ def up(
     options = choices.UpOptions(
         data=data.absolute(),
         cache=Path(os.environ.get("POSTHORN_CACHE") or Path.home() / ".cache" / "posthorn"),
+        topology=topology,
         nodes=nodes,
         scale=choices.scale_choice(scale or []),
         services=tuple(name.strip() for name in services.split(",") if name.strip()),
