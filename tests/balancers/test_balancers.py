@@ -1,0 +1,151 @@
+"""HAProxy (PROXY protocol 2) and nginx (PROXY protocol 1), both for real, before two nodes of a cluster."""
+
+import base64
+import http.client
+import json
+import os
+import signal
+import smtplib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from tests.balancers.conftest import Front, description
+
+from posthorn_testkit.cluster import ClusterUnderTest, posthorn, until
+
+pytestmark = [pytest.mark.cluster, pytest.mark.postgres, pytest.mark.timeout(400)]
+NODES = {"node1.localhost", "node2.localhost"}
+
+
+def connected(port: int, source: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(source, 0))
+
+
+def greeting(front: Front, protocol: str, source: str = "127.0.0.1") -> str:
+    """The host that greets, "" when the connection is lost before; a client that retries once hears somebody."""
+    with closing(connected(front.ports[protocol], source)) as client:
+        try:
+            said = client.recv(400).decode()
+        except ConnectionError:
+            return ""
+        return next((host for host in NODES if host in said), "")
+
+
+def heard(front: Front, protocol: str) -> set[str]:
+    """Who greets in eight connections."""
+    return {greeting(front, protocol) or greeting(front, protocol) for _ in range(8)}
+
+
+def logged(cluster: ClusterUnderTest, service: str) -> Iterator[dict[str, object]]:
+    for path in (cluster.folder / "logs").glob(f"node*-{service}.log"):
+        for line in path.read_text().splitlines():
+            if line.startswith("{"):
+                yield json.loads(line)
+
+
+def test_mail_goes_through_to_both_nodes(cluster: ClusterUnderTest, fronts: list[Front]) -> None:
+    (name, password), *_ = cluster.accounts
+    for front in fronts:
+        greeted = set()
+        for number in range(4):
+            with smtplib.SMTP("127.0.0.1", front.ports["smtp"], timeout=30, source_address=("127.0.0.7", 0)) as client:
+                greeted.add(client.ehlo()[1].split()[0].decode())
+                client.sendmail("e@f.net", [name], f"Subject: {front.kind} {number}\r\n\r\nHello.\r\n")
+        assert greeted == NODES, front.kind
+        with closing(connected(front.ports["imap"], "127.0.0.7")) as raw, raw.makefile("rwb") as client:
+            client.readline()
+            client.write(f'a LOGIN {name} {password}\r\nb SELECT INBOX\r\nc SEARCH SUBJECT "{front.kind}"\r\n'.encode())
+            client.flush()
+            found = next(line for line in client if line.startswith(b"* SEARCH"))
+        assert len(found.split()) == 2 + 4, front.kind
+
+
+def test_tls_ends_at_the_nodes(fronts: list[Front]) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for front in fronts:
+        for protocol in ("imaps", "submissions"):
+            with closing(connected(front.ports[protocol])) as raw, context.wrap_socket(raw) as client:
+                said = client.recv(400).decode()
+                assert any(host in said for host in NODES), (front.kind, protocol)
+
+
+def test_logs_name_the_client_and_not_the_balancer(cluster: ClusterUnderTest, fronts: list[Front]) -> None:
+    def lines_on(address: str) -> int:
+        return sum(line.get("remote") == address for line in logged(cluster, "imap"))
+
+    balancers = lines_on("127.0.0.1")
+    for number, front in enumerate(fronts):
+        source = f"127.0.1.{number + 1}"
+        with closing(connected(front.ports["imap"], source)) as raw, raw.makefile("rwb") as client:
+            client.readline()
+            client.write(b"a LOGIN nobody@example.org wrong\r\n")
+            client.flush()
+            assert client.readline().startswith(b"a NO")
+        until(f"{front.kind} told of {source}", lambda: lines_on(source) > 0)  # noqa: B023
+    assert lines_on("127.0.0.1") == balancers
+
+
+def test_limits_count_clients_whatever_they_say_of_themselves(fronts: list[Front]) -> None:
+    def login(front: Front, source: str, claimed: str) -> int:
+        with closing(
+            http.client.HTTPConnection("127.0.0.1", front.ports["http"], timeout=30, source_address=(source, 0))
+        ) as client:
+            secret = base64.b64encode(b"nobody@example.org:wrong").decode()
+            headers = {"Authorization": f"Basic {secret}", "X-Forwarded-For": claimed}
+            client.request("GET", "/jmap/session", headers=headers)
+            return client.getresponse().status
+
+    for number, front in enumerate(fronts):
+        source, other = f"127.0.2.{number + 1}", f"127.0.3.{number + 1}"
+        answers = [login(front, source, f"192.0.2.{attempt}") for attempt in range(6)]
+        assert answers == [401] * 3 + [429] * 3, front.kind
+        assert login(front, other, source) == 401, front.kind
+
+
+def test_a_drained_node_gets_no_new_connections(cluster: ClusterUnderTest, fronts: list[Front]) -> None:
+    one, two = description(cluster.folder, 1, {}), description(cluster.folder, 2, {})
+    lost: list[str] = []
+    over = threading.Event()
+
+    def keep_connecting() -> None:
+        while not over.is_set():
+            for front in fronts:
+                if not (greeting(front, "imap") or greeting(front, "imap")):
+                    lost.append(front.kind)
+
+    clients = threading.Thread(target=keep_connecting)
+    clients.start()
+    try:
+        done = posthorn("topology", "apply", str(one), "--data", str(cluster.folder))
+        assert done.returncode == 0, done.stderr
+        for front in fronts:
+            assert heard(front, "imap") == heard(front, "smtp") == {"node1.localhost"}, front.kind
+        done = posthorn("topology", "apply", str(two), "--data", str(cluster.folder))
+        assert done.returncode == 0, done.stderr
+        for front in fronts:
+            until(f"{front.kind} sends clients to node 2 again", lambda: heard(front, "imap") == NODES)  # noqa: B023
+    finally:
+        over.set()
+        clients.join()
+    assert not lost, "each was greeted, at the second attempt at the latest"
+
+
+def test_a_killed_node_is_left_out(cluster: ClusterUnderTest, fronts: list[Front]) -> None:
+    supervisor = cluster.description["pid"]
+    # Held, so that it does not start them again at once.
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        for service in ("smtp-in", "imap", "jmap"):
+            cluster.kill(service, 2)
+        for front in fronts:
+            assert heard(front, "imap") == heard(front, "smtp") == {"node1.localhost"}, front.kind
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    until("node 2 is there again", cluster.is_ready)
+    for front in fronts:
+        until(f"{front.kind} sends clients to node 2 again", lambda: heard(front, "imap") == NODES)  # noqa: B023
