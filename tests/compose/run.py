@@ -1,6 +1,8 @@
 """`make compose-test`: compose.yaml for real, from build to nothing left, with the demonstration against it.
 
-Needs a Docker engine with Compose. Prints each step with its time; ends with 1 at the first that fails.
+Needs a Docker engine with Compose. ARGS names topologies of deploy/topologies, which are started one after the
+other, at most MOST containers of a kind; without it compose.yaml stands alone, is scaled and loses a process. Steps are
+printed with their times; ends with 1 at the first that fails.
 """
 
 import json
@@ -11,15 +13,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+
+from posthorn_ctl.topology.description import read
+from posthorn_ctl.topology.groups import Group, groups_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "posthorn-test"
 PORTS = ("SMTP_PORT", "SUBMISSION_PORT", "SUBMISSIONS_PORT", "IMAP_PORT", "IMAPS_PORT", "HTTP_PORT", "SINK_PORT")
 ACCOUNTS = {"ann@example.org": "ann-correct-horse", "bob@example.org": "bob-battery-staple"}
 IMAP_LISTENER = 2143
+MOST = 4
+"""One machine carries the ten nodes of the other topologies, but not the sixty containers of the unified one."""
 TOKEN = "token-of-the-test"
 
 
@@ -37,9 +44,11 @@ def free_ports(count: int) -> list[int]:
 
 
 class Compose:
-    """The project under test."""
+    """The project under test: compose.yaml with `more` files. Their `groups` are empty without a topology."""
 
-    def __init__(self) -> None:
+    def __init__(self, groups: Sequence[Group] = (), *more: Path) -> None:
+        self.groups = groups
+        self._files = (ROOT / "compose.yaml", ROOT / "tests" / "compose" / "override.yaml", *more)
         self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         self.environment = {
             **os.environ,
@@ -50,7 +59,7 @@ class Compose:
 
     def __call__(self, *arguments: str, text: str | None = None) -> str:
         """Run docker compose; returns what it printed. Raises Failed."""
-        files = ("-f", str(ROOT / "compose.yaml"), "-f", str(ROOT / "tests/compose/override.yaml"))
+        files = [word for file in self._files for word in ("-f", str(file))]
         command = ["docker", "compose", "-p", PROJECT, *files, *arguments]
         done = subprocess.run(
             command,
@@ -185,6 +194,25 @@ def kill_process(compose: Compose) -> None:
     until("the killed container is healthy", lambda: inspect(container, "{{.State.Health.Status}}") == "healthy")
 
 
+def check_topology(compose: Compose) -> None:
+    """What runs is what the topology describes, by the node table."""
+    pools = [
+        f'[[pool]]\nname = "{group.name}"\nservices = ["{group.service}"]\nregion = "{group.region}"\n'
+        f"replicas = {min(group.replicas, MOST)}\n"
+        for group in compose.groups
+    ]
+    text = 'name = "running"\n' + "".join(pools)
+    words = ("posthorn", "topology", "check", "/dev/stdin", "--containers")
+    print(compose("exec", "-T", "maintenance", *words, text=text), end="")
+
+
+def start_topology(compose: Compose) -> None:
+    """Everything up and healthy, as many of each as there should be but no more than MOST."""
+    many = [group for group in compose.groups if group.replicas > MOST]
+    scale = [word for group in many for word in ("--scale", f"{group.name}={MOST}")]
+    compose("up", "-d", "--wait", "--wait-timeout", "400", *scale)
+
+
 def tear_down(compose: Compose) -> None:
     """Stop everything; no container, volume or network of the project is left."""
     compose("down", "-v", "--remove-orphans", "--timeout", "30")
@@ -201,8 +229,33 @@ def tear_down(compose: Compose) -> None:
             raise Failed(f"a {kind} is left: {left}")
 
 
+def run_topology(name: str) -> int:
+    """One topology from its file to nothing left."""
+    place = ROOT / "deploy" / "topologies" / name
+    groups = groups_of(read(place / "topology.toml"))
+    with tempfile.TemporaryDirectory() as folder:
+        senders = Path(folder) / "senders.yaml"
+        relay = {"POSTHORN__SMTP_OUT__RELAY": "host.docker.internal:${SINK_PORT}"}
+        own = {group.name: {"environment": relay} for group in groups if group.service == "smtp-out"}
+        senders.write_text(json.dumps({"services": own}))
+        compose = Compose(groups, place / "compose" / "compose.yaml", senders)
+        return run(
+            compose,
+            [
+                (f"{name}: images built", lambda: compose("build")),
+                ("everything is up and healthy", lambda: start_topology(compose)),
+                ("what runs is what is described", lambda: check_topology(compose)),
+                ("domain and accounts added", lambda: make_accounts(compose)),
+                ("demonstration passed", lambda: run_demo(compose)),
+                ("clients are seen with addresses of their own", lambda: see_clients(compose)),
+            ],
+        )
+
+
 def main() -> int:
-    """Run the steps in their order."""
+    """Run what the arguments name."""
+    if sys.argv[1:]:
+        return max(run_topology(name) for name in sys.argv[1:])
     compose = Compose()
     steps: list[tuple[str, Callable[[], object]]] = [
         ("images built", lambda: compose("build")),
@@ -214,6 +267,11 @@ def main() -> int:
         ("a killed process was started again", lambda: kill_process(compose)),
         ("demonstration passed again", lambda: run_demo(compose)),
     ]
+    return run(compose, steps)
+
+
+def run(compose: Compose, steps: list[tuple[str, Callable[[], object]]]) -> int:
+    """Run the steps in their order and tear down, whatever happens; returns the exit code."""
     code = 0
     try:
         for text, step in steps:

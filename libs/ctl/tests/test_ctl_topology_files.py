@@ -214,3 +214,16 @@ def test_docker_takes_the_stack_and_the_override(name: str) -> None:
                 [docker, *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, done.stderr
+
+
+def test_memory_and_processors_are_reserved_and_limited_only_on_request() -> None:
+    base = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    stack = yaml.safe_load((folder("unified") / "swarm/stack.yaml").read_text())["services"]
+    for services in (base, stack):
+        for service in SERVICES:
+            resources = services[service]["deploy"]["resources"]
+            assert resources["limits"] == {"cpus": "${CPU_LIMIT:-0}", "memory": "${MEMORY_LIMIT:-0}"}
+            assert resources["reservations"] == {
+                "cpus": "${CPU_RESERVATION:-0.10}",
+                "memory": "${MEMORY_RESERVATION:-128M}",
+            }

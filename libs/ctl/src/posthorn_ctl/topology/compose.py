@@ -93,7 +93,7 @@ def _task(group: Group) -> Tree:
         "init": True,
         "read_only": True,
         "cap_drop": ["ALL"],
-        "stop_grace_period": "45s",
+        "stop_grace_period": "50s",
         "volumes": [
             {"type": "tmpfs", "target": "/tmp"},  # noqa: S108 (in the container)
             {"type": "volume", "target": "/var/lib/posthorn"},

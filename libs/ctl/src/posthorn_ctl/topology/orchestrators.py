@@ -70,7 +70,7 @@ def _application(group: Group, ports: Mapping[str, int]) -> Tree:
             }
         ],
         "upgradeStrategy": {"minimumHealthCapacity": 1.0, "maximumOverCapacity": 0.34},
-        "taskKillGracePeriodSeconds": 45,
+        "taskKillGracePeriodSeconds": 50,
     }
 
 
