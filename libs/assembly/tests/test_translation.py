@@ -124,6 +124,9 @@ tls.enable = true
 sasl.mechanism = "SCRAM-SHA-256"
 sasl.username = "posthorn"
 sasl.password = "hidden"
+topics.partitions = 24
+topics.replication-factor = 5
+topics.retention = "1h"
 """
     )
     found = settings(tmp_path, text)
@@ -135,6 +138,8 @@ sasl.password = "hidden"
     bus = bus_settings(found)
     assert isinstance(bus, KafkaSettings)
     assert (bus.servers, bus.prefix, bus.group, bus.queue_partitions) == (("k1:9092", "k2:9092"), "north", "north", 8)
+    made = (bus.change_partitions, bus.replication, bus.min_in_sync, bus.retention)
+    assert made == (24, 5, None, 3600.0)
     assert bus.tls is not None
     assert bus.sasl is not None
     assert bus.sasl.password == "hidden"

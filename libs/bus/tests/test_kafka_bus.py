@@ -25,12 +25,12 @@ pytestmark = [pytest.mark.kafka, pytest.mark.postgres]
 
 
 class KafkaFleet(Fleet):
-    """Buses over one broker, with a prefix of their own."""
+    """Buses over some brokers, with a prefix of their own."""
 
-    def __init__(self, database: Database, dsn: str, servers: str) -> None:
+    def __init__(self, database: Database, dsn: str, *servers: str) -> None:
         super().__init__(database, dsn)
         self._settings = KafkaSettings(
-            (servers,), prefix=f"test-{uuid4().hex[:8]}", queue_partitions=len(SHARDS), change_partitions=3, session=6.0
+            servers, prefix=f"test-{uuid4().hex[:8]}", queue_partitions=len(SHARDS), change_partitions=3, session=6.0
         )
 
     def settings(self) -> KafkaSettings:
@@ -218,3 +218,20 @@ async def test_two_processes_with_one_name_do_not_stop_each_other(fleet: KafkaFl
     for station in stations:
         await station.own(fleet.leases, SHARDS, idle, times=QUICK)
     await until(lambda: owned_by(stations) == sorted(SHARDS), "each shard is owned once")
+
+
+async def test_two_processes_of_a_service_on_a_node_have_names_of_their_own(fleet: KafkaFleet) -> None:
+    """With a number each they share the keys like any two."""
+    stations = [await fleet.station(1, worker=number) for number in (0, 1)]
+    for station in stations:
+        await station.own(fleet.leases, SHARDS, idle, times=QUICK)
+    await until(lambda: owned_by(stations) == sorted(SHARDS) and all(s.owners[0].owned for s in stations), "shared")
+
+
+async def test_more_replicas_than_brokers_are_waited_for_and_told(fleet: KafkaFleet) -> None:
+    settings = KafkaSettings(fleet.settings().servers, prefix=f"{fleet.settings().prefix}-wide", replication=2)
+    bus = open_bus(settings, BusIdentity(NodeId(1), "imap", "b"))
+    await bus.start()
+    await until(lambda: "ReplicationFactor" in bus.health().detail, "the detail says why")
+    assert not bus.health().connected
+    await bus.stop()

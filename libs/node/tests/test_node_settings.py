@@ -363,6 +363,10 @@ def test_nats_with_a_token_over_tls() -> None:
     ("text", "reason"),
     [
         ('[cluster]\ntype = "kafka"\n', 'cluster.bootstrap-servers: type = "kafka" needs'),
+        (
+            f'[cluster]\ntype = "kafka"\n{KAFKA}topics.min-insync-replicas = 4\n',
+            "cluster.topics.min-insync-replicas: cannot be more than replication-factor",
+        ),
         ('[cluster]\ntype = "nats"\n', 'cluster.urls: is missing: type = "nats" needs it'),
         ('[cluster]\ntype = "nats"\nurls = []\n', "cluster.urls: "),
         ('[cluster]\ntype = "nats"\nurls = ["kafka://h"]\n', "cluster.urls: must be nats://host:port, or tls://"),

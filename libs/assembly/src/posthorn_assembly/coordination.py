@@ -79,5 +79,9 @@ def _kafka(kafka: node_settings.KafkaSettings, cluster: node_settings.ClusterSet
         sasl=SaslSettings(kafka.sasl.mechanism, kafka.sasl.username, kafka.sasl.password.get_secret_value())
         if kafka.sasl.mechanism
         else None,
+        change_partitions=kafka.topics.partitions,
         queue_partitions=cluster.queue_shards,
+        retention=kafka.topics.retention,
+        replication=kafka.topics.replication_factor,
+        min_in_sync=kafka.topics.min_insync_replicas,
     )

@@ -19,6 +19,7 @@ from posthorn_model.ids import NodeId
 from posthorn_model.ports import Bus, Probe
 from posthorn_node import Node
 from posthorn_node.membership import Membership
+from posthorn_node.worker import Worker, worker
 from posthorn_storage import Storage
 
 LOOKUP_PROBE_SECONDS = 1.0
@@ -36,6 +37,8 @@ class Parts:
     echo: Echo
     """Answers the echo tests of others, and asks."""
     voice: NodeVoice
+    worker: Worker
+    """Which of the processes of its service on its node this one is."""
 
     @property
     def node_id(self) -> NodeId:
@@ -47,6 +50,7 @@ class Parts:
         await self.leases.stop()
         self.voice.say("left")
         await self.bus.stop()
+        self.worker.release()
         await self.membership.leave()
         await self.storage.close()
 
@@ -64,7 +68,8 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     membership = Membership(node, storage.nodes)
     await membership.join()
     near = near_shards(node.settings, storage.queue.shards)
-    identity = BusIdentity(membership.node_id, node.service, node.boot, near=near)
+    number = worker(node.settings.server.data, membership.node_id, node.service)
+    identity = BusIdentity(membership.node_id, node.service, node.boot, number.number, near)
     peers = storage.nodes.peer_directory(node.boot)
     bus = open_bus(bus_settings(node.settings), identity, peers, first=partial(_hear, storage))
     await bus.start()
@@ -89,7 +94,7 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     voice = NodeVoice(bus, membership.node_id, node.service)
     node.draining = partial(voice.say, "draining")
     voice.say("joined")
-    return Parts(storage, bus, membership, leases, echo, voice)
+    return Parts(storage, bus, membership, leases, echo, voice, number)
 
 
 def _hear(storage: Storage, event: Event) -> None:

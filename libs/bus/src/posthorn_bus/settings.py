@@ -69,6 +69,10 @@ class KafkaSettings:
     """One per role."""
     retention: float = 900.0
     """How long the brokers keep events; nobody reads old ones."""
+    replication: int | None = None
+    """Replicas of each partition; None: three, or as many as there are brokers when the topics are made."""
+    min_in_sync: int | None = None
+    """How many of them must have an event before it counts as sent; None: two, but one less than there are."""
     session: float = 6.0
     """A group member that is silent for so long has left; the brokers allow 6 s and more by default."""
     grace: float = 8.0

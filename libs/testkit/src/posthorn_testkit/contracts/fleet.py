@@ -142,23 +142,31 @@ class Fleet(abc.ABC):
     def settings(self) -> BusSettings:
         """How to reach this cluster's coordinator."""
 
-    @abc.abstractmethod
+    def peers(self, boot: str) -> PeerDirectory:
+        """The node table as the process `boot` reaches it."""
+        return self.nodes.peer_directory(boot)
+
+    # The rest is asked for by BusContract alone.
+
     def unreachable(self) -> tuple[BusSettings, PeerDirectory | None]:
         """Settings and node table of a coordinator that does not answer, with a short grace time."""
+        raise NotImplementedError
 
-    @abc.abstractmethod
     async def inject(self, topic: Topic, *payloads: bytes) -> None:
         """Send raw payloads to all buses, as a process of another version or a faulty one might."""
+        raise NotImplementedError
 
-    @abc.abstractmethod
     def sender(self) -> str:
         """The boot id that injected envelopes must show."""
+        raise NotImplementedError
 
-    async def station(self, node: int, service: str = "smtp-out", near: Sequence[str] = ()) -> Station:
+    async def station(
+        self, node: int, service: str = "smtp-out", near: Sequence[str] = (), *, worker: int = 0
+    ) -> Station:
         """Open one more process's bus."""
-        identity = BusIdentity(NodeId(node), service, uuid4().hex, near=tuple(near))
+        identity = BusIdentity(NodeId(node), service, uuid4().hex, worker, tuple(near))
         await self.beat(identity)
-        bus = open_bus(self.settings(), identity, self.nodes.peer_directory(identity.boot))
+        bus = open_bus(self.settings(), identity, self.peers(identity.boot))
         station = Station(identity, bus)
         self.stations.append(station)
         await bus.start()

@@ -1,0 +1,45 @@
+"""The number of a process among those of its service on its node."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from posthorn_node.worker import worker
+
+HOLD = """
+import sys
+from pathlib import Path
+from posthorn_node.worker import worker
+held = worker(Path(sys.argv[1]), 1, "imap")
+print(held.number, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_processes_get_different_numbers_and_a_killed_ones_is_free_again(tmp_path: Path) -> None:
+    first = worker(tmp_path, 1, "imap")
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "1\n"
+        third = worker(tmp_path, 1, "imap")
+        assert (first.number, third.number) == (0, 2)
+    finally:
+        process.kill()
+        process.wait()
+    again = worker(tmp_path, 1, "imap")
+    assert again.number == 1
+    first.release()
+    assert worker(tmp_path, 1, "imap").number == 0
+
+
+def test_other_services_and_nodes_count_for_themselves(tmp_path: Path) -> None:
+    held = [worker(tmp_path, node, service) for node, service in ((1, "imap"), (1, "jmap"), (2, "imap"))]
+    assert [one.number for one in held] == [0, 0, 0]
+
+
+def test_without_a_folder_every_process_has_number_0(tmp_path: Path) -> None:
+    (tmp_path / "workers").write_text("no folder")
+    assert [worker(tmp_path, 1, "imap").number for _ in range(2)] == [0, 0]
