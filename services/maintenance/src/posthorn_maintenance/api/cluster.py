@@ -34,7 +34,7 @@ async def describe(
     return {
         "name": name,
         "nodes": nodes(processes),
-        "roles": [_role(role, eligible.get(role, ()), roles, node_of) for role in ROLES],
+        "roles": [_role(role, eligible.get(role, ()), roles, node_of) for role in ROLES if role in eligible],
         "role_problems": await storage.roles.problems(),
         "shards": [{"shard": n, **_holder(queue.get(f"queue/{n}"), node_of)} for n in range(shards)],
         "queue": {state.name.lower(): count for state, count in depth.items()},
