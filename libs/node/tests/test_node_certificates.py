@@ -97,6 +97,14 @@ def test_a_certificate_is_for_the_names_it_is_told_to_be_for() -> None:
     assert parsed("a", *pair, names=["Other.example.org"]).names == {"other.example.org"}
 
 
+def test_a_key_beside_the_chain_in_one_file_does_not_go_with_the_chain() -> None:
+    chain, key = certificate_of("mail.example.org")
+    found = parsed("a", key + chain, key + chain)
+    assert (found.chain, found.key) == (chain, key)
+    assert b"PRIVATE" not in found.chain
+    assert "PRIVATE" not in repr(found)
+
+
 def test_what_cannot_be_used_is_told_without_the_key() -> None:
     chain, key = certificate_of("mail.example.org")
     for bad_chain, bad_key, reason in (

@@ -1,7 +1,8 @@
-"""Makes the self-signed certificate that serves until an operator names a real one."""
+"""Makes self-signed certificates: the one that serves until there is a real one, and those that answer a challenge."""
 
 import datetime
 import fcntl
+import hashlib
 import ipaddress
 import os
 from pathlib import Path
@@ -11,10 +12,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from posthorn_node.certificates import Certificate, parsed
 from posthorn_node.errors import TlsError
 
 LIFETIME = datetime.timedelta(days=825)
 RENEW_BEFORE = datetime.timedelta(days=30)
+ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
+"""RFC 8737 6.1."""
 
 
 def self_signed(folder: Path, hostname: str) -> Path:
@@ -39,6 +43,14 @@ def self_signed(folder: Path, hostname: str) -> Path:
         ) from error
 
 
+def for_challenge(name: str, authorization: str) -> Certificate:
+    """The certificate by which `name` answers tls-alpn-01 (RFC 8737 3), holding the key authorization's hash."""
+    digest = hashlib.sha256(authorization.encode()).digest()
+    octet_string = b"\x04" + bytes([len(digest)]) + digest  # X.690 8.7
+    pem = _signed([x509.DNSName(name)], x509.UnrecognizedExtension(ACME_IDENTIFIER, octet_string))
+    return parsed("challenge", pem, pem)
+
+
 def _usable(path: Path, hostname: str) -> bool:
     try:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
@@ -50,12 +62,17 @@ def _usable(path: Path, hostname: str) -> bool:
 
 
 def _made(hostname: str) -> bytes:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:64])])
-    now = datetime.datetime.now(datetime.UTC)
     names: list[x509.GeneralName] = [_general(text) for text in dict.fromkeys([hostname, "localhost"])]
     names += [x509.IPAddress(ipaddress.ip_address(text)) for text in ("127.0.0.1", "::1") if text != hostname]
-    certificate = (
+    return _signed(names)
+
+
+def _signed(names: list[x509.GeneralName], critical: x509.ExtensionType | None = None) -> bytes:
+    """Key and certificate in PEM, for these names, the first of which is its subject."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, str(names[0].value)[:64])])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -65,8 +82,10 @@ def _made(hostname: str) -> bytes:
         .not_valid_after(now + LIFETIME)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
     )
+    if critical is not None:
+        made = made.add_extension(critical, critical=True)
+    certificate = made.sign(key, hashes.SHA256())
     form = serialization.PrivateFormat.PKCS8
     private = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
     return private + certificate.public_bytes(serialization.Encoding.PEM)

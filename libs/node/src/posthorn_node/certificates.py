@@ -5,7 +5,13 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import NameOID
 
 from posthorn_node.errors import TlsError
@@ -63,8 +69,9 @@ def parsed(name: str, chain: bytes, key: bytes, *, names: Iterable[str] = (), de
         raise TlsError("the key is not the one of the certificate")
     return Certificate(
         name=name,
-        chain=chain,
-        key=key,
+        # Written anew: what is read may be one file that has both, and a chain goes where a key must not.
+        chain=b"".join(each.public_bytes(Encoding.PEM) for each in found),
+        key=private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         names=frozenset(each.lower().rstrip(".") for each in names) or _names(leaf),
         issuer=_issuer(leaf),
         not_before=leaf.not_valid_before_utc.timestamp(),

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from posthorn_node.challenges import Challenges
+from posthorn_node.hello import BadHello
 from posthorn_node.listen import addresses_of, open_all
 from posthorn_node.settings import ListenerSettings
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 30.0
 """How long a client may take to send the head of its first request, or of the next once that has begun."""
+MAX_HANDSHAKES = 1024
+"""Of one server at once, where it looks at clients before their handshake."""
+ACCEPT_PAUSE = 0.1
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -66,28 +71,84 @@ class _BoundedHttp(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers (the process has its own), and with an event for being up."""
+    """uvicorn without its signal handlers (the process has its own), and with an event for being up.
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    With `challenges` it accepts connections itself, to lead those of an authority aside before the handshake.
+    """
+
+    def __init__(self, config: uvicorn.Config, challenges: Challenges | None) -> None:
         super().__init__(config)
         self.up = asyncio.Event()
+        self._challenges = challenges
+        self._accepting: list[asyncio.Task[None]] = []
+        self._arrivals: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
+        if self._challenges is None:
+            await super().startup(sockets=sockets)
+        else:
+            await super().startup(sockets=[])
+            self._accepting = [
+                asyncio.create_task(self._accept(each, self._challenges), name="accept") for each in sockets or []
+            ]
         self.up.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for task in (*self._accepting, *self._arrivals):
+            task.cancel()
+        await super().shutdown(sockets=sockets)
+
+    async def _accept(self, listening: socket.socket, challenges: Challenges) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connected, _ = await loop.sock_accept(listening)
+            except OSError:
+                await asyncio.sleep(ACCEPT_PAUSE)  # a peer that went away, or no descriptor left
+                continue
+            if len(self._arrivals) >= MAX_HANDSHAKES:
+                connected.close()
+                continue
+            task = asyncio.create_task(self._arrive(connected, challenges), name="handshake")
+            self._arrivals.add(task)
+            task.add_done_callback(self._arrivals.discard)
+
+    async def _arrive(self, connected: socket.socket, challenges: Challenges) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            context = await challenges.context_for(connected)
+            factory = self._protocol if context is None else _Answered
+            await loop.connect_accepted_socket(factory, connected, ssl=context or self.config.ssl)
+        except (BadHello, OSError, TimeoutError):
+            connected.close()
+        except asyncio.CancelledError:
+            connected.close()
+            raise
+
+    def _protocol(self) -> asyncio.Protocol:
+        return _BoundedHttp(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
+class _Answered(asyncio.Protocol):
+    """Behind the handshake of a challenge nothing is said (RFC 8737 3)."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
 class HttpServer:
     """One app on its sockets. `drain` ends it gracefully, `stop` at once; both may be called again."""
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, sockets: list[socket.socket], challenges: Challenges | None = None
+    ) -> None:
         self.addresses = addresses_of(sockets)
         """(host, port) of each socket."""
-        self._server = _Server(config)
+        self._server = _Server(config, challenges)
         self._sockets = sockets
         self._task: asyncio.Task[None] | None = None
 
@@ -125,12 +186,15 @@ def server_on(
     max_connections: int = 8192,
     grace: float = 30.0,
     trusted: Sequence[str] = (),
+    challenges: Challenges | None = None,
 ) -> HttpServer:
     """A server, not yet started, for an ASGI 3 app on listening sockets, which it then owns.
 
     `grace` is how many seconds running requests get at the end; `trusted` are the networks of proxies whose
-    Forwarded headers count; more than `max_connections` get 503.
+    Forwarded headers count; more than `max_connections` get 503. `challenges` are answered before the app is asked.
     """
+    if challenges is not None and challenges.by_http:
+        app = challenges.before(app)
     config = uvicorn.Config(
         app,
         interface="asgi3",
@@ -147,7 +211,7 @@ def server_on(
         timeout_graceful_shutdown=max(1, round(grace)),
         ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
     )
-    return HttpServer(config, sockets)
+    return HttpServer(config, sockets, challenges if challenges is not None and challenges.by_tls and tls else None)
 
 
 async def serve(app: Any, listener: ListenerSettings, node: "Node") -> HttpServer:
@@ -160,6 +224,7 @@ async def serve(app: Any, listener: ListenerSettings, node: "Node") -> HttpServe
         max_connections=listener.max_connections,
         grace=node.settings.server.drain_limit * 0.8,  # ends by itself before the process cuts it short
         trusted=listener.proxy_networks,
+        challenges=node.tls.challenges,
     )
     await server.start()
     node.log.info(

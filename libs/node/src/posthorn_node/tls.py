@@ -17,6 +17,7 @@ from posthorn_node.settings import ServerSettings
 
 if TYPE_CHECKING:
     from posthorn_node.certificates import Certificate, Chooser
+    from posthorn_node.challenges import Challenges
 
 SELF_SIGNED = "self-signed"
 Alpn = tuple[str, ...]
@@ -34,6 +35,8 @@ class TlsContexts:
         self._chooser: Chooser | None = None
         self.changed: Callable[[Sequence[Certificate]], None] = lambda _all: None
         """Hears of all certificates whenever others are served than before. May not block."""
+        self.challenges: Challenges | None = None
+        """Set where an authority may ask: HTTP listeners answer it."""
 
     @property
     def served(self) -> "Sequence[Certificate]":
