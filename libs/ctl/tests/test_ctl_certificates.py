@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from posthorn_model.ids import Epoch
+from posthorn_storage import Fence, Storage
 from posthorn_testkit.certificates import certificate_of
 
 pytestmark = pytest.mark.postgres
@@ -85,6 +87,21 @@ def test_mistakes_are_told_with_what_to_do(posthorn: Program) -> None:
     assert "set certificates.secret" in posthorn("import", "mine", *FILES, code=1)
     posthorn.settings('secret = "short"')
     assert "certificates.secret: must have at least 16 characters" in posthorn("import", "mine", *FILES, code=2)
+
+
+async def test_what_was_ordered_is_listed_and_can_be_renewed(posthorn: Program, storage: Storage) -> None:
+    assert "no certificate of the name ordered was ordered by ACME" in posthorn("renew", "ordered", code=1)
+    await storage.leases.acquire(["role/acme.renew"], "me", 60)
+    await storage.acme.failed(
+        Fence("role/acme.renew", Epoch(1)), "ordered", "the authority is down", 600, abandon=False
+    )
+    assert "ordered  not issued yet\n    the authority is down (next try 20" in posthorn("list")
+    (listed,) = json.loads(posthorn("list", "--json"))
+    assert (listed["state"], listed["problem"]) == ("missing", "the authority is down")
+    assert json.loads(posthorn("renew", "ordered", "--json")) == {"renewing": "ordered"}
+    order = await storage.acme.order("ordered")
+    assert order is not None
+    assert (order.wished, order.waits) == (True, False)
 
 
 def test_a_secret_is_replaced_in_three_steps(posthorn: Program) -> None:

@@ -634,7 +634,7 @@ def test_what_is_accepted_and_does_nothing_gets_a_notice() -> None:
     text += "[cluster.roles]\npurge.stores = [1]\nacme.renew = [1, 2]\nmetrics.push = [1]\n"
     assert notices(read(text)) == [
         'listener "sieve" is not opened: managesieve is not served',
-        "cluster.roles.acme.renew is not used: no work is done under it",
+        "cluster.roles.acme.renew is not used: there is no [acme] to order certificates of",
         "cluster.roles.metrics.push is not used: metrics.push.url does not say where to push",
     ]
 
@@ -694,3 +694,52 @@ def test_endpoint_without_a_port_takes_the_default() -> None:
     assert parse_bind("9.9.9.9", default_port=53) == ("9.9.9.9", 53)
     assert parse_bind("::1", default_port=53) == ("::1", 53)
     assert parse_bind("[::1]:5353", default_port=53) == ("::1", 5353)
+
+
+AUTHORITY = 'directory = "https://ca.test/dir"\nterms-agreed = true\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('directory = "https://ca.test/dir"\ndomains = ["a.test"]', "acme.a.terms-agreed: say true when you agree"),
+        (
+            f'{AUTHORITY}domains = ["*.a.test"]',
+            'acme.a.domains: authorities give *.a.test for challenge = "dns-01" only',
+        ),
+        (f'{AUTHORITY}domains = ["a.test"]\nchallenge = "dns-01"', "acme.a.dns: challenge = "),
+        (f"{AUTHORITY}domains = []", "acme.a.domains: "),
+        (f'{AUTHORITY}domains = ["a b"]', "acme.a.domains[0]: "),
+        (f'{AUTHORITY}domains = ["a.test"]\ncontact = ["nobody"]', 'acme.a.contact: "nobody" is no mail address'),
+        (f'{AUTHORITY}domains = ["a.test"]\neab.kid = "k"', "acme.a.eab.hmac-key: kid and hmac-key belong together"),
+        (f'{AUTHORITY}domains = ["a.test"]\ndns.server = "ns"', "acme.a.dns.zone: an update names the zone"),
+        (f'{AUTHORITY}domains = ["a.test"]\ndns.key-name = "k"', "acme.a.dns.key-secret: key-name and key-secret"),
+        (
+            f'{AUTHORITY}domains = ["a.test"]\ndns.key-name = "k"\ndns.key-secret = "?"',
+            "acme.a.dns.key-secret: not base64",
+        ),
+        ('directory = "http://ca.test/dir"\ndomains = ["a.test"]\nterms-agreed = true', "acme.a.directory: "),
+    ],
+)
+def test_what_cannot_be_ordered_is_told(text: str, told: str) -> None:
+    assert any(told in problem for problem in problems(f"[acme.a]\n{text}\n"))
+
+
+def test_certificates_are_ordered_only_with_a_secret_to_seal_them() -> None:
+    order = f'[acme.a]\n{AUTHORITY}domains = ["A.test"]\n'
+    assert read(order).acme["a"].domains == ("a.test",)
+    assert any("nothing is ordered by acme: set certificates.secret" in notice for notice in notices(read(order)))
+    assert notices(read(order + '[certificates]\nsecret = "sixteen characters"\n')) == []
+
+
+def test_the_secret_of_the_cluster_seals_where_no_other_is_named() -> None:
+    assert read("").sealing_secrets() == ()
+    assert read('[cluster]\nsecret = "short"\n').sealing_secrets() == ()
+    shared = '[cluster]\nsecret = "the secret of the cluster"\n'
+    assert read(shared).sealing_secrets() == ("the secret of the cluster",)
+    own = '[certificates]\nsecret = "a secret of its own"\nformer-secrets = ["a former secret"]\n'
+    assert read(shared + own).sealing_secrets() == (
+        "a secret of its own",
+        "a former secret",
+        "the secret of the cluster",
+    )

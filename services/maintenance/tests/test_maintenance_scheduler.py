@@ -15,7 +15,7 @@ from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_model.clock import SystemClock
 from posthorn_model.errors import Unavailable
 from posthorn_node.metrics import Metrics
-from posthorn_node.settings import PushSettings
+from posthorn_node.settings import AcmeSettings, PushSettings
 from posthorn_storage import Storage
 
 pytestmark = pytest.mark.postgres
@@ -167,8 +167,9 @@ async def test_a_hand_over_does_not_wait_for_the_next_round(storage: Storage) ->
 
 
 async def test_every_role_has_work(storage: Storage) -> None:
+    authority = AcmeSettings(directory="https://ca.test/dir", domains=("a.test",), terms_agreed=True)
     push = MetricsPush(storage, PushSettings(url="http://localhost:9091"), "test")
-    found = duties(Metrics(), storage, MaintenanceSettings(), lambda _: None, push)
+    found = duties(Metrics(), storage, MaintenanceSettings(), lambda _: None, {"mine": authority}, push)
     assert tuple(found) == ROLES
     assert all(duty.jobs or duty.kept for duty in found.values())
     assert all(job.interval > 0 and job.limit > 0 for duty in found.values() for job in duty.jobs)

@@ -12,8 +12,10 @@ from structlog.typing import FilteringBoundLogger
 
 from posthorn_model.errors import PosthornError
 from posthorn_node import Node
+from posthorn_node.challenges import Challenges
 from posthorn_node.errors import TlsError
 from posthorn_node.tls import TlsContexts
+from posthorn_storage import Storage
 from posthorn_storage.certificates import CertificateRecord, CertificateStore
 
 if TYPE_CHECKING:
@@ -96,9 +98,11 @@ class StoredCertificates:
         return found
 
 
-def stored_certificates(node: Node, store: CertificateStore) -> StoredCertificates:
-    """Those of a process, with their metric; nothing is loaded yet."""
-    found = StoredCertificates(store, node.tls, node.log)
+def stored_certificates(node: Node, storage: Storage) -> StoredCertificates:
+    """Those of a process, with their metric; nothing is loaded yet. From now on it answers authorities."""
+    found = StoredCertificates(storage.certificates, node.tls, node.log)
+    if kinds := {each.challenge for each in node.settings.acme.values()}:
+        node.tls.challenges = Challenges(storage.acme.challenge, kinds)
     gauge = node.metrics.gauge("tls_certificates_unusable", "Certificates of the database that cannot be used here")
     gauge.set_function(partial(_unusable, found))
     return found

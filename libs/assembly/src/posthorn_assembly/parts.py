@@ -81,7 +81,7 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     measure_blobs(node.metrics, storage)
     leases = LeaseKeeper(storage.leases, node.boot, node.clock, LeaseTimes(ttl=node.settings.cluster.lease_ttl))
     await leases.start()
-    certificates = stored_certificates(node, storage.certificates)
+    certificates = stored_certificates(node, storage)
     await certificates.look()
     node.tasks.start("stored certificates", certificates.keep(), restart=False)
     directory = DirectoryWatch(storage, bus, node.log, membership.standing.directory)

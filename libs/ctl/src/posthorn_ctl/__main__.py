@@ -20,6 +20,7 @@ from posthorn_ctl.commands import (
     certificate_import,
     certificate_list,
     certificate_remove,
+    certificate_renew,
     certificate_reseal,
     check,
     demo,
@@ -114,10 +115,13 @@ shard.command("list", epilog=shard_list.EPILOG)(shard_list.list_)
 shard.command("move", epilog=shard_move.EPILOG)(shard_move.move)
 app.add_typer(shard, name="shard")
 
-certificate = typer.Typer(no_args_is_help=True, help="Certificates that all nodes share: list, import, remove, reseal.")
+certificate = typer.Typer(
+    no_args_is_help=True, help="Certificates that all nodes share: list, import, remove, renew, reseal."
+)
 certificate.command("list", epilog=certificate_list.EPILOG)(certificate_list.list_)
 certificate.command("import", epilog=certificate_import.EPILOG)(certificate_import.import_)
 certificate.command("remove", epilog=certificate_remove.EPILOG)(certificate_remove.remove)
+certificate.command("renew", epilog=certificate_renew.EPILOG)(certificate_renew.renew)
 certificate.command("reseal", epilog=certificate_reseal.EPILOG)(certificate_reseal.reseal)
 app.add_typer(certificate, name="certificate")
 

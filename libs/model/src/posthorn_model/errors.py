@@ -98,6 +98,22 @@ class WrongSecret(PosthornError):
     )
 
 
+class AuthorityRefused(PosthornError):
+    """A certificate authority, or what must be done for it (a change in DNS), said no.
+
+    `dead`: the order cannot be gone on with. `retry_after` is in seconds, 0 when nothing was said.
+    """
+
+    default = "the certificate authority refused"
+
+    def __init__(
+        self, public: str | None = None, *, dead: bool = True, retry_after: float = 0.0, **fields: Any
+    ) -> None:
+        super().__init__(public, **fields)
+        self.dead = dead
+        self.retry_after = retry_after
+
+
 class OverQuota(PosthornError):
     default = "the account is over its quota"
 

@@ -15,6 +15,7 @@ from posthorn_storage.blobs.places import Place
 from posthorn_storage.blobs.stores import UNNAMED, OpenStores, Stores
 from posthorn_storage.blobs.upkeep import BlobUpkeep
 from posthorn_storage.certificates import CertificateStore
+from posthorn_storage.certificates.orders import OrderStore
 from posthorn_storage.certificates.sealing import KeyRing
 from posthorn_storage.check import Check
 from posthorn_storage.clock import DatabaseClock
@@ -96,7 +97,9 @@ class Storage:
         self.clock = DatabaseClock(pools.queue, clock)
         """Tells the time of the database; ask it to `measure` or `keep` first."""
         self.nodes = NodeStore(pools.queue, failure_after=settings.failure_after)
-        self.certificates = CertificateStore(pools.queue, KeyRing(settings.secrets))
+        keys = KeyRing(settings.secrets)
+        self.certificates = CertificateStore(pools.queue, keys)
+        self.acme = OrderStore(pools.queue, keys)
         self.roles = RoleStore(pools.queue, self.nodes)
         self.moves = Moves(self.shards, self.leases, f"{socket.gethostname()}/{secrets.token_hex(4)}", self._changed)
         self.checks = {

@@ -25,6 +25,7 @@ from posthorn_testkit.strict import missing
 if TYPE_CHECKING:
     from posthorn_storage import Storage, StorageSettings
     from posthorn_storage.directory import AccountRecord
+    from posthorn_testkit.acme_servers import Authority, NameServer
     from posthorn_testkit.azure_server import Azure
     from posthorn_testkit.databases import Databases
     from posthorn_testkit.failover import PatroniSet
@@ -255,3 +256,21 @@ def redis_cluster() -> Iterator[RedisCluster]:
 
     with ExitStack() as stack:
         yield _started(stack, redis_cluster())
+
+
+@pytest.fixture(scope="session")
+def name_server() -> Iterator[NameServer]:
+    """A real name server that takes dynamic updates; use names of your own in its zone."""
+    from posthorn_testkit.acme_servers import name_server
+
+    with ExitStack() as stack:
+        yield _started(stack, name_server())
+
+
+@pytest.fixture(scope="session")
+def acme_authority(name_server: NameServer) -> Iterator[Authority]:
+    """A real ACME server; a test that stops it starts its own."""
+    from posthorn_testkit.acme_servers import authority
+
+    with ExitStack() as stack:
+        yield _started(stack, authority(name_server))

@@ -22,7 +22,8 @@ async def build(node: Node) -> "Maintenance":
     """Put the service together."""
     settings: MaintenanceSettings = node.own
     parts = await assemble(node)
-    does = duties(node.metrics, parts.storage, settings, parts.bus.publish, metrics_push(node, parts.storage))
+    push, providers = metrics_push(node, parts.storage), node.settings.acme
+    does = duties(node.metrics, parts.storage, settings, parts.bus.publish, providers, push)
     eligible = {role: nodes for role, nodes in roles(node.settings).items() if role in does}
     shares = {role: max(1, len(nodes)) for role, nodes in eligible.items()}
     scheduler = Scheduler(parts.storage.role_jobs, node.metrics)

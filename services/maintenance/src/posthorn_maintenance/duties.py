@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from posthorn_maintenance.jobs import purge_accounts, purge_stores
+from posthorn_maintenance.jobs.acme import Acme
 from posthorn_maintenance.jobs.calculate import ClusterFigures
 from posthorn_maintenance.jobs.index_messages import Indexing
 from posthorn_maintenance.jobs.job import Duty, Job, Tenure
@@ -14,6 +15,7 @@ from posthorn_maintenance.jobs.scrub import BlobScrub
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_model.events import Control
 from posthorn_node.metrics import Metrics
+from posthorn_node.settings import AcmeSettings
 from posthorn_storage import Storage
 
 LOOK_AFTER_MOVES = 5.0
@@ -25,11 +27,13 @@ def duties(
     storage: Storage,
     settings: MaintenanceSettings,
     publish: Callable[[Control], None],
+    providers: Mapping[str, AcmeSettings],
     push: MetricsPush | None = None,
 ) -> Mapping[str, Duty]:
     """Every role that this process can do. One that settings may name must be here, and the other way round.
 
-    `push` is None when the settings do not say where figures are pushed to.
+    `providers` are the authorities that certificates are ordered of; `push` is None when the settings do not say where
+    figures are pushed to.
     """
     removed = metrics.counter("purge_removed", "Rows removed by purge steps", ["step"])
     ran = metrics.gauge("purge_last_run_timestamp_seconds", "When a purge step last ended", ["step"])
@@ -42,6 +46,7 @@ def duties(
         return Job(name, interval, one_by_one(pieces, settings.purge_batch, done))
 
     moves = MoveKeeper(storage, publish)
+    acme = Acme(storage, providers, metrics, publish)
     every = settings.purge_interval
     return {
         "purge.stores": Duty(
@@ -54,11 +59,12 @@ def duties(
                 purge("moves", LOOK_AFTER_MOVES, moves.pieces),
             ]
         ),
+        **({"acme.renew": Duty(jobs=[Job("certificates", settings.acme_interval, acme.step)])} if providers else {}),
         "metrics.calculate": Duty(kept=[partial(ClusterFigures(metrics).keep, storage, settings.metrics_interval)]),
         **({"metrics.push": Duty(jobs=[push.job()])} if push is not None else {}),
         "index.messages": Duty(kept=[partial(Indexing(metrics, settings).keep, storage.search)]),
     }
 
 
-ROLES = ("purge.stores", "purge.accounts", "metrics.calculate", "metrics.push", "index.messages")
+ROLES = ("purge.stores", "purge.accounts", "acme.renew", "metrics.calculate", "metrics.push", "index.messages")
 """Their names, in the order in which people are shown them."""

@@ -40,3 +40,5 @@ class MaintenanceSettings(Section):
     """How often metrics.calculate reads the figures of the whole cluster."""
     echo_interval: Interval = 60.0
     """How often the holder of metrics.calculate asks every process for an answer over the bus."""
+    acme_interval: Interval = 30.0
+    """How often acme.renew looks whether a certificate is to be ordered or renewed."""

@@ -23,7 +23,8 @@ def list_(
 
 
 async def _look(storage: Storage) -> list[dict[str, Any]]:
-    return [
+    problems = await storage.acme.problems()
+    stored: list[dict[str, Any]] = [
         {
             "name": record.name,
             "names": sorted(record.names),
@@ -37,6 +38,15 @@ async def _look(storage: Storage) -> list[dict[str, Any]]:
         }
         for record in await storage.certificates.all()
     ]
+    missing: list[dict[str, Any]] = [
+        {"name": name, "names": [], "default": False, "state": "missing", "source": "acme", "provider": name}
+        for name in problems
+        if all(each["name"] != name for each in stored)
+    ]
+    for each in stored + missing:
+        problem = problems.get(str(each["name"]))
+        each["problem"], each["next_try"] = (problem[0], problem[1].isoformat()) if problem else ("", None)
+    return stored + missing
 
 
 def _text(found: list[dict[str, Any]]) -> str:
@@ -45,11 +55,18 @@ def _text(found: list[dict[str, Any]]) -> str:
     now = datetime.now(UTC)
     lines = []
     for each in found:
-        left = (datetime.fromisoformat(each["not_after"]) - now).days
-        marks = ["default"] * each["default"] + [each["state"]] * (each["state"] != "ready")
-        expiry = f"{left} days left" if left >= 0 else f"EXPIRED {-left} days ago"
-        lines.append(
-            f"{each['name']}  {expiry}, by {each['issuer']} ({each['source']}), for {', '.join(each['names'])}"
-            + "".join(f" [{mark}]" for mark in marks)
-        )
+        if each["state"] == "missing":
+            lines.append(f"{each['name']}  not issued yet")
+        else:
+            lines.append(_line(each, now))
+        if each["problem"]:
+            lines.append(f"    {each['problem']} (next try {each['next_try']})")
     return "\n".join(lines)
+
+
+def _line(each: dict[str, Any], now: datetime) -> str:
+    left = (datetime.fromisoformat(each["not_after"]) - now).days
+    marks = ["default"] * each["default"] + [each["state"]] * (each["state"] != "ready")
+    expiry = f"{left} days left" if left >= 0 else f"EXPIRED {-left} days ago"
+    shown = "".join(f" [{mark}]" for mark in marks)
+    return f"{each['name']}  {expiry}, by {each['issuer']} ({each['source']}), for {', '.join(each['names'])}{shown}"

@@ -1,5 +1,6 @@
 """Settings from TOML and the environment: read, judged as a whole, typed. It knows no service's own table."""
 
+from posthorn_node.settings.acme import AcmeSettings, DnsSettings, EabSettings
 from posthorn_node.settings.auth import AuthSettings, Rate, ThrottleSettings, parse_rate
 from posthorn_node.settings.blob_stores import AzureStore, BlobStore, FsStore, RocksStore, S3Store
 from posthorn_node.settings.certificates import CertificateFiles, CertificatesSettings, ServerTlsSettings
@@ -40,6 +41,7 @@ from posthorn_node.settings.values import (
 
 __all__ = [
     "HTTP_PROTOCOLS",
+    "AcmeSettings",
     "AuthSettings",
     "AzureStore",
     "Bind",
@@ -51,7 +53,9 @@ __all__ = [
     "CertificateFiles",
     "CertificatesSettings",
     "ClusterSettings",
+    "DnsSettings",
     "Duration",
+    "EabSettings",
     "EligibleNodes",
     "Endpoint",
     "FsStore",

@@ -69,10 +69,12 @@ def notices(settings: NodeSettings) -> list[str]:
         if listener.protocol == "managesieve":
             found.append(f'listener "{name}" is not opened: managesieve is not served')
     roles = settings.cluster.roles
-    if roles.acme.renew:
-        found.append("cluster.roles.acme.renew is not used: no work is done under it")
+    if roles.acme.renew and not settings.acme:
+        found.append("cluster.roles.acme.renew is not used: there is no [acme] to order certificates of")
     if roles.metrics.push and not settings.metrics.push.url:
         found.append("cluster.roles.metrics.push is not used: metrics.push.url does not say where to push")
+    if settings.acme and not settings.sealing_secrets():
+        found.append("nothing is ordered by acme: set certificates.secret, under which the keys are sealed")
     return found
 
 

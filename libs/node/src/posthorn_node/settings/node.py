@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from posthorn_node.settings.acme import AcmeSettings
 from posthorn_node.settings.auth import AuthSettings
 from posthorn_node.settings.blob_stores import BLOB_KINDS, BlobStore
 from posthorn_node.settings.certificates import MIN_SECRET, CertificatesSettings
@@ -50,6 +51,7 @@ class ResolverSettings(Section):
 class NodeSettings(Section):
     """Everything outside the services' own tables."""
 
+    acme: Annotated[dict[str, AcmeSettings], Field(max_length=1000)] = Field(default_factory=dict)
     auth: AuthSettings = AuthSettings()
     certificates: CertificatesSettings = CertificatesSettings()
     cluster: ClusterSettings = ClusterSettings()
