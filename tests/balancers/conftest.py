@@ -1,9 +1,10 @@
 """Two nodes behind HAProxy and nginx at the same time, from files that `posthorn topology render` made."""
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,24 +55,49 @@ def cluster() -> Iterator[ClusterUnderTest]:
             yield running
 
 
+@contextmanager
+def in_front_of(cluster: ClusterUnderTest, kind: str, described: Callable[[dict[str, int]], Path]) -> Iterator[Front]:
+    """A balancer before the cluster, as `described` with its ports. Raises PartError."""
+    listen = dict(zip(FRONT, ports.free_ports(len(FRONT)), strict=True))
+    to = cluster.folder / f"{kind}-{listen['smtp']}"
+    done = posthorn(
+        *("topology", "render", str(described(listen)), "--form", kind, "--to", str(to)),
+        *("--data", str(cluster.folder), "--json"),
+    )
+    assert done.returncode == 0, done.stderr
+    with balancer(kind, Path(json.loads(done.stdout)[0]), list(listen.values())):
+        yield Front(kind, listen)
+
+
 @pytest.fixture(scope="session")
 def fronts(cluster: ClusterUnderTest) -> Iterator[list[Front]]:
     """Both balancers. Without one of them the tests are skipped, or fail where that is asked for."""
     with ExitStack() as stack:
-        made = []
-        for kind in ("haproxy", "nginx"):
-            listen = dict(zip(FRONT, ports.free_ports(len(FRONT)), strict=True))
-            file = description(cluster.folder, 2, listen)
-            to = cluster.folder / kind
-            done = posthorn(
-                *("topology", "render", str(file), "--form", kind, "--to", str(to)),
-                *("--data", str(cluster.folder), "--json"),
-            )
-            assert done.returncode == 0, done.stderr
-            listen.pop("https", None)
-            try:
-                stack.enter_context(balancer(kind, Path(json.loads(done.stdout)[0]), list(listen.values())))
-            except PartError as error:
-                missing(str(error))
-            made.append(Front(kind, listen))
-        yield made
+        try:
+            yield [
+                stack.enter_context(in_front_of(cluster, kind, partial(description, cluster.folder, 2)))
+                for kind in ("haproxy", "nginx")
+            ]
+        except PartError as error:
+            missing(str(error))
+
+
+@pytest.fixture
+def northern_fronts(cluster: ClusterUnderTest) -> Iterator[list[Front]]:
+    """Both balancers in region north, where node 1 is; node 2 is in the south."""
+
+    def described(listen: dict[str, int]) -> Path:
+        path = description(cluster.folder, 2, listen)
+        text = path.read_text().replace("[balancer]\n", '[balancer]\nregions = ["north"]\n')
+        nodes = [
+            f'[[node]]\nid = {number}\nregion = "{region}"\nservices = ["smtp-in", "imap", "jmap"]\n'
+            for number, region in ((1, "north"), (2, "south"))
+        ]
+        path.write_text(text.replace(NODES.format(replicas=2), "".join(nodes)))
+        return path
+
+    with ExitStack() as stack:
+        try:
+            yield [stack.enter_context(in_front_of(cluster, kind, described)) for kind in ("haproxy", "nginx")]
+        except PartError as error:
+            missing(str(error))

@@ -10,7 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 from tests.balancers.conftest import Front, description
@@ -135,17 +135,32 @@ def test_a_drained_node_gets_no_new_connections(cluster: ClusterUnderTest, front
     assert not lost, "each was greeted, at the second attempt at the latest"
 
 
-def test_a_killed_node_is_left_out(cluster: ClusterUnderTest, fronts: list[Front]) -> None:
+@contextmanager
+def dead(cluster: ClusterUnderTest, node: int) -> Iterator[None]:
+    """The node is dead while the block runs, and there again after it."""
     supervisor = cluster.description["pid"]
     # Held, so that it does not start them again at once.
     os.kill(supervisor, signal.SIGSTOP)
     try:
         for service in ("smtp-in", "imap", "jmap"):
-            cluster.kill(service, 2)
-        for front in fronts:
-            assert heard(front, "imap") == heard(front, "smtp") == {"node1.localhost"}, front.kind
+            cluster.kill(service, node)
+        yield
     finally:
         os.kill(supervisor, signal.SIGCONT)
-    until("node 2 is there again", cluster.is_ready)
+    until(f"node {node} is there again", cluster.is_ready)
+
+
+def test_a_killed_node_is_left_out_and_another_region_serves_its_clients(
+    cluster: ClusterUnderTest, fronts: list[Front], northern_fronts: list[Front]
+) -> None:
+    for front in northern_fronts:
+        until(f"{front.kind} knows its own server", lambda: heard(front, "imap") == {"node1.localhost"})  # noqa: B023
+    with dead(cluster, 1):
+        for front in fronts:
+            assert heard(front, "imap") == heard(front, "smtp") == {"node2.localhost"}, front.kind
+        for front in northern_fronts:
+            until(f"{front.kind} goes south", lambda: heard(front, "imap") == {"node2.localhost"})  # noqa: B023
     for front in fronts:
-        until(f"{front.kind} sends clients to node 2 again", lambda: heard(front, "imap") == NODES)  # noqa: B023
+        until(f"{front.kind} sends clients to node 1 again", lambda: heard(front, "imap") == NODES)  # noqa: B023
+    for front in northern_fronts:
+        until(f"{front.kind} is at home again", lambda: heard(front, "imap") == {"node1.localhost"})  # noqa: B023

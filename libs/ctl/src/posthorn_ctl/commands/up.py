@@ -22,7 +22,9 @@ EPILOG = "Example: posthorn up --nodes 3 --scale imap=4 --set 'smtp-out.relay=\"
 def up(
     *,
     data: Annotated[Path, typer.Option(help="Data folder: everything of this cluster lies there.")] = Path("data"),
-    topology: Annotated[Path | None, typer.Option(help="Description of all nodes (topology.toml).")] = None,
+    topology: Annotated[
+        Path | None, typer.Option(help="topology.toml: takes the place of --nodes, --scale, --services.")
+    ] = None,
     nodes: Annotated[int, typer.Option(min=1, max=50, help="Nodes, each with every service.")] = 1,
     scale: Annotated[list[str] | None, typer.Option(help="SERVICE=COUNT: further nodes that run only it.")] = None,
     services: Annotated[str, typer.Option(help="Run only these, with commas between.")] = ",".join(SERVICES),
