@@ -81,14 +81,15 @@ def test_the_cluster_describes_itself(kafka_cluster: ClusterUnderTest) -> None:
 
     def settled() -> bool:
         found = described()
-        return all(shard["held"] for shard in found["shards"]) and all(
-            part["held"] for role in found["roles"] for part in role["parts"]
+        shared = {shard["node"] for shard in found["shards"] if shard["held"]} == {1, 2}
+        return shared and all(
+            found["held"] for found in [*found["shards"], *(part for role in found["roles"] for part in role["parts"])]
         )
 
-    until("every shard and role has an owner", settled)
+    until("every shard and role has an owner, on both nodes", settled)
     found = described()
     assert [node["id"] for node in found["nodes"]] == [1, 2]
-    assert {shard["node"] for shard in found["shards"]} == {1, 2}
+    assert found["bus"]["connected"]
     assert found["bus"]["kind"] == "kafka"
 
 
