@@ -96,13 +96,14 @@ def test_the_cluster_describes_itself(kafka_cluster: ClusterUnderTest) -> None:
 def test_every_process_of_the_cluster_answers_an_echo(kafka_cluster: ClusterUnderTest) -> None:
     asking = urllib.request.Request(kafka_cluster.url("api", 1) + "/api/cluster/echo", method="POST")
 
-    def asked() -> dict[str, list[dict[str, object]]]:
+    def all_answered() -> bool:
         with urllib.request.urlopen(asking, timeout=30) as answer:
-            return json.load(answer)
+            found = json.load(answer)
+        answers = {(answer["node"], answer["service"]) for answer in found["answers"]}
+        return found["silent"] == [] and answers == {(node, service) for node in (1, 2) for service in SERVICES}
 
-    until("nobody is silent", lambda: asked()["silent"] == [])
-    answers = {(answer["node"], answer["service"]) for answer in asked()["answers"]}
-    assert answers == {(node, service) for node in (1, 2) for service in SERVICES}
+    # On a machine that is busy with other things one may take longer than an answer may.
+    until("every process answers one question", all_answered)
 
 
 def test_without_kafka_a_notice_still_comes(tmp_path: Path) -> None:
