@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -269,6 +270,21 @@ async def test_the_age_of_the_oldest_heartbeat_is_told(fleet: PeerFleet) -> None
     await other.say(*heartbeat_frames({Topic.CONTROL: 1}, nudge=False))
     await until(lambda: ear.gaps, "the heartbeat is heard")
     assert station.bus.health().lag_seconds < 0.5
+
+
+async def test_a_large_mesh_beats_slowly_and_misses_nothing(fleet: PeerFleet) -> None:
+    """Three peers where one is many: everything about heartbeats takes three times as long, and is said to be well."""
+    calm = replace(fleet.settings(), calm=1, heartbeat=30.0, silence=60.0)
+    fleet.settings = lambda: calm  # type: ignore[method-assign]
+    stations = [await fleet.station(node) for node in (1, 2, 3, 4)]
+    ears = [Ear(station.bus.subscribe(*Topic)) for station in stations]
+    # Heartbeats come every 90 s: who connects is greeted, and events bring their numbers with them.
+    await fleet.settle(*ears)
+    assert [station.bus.health().detail for station in stations] == ["3 of 3 peers reached"] * 4
+    stations[0].bus.publish(QueueDue(5))
+    for ear in ears:
+        await until(lambda ear=ear: ear.heard(QueueDue(5)), "an event is heard")  # type: ignore[misc]
+        assert ear.gaps == []
 
 
 async def test_nobody_speaks_for_another(fleet: PeerFleet) -> None:

@@ -104,6 +104,8 @@ class PeerSettings:
     """How often the node table is read."""
     silence: float = 5.0
     """A peer not heard for so long counts as unreachable in the bus's health."""
+    calm: int = 50
+    """With more peers than this everybody beats less often, so that what each hears stays as much."""
     grace: float = 8.0
     """So long without the node table, and every key is proposed to everyone, so that leases alone decide."""
 

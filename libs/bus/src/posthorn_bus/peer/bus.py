@@ -128,10 +128,15 @@ class PeerBus:
         """How many strangers were refused."""
         return self._admission.refused if self._admission else 0
 
+    @property
+    def _pace(self) -> float:
+        """How many times longer than in a small mesh everything about heartbeats takes."""
+        return max(1.0, len(self._links) / self._settings.calm)
+
     def health(self) -> BusHealth:
-        now = self._clock.monotonic()
+        now, silence = self._clock.monotonic(), self._settings.silence * self._pace
         links = [link for link, _ in self._links.values()]
-        reached = sum(link.heard is not None and now - link.heard < self._settings.silence for link in links)
+        reached = sum(link.heard is not None and now - link.heard < silence for link in links)
         detail = f"{reached} of {len(links)} peers reached"
         if self._roster.failing:
             detail += ", node table not read"
@@ -191,7 +196,7 @@ class PeerBus:
     async def _beat_for_ever(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.heartbeat):
+                async with asyncio.timeout(self._settings.heartbeat * self._pace):
                     await self._beat.wait()
             self._beat.clear()
             await self._send_heartbeat()
@@ -225,7 +230,10 @@ class PeerBus:
 
     def _connect(self, boot: str) -> None:
         assert self._context is not None
-        link = Link(self._context, self._roster.contacts[boot], self._keys, self._clock, self._roster.refresh_soon)
+        pace = max(1.0, len(self._roster.contacts) / self._settings.calm)
+        link = Link(
+            self._context, self._roster.contacts[boot], self._keys, self._clock, self._roster.refresh_soon, pace
+        )
         link.want(self._fanout.topics())
         listen = partial(link.listen, self._intake, self._fanout, self._tally)
         listening = asyncio.create_task(for_ever(listen, "bus: peer"), name="bus: peer")
@@ -240,10 +248,14 @@ class PeerBus:
             self._fanout.gap(topic, f"node {link.contact.node} ({link.contact.service}) is gone")
 
     def _reopen_silent(self) -> None:
-        """Connect anew to peers that are not heard: libzmq gives up on one that refused it once."""
-        now = self._clock.monotonic()
+        """Connect anew to peers that are not heard: libzmq gives up on one that refused it once.
+
+        Who is connected is greeted at once, whatever the pace.
+        """
+        now, silence = self._clock.monotonic(), self._settings.silence
         for boot, (link, _) in list(self._links.items()):
-            if now - max(link.opened, link.heard or 0.0) > self._settings.silence and boot in self._roster.contacts:
+            patience = silence if link.heard is None else silence * self._pace
+            if now - max(link.opened, link.heard or 0.0) > patience and boot in self._roster.contacts:
                 self._drop(boot)
                 self._connect(boot)
 

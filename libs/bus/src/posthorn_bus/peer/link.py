@@ -56,12 +56,14 @@ class Link:
         keys: KeyPair,
         clock: Clock,
         nudged: Callable[[], None],
+        pace: float = 1.0,
     ) -> None:
         self.contact = contact
         self._context = context
         self._keys = keys
         self._clock = clock
         self._nudged = nudged
+        self._pace = pace
         self._numbers: dict[Topic, int] = {}
         self.heard: float | None = None
         """When it was heard last, monotonic seconds."""
@@ -77,7 +79,7 @@ class Link:
         socket.curve_publickey, socket.curve_secretkey = self._keys.public, self._keys.private
         socket.curve_serverkey = self.contact.public.encode()
         # A peer that vanished without a word is noticed by TCP too, and connected again.
-        socket.heartbeat_ivl, socket.heartbeat_timeout = 2000, 6000
+        socket.heartbeat_ivl, socket.heartbeat_timeout = int(2000 * self._pace), int(6000 * self._pace)
         socket.reconnect_ivl, socket.reconnect_ivl_max = 50, 1000
         socket.subscribe(HEARTBEAT)
         for topic in self._numbers:
