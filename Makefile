@@ -14,6 +14,7 @@ ARGS ?=
 help:
 	@echo "make up            start a whole cluster on this machine (ARGS='--nodes 3' passes options on)"
 	@echo "make test          run the tests (ARGS='libs/bus -k kafka' narrows them)"
+	@echo "make kubernetes-test  give the Helm chart's objects to a real Kubernetes API server (builds it once: minutes)"
 	@echo "make check         format, lint, types, import rules, sizes"
 	@echo "make bench         run the benchmarks and print their table"
 	@echo "make takeover      measure how long a role has no holder after kill -9 and after a clean stop"
@@ -68,5 +69,9 @@ faults: setup
 
 topology-test: setup
 	$(BIN)/python tests/topology/run.py $(ARGS)
+.PHONY: kubernetes-test
+kubernetes-test: setup
+	POSTHORN_TEST_KUBERNETES=1 $(BIN)/python -m pytest tests/kubernetes $(ARGS)
+
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
