@@ -69,6 +69,7 @@ faults: setup
 
 topology-test: setup
 	$(BIN)/python tests/topology/run.py $(ARGS)
+
 .PHONY: kubernetes-test
 kubernetes-test: setup
 	POSTHORN_TEST_KUBERNETES=1 $(BIN)/python -m pytest tests/kubernetes $(ARGS)

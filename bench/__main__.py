@@ -19,6 +19,7 @@ from bench.rows import (
     mime,
     moves,
     notice,
+    plan,
     queue,
     search,
     sizes,
@@ -34,7 +35,10 @@ from posthorn_testkit.redis_servers import redis_server
 from posthorn_testkit.servers import postgres_server, s3_server
 
 RESULTS = Path(__file__).parent / "results"
-GROUPS = ("smtp", "imap", "bus", "notice", "start", "mime", "storage", "sizes", "lookup", "search", "blobs", "moves")
+GROUPS = (
+    *("smtp", "imap", "bus", "notice", "start", "mime", "plan"),
+    *("storage", "sizes", "lookup", "search", "blobs", "moves"),
+)
 SIZES = ((1_000, 1_000), (100_000, 10))
 """Accounts and messages in each of them; 100,000 with 1,000 each would be 200 GB."""
 Tell = Callable[[str], None]
@@ -60,6 +64,10 @@ async def measure(groups: list[str]) -> list[runner.Result]:
         tell("starting a cluster of two nodes")
         async with running("--nodes", "2") as cluster:
             results += [await runner.run(row, tell) for row in notice.rows(cluster)]
+    if "plan" in groups:
+        tell("starting a cluster of its own")
+        async with running("--bus", "peer-to-peer") as cluster:
+            results += [await runner.run(row, tell) for row in plan.rows(cluster)]
     if "mime" in groups:
         results += [await runner.run(row, tell) for row in mime.rows()]
     if "start" in groups:

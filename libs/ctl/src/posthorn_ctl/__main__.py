@@ -33,6 +33,7 @@ from posthorn_ctl.commands import (
     node,
     node_drain,
     node_list,
+    plan,
     role_list,
     role_move,
     shard_list,
@@ -77,6 +78,7 @@ app.command("logs", epilog=logs.EPILOG)(logs.logs)
 app.command("stop", epilog=stop.EPILOG)(stop.stop)
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 app.command("migrate", epilog=migrate.EPILOG)(migrate.migrate)
+app.command("plan", epilog=plan.EPILOG)(plan.plan)
 app.command("check", epilog=check.EPILOG)(check.check)
 
 account = typer.Typer(no_args_is_help=True, help="Accounts: add, passwd, list, show, reset, delete.")
