@@ -141,7 +141,17 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RedisSer
     chain, key = certificate()
     (folder / "ca.pem").write_text(chain)
     (folder / "key.pem").write_text(key)
-    rights = ("user", USER, "on", f">{PASSWORD}", "&posthorn.*", "+publish", "+subscribe", "+client|setname")
+    rights = (
+        "user",
+        USER,
+        "on",
+        f">{PASSWORD}",
+        "&posthorn.*",
+        "+publish",
+        "+subscribe",
+        "+unsubscribe",
+        "+client|setname",
+    )
     try:
         with new_redis_server(
             ("tls-cert-file", str(folder / "ca.pem")),

@@ -81,6 +81,7 @@ class Group:
         self._wire: Wire | None = None
         self._soon = asyncio.Event()
         self._lead: Lead | None = None
+        self._hears_beats = False
         self._leader = ""
         self._viewed = 0.0
         """When the leader was heard, or began to be missed."""
@@ -94,6 +95,7 @@ class Group:
     async def take_part(self, wire: Wire) -> None:
         """Belong to the group until the connection is lost, which raises Cut."""
         self._wire, self._lead, self._leader, self._told_to = wire, None, "", ""
+        self._hears_beats = False
         self._miss(COLLECT * self._times.beat + self._jitter())
         try:
             await wire.listen(self.views)
@@ -189,11 +191,15 @@ class Group:
         if self._left:
             return
         if self._lead is None and self._misses_leader():
-            # Stays heard when another leads later: beats are few and cost a look.
             await wire.listen(self.beats)
+            self._hears_beats = True
             _log.debug("leads the sharing of %s", self._family)
             self._lead = Lead(self._clock.monotonic(), self._shares)
         if self._lead is None:
+            if self._hears_beats:
+                # Another leads: all the beats are for it alone.
+                self._hears_beats = False
+                await wire.ignore(self.beats)
             said = self._beat()
             self._told_to = self._leader
             await wire.send([(self.beats, beat(said))])

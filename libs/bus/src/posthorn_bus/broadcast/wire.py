@@ -29,6 +29,10 @@ class Wire(Protocol):
         """Hear these channels too: every message that is sent after this has returned."""
         ...
 
+    async def ignore(self, channel: str) -> None:
+        """Hear this channel no more, soon."""
+        ...
+
     async def send(self, messages: Sequence[Message]) -> None:
         """Hand messages over, in their order. Whether they arrived only an echo shows."""
         ...

@@ -34,11 +34,13 @@ async def ensure_topics(admin: AIOKafkaAdminClient, settings: KafkaSettings) -> 
     """Make the topics that are missing and add missing partitions. Raises KafkaError."""
     brokers = len((await admin.describe_cluster())["brokers"])
     replicas = settings.replication or min(3, max(1, brokers))
+    # Never more than there are replicas: nothing could be sent.
+    in_sync = min(settings.min_in_sync or max(1, min(2, replicas - 1)), replicas)
     properties = {
         "cleanup.policy": "delete",
         "retention.ms": str(int(settings.retention * 1000)),
         "segment.ms": str(int(settings.retention * 500)),
-        "min.insync.replicas": str(settings.min_in_sync or min(2, max(1, replicas - 1))),
+        "min.insync.replicas": str(in_sync),
     }
     there = await partitions(admin, settings)
     missing = {topic: count for topic, count in wanted_partitions(settings).items() if topic not in there}

@@ -13,6 +13,7 @@ from posthorn_bus.tls import tls_context
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
 
 DEFAULT_PORT = 4222
 LIMIT = 4.0
@@ -70,6 +71,7 @@ class NatsWire:
         self._client = client
         self._server = server
         self._hear = hear
+        self._subscriptions: dict[str, Subscription] = {}
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def open(self, options: dict[str, Any]) -> None:
@@ -99,11 +101,17 @@ class NatsWire:
 
         with self._losing():
             for channel in channels:
-                await self._client.subscribe(
+                self._subscriptions[channel] = await self._client.subscribe(
                     channel, cb=heard, pending_msgs_limit=WAITING, pending_bytes_limit=WAITING_BYTES
                 )
             # The answer comes after the server has taken note of all.
             await self._client.flush(timeout=int(LIMIT))
+
+    async def ignore(self, channel: str) -> None:
+        subscription = self._subscriptions.pop(channel, None)
+        if subscription is not None:
+            with self._losing():
+                await subscription.unsubscribe()
 
     async def send(self, messages: Sequence[Message]) -> None:
         with self._losing():

@@ -69,6 +69,10 @@ class RedisWire:
         finally:
             await cancelled(waiting)
 
+    async def ignore(self, channel: str) -> None:
+        self._channels.discard(channel.encode())
+        await self._ear.send(("UNSUBSCRIBE", channel))
+
     async def send(self, messages: Sequence[Message]) -> None:
         if not messages:
             return
