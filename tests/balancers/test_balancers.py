@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import imaplib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import smtplib
 import socket
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -107,18 +109,47 @@ def test_limits_count_clients_whatever_they_say_of_themselves(fronts: list[Front
         assert login(front, other, source) == 401, front.kind
 
 
-def test_a_drained_node_gets_no_new_connections(cluster: ClusterUnderTest, fronts: list[Front]) -> None:
-    one, two = description(cluster.folder, 1, {}), description(cluster.folder, 2, {})
-    lost: list[str] = []
-    over = threading.Event()
+class Clients(threading.Thread):
+    """Greeted over IMAP and sending mail through each balancer in turn, again and again, retrying once."""
 
-    def keep_connecting() -> None:
-        while not over.is_set():
-            for front in fronts:
+    def __init__(self, fronts: list[Front], receiver: str) -> None:
+        super().__init__()
+        self._fronts, self._receiver = fronts, receiver
+        self._over = threading.Event()
+        self.lost: list[str] = []
+        self.acknowledged: list[str] = []
+
+    def run(self) -> None:
+        number = 0
+        while not self._over.is_set():
+            for front in self._fronts:
+                number += 1
                 if not (greeting(front, "imap") or greeting(front, "imap")):
-                    lost.append(front.kind)
+                    self.lost.append(f"{front.kind}: not greeted")
+                if self._sends(front, f"n{number}") or self._sends(front, f"n{number}"):
+                    self.acknowledged.append(f"n{number}")
+                else:
+                    self.lost.append(f"{front.kind}: not sent")
 
-    clients = threading.Thread(target=keep_connecting)
+    def _sends(self, front: Front, mark: str) -> bool:
+        message = f"Message-ID: <{mark}@f.net>\r\nSubject: under load\r\nKeywords: {mark}\r\n\r\nHello.\r\n"
+        try:
+            # Closed and not quit: what counts is the reply to the message.
+            with closing(smtplib.SMTP("127.0.0.1", front.ports["smtp"], timeout=30)) as client:
+                client.sendmail("e@f.net", [self._receiver], message)
+        except (OSError, smtplib.SMTPException):
+            return False
+        return True
+
+    def end(self) -> None:
+        self._over.set()
+        self.join()
+
+
+def test_a_node_is_drained_and_comes_back_under_load(cluster: ClusterUnderTest, fronts: list[Front]) -> None:
+    one, two = description(cluster.folder, 1, {}), description(cluster.folder, 2, {})
+    receiver = cluster.accounts[1]
+    clients = Clients(fronts, receiver[0])
     clients.start()
     try:
         done = posthorn("topology", "apply", str(one), "--data", str(cluster.folder))
@@ -130,9 +161,15 @@ def test_a_drained_node_gets_no_new_connections(cluster: ClusterUnderTest, front
         for front in fronts:
             until(f"{front.kind} sends clients to node 2 again", lambda: heard(front, "imap") == NODES)  # noqa: B023
     finally:
-        over.set()
-        clients.join()
-    assert not lost, "each was greeted, at the second attempt at the latest"
+        clients.end()
+    assert not clients.lost
+    assert len(clients.acknowledged) > 10
+    with imaplib.IMAP4("127.0.0.1", fronts[0].ports["imap"], timeout=60) as reader:
+        reader.login(*receiver)
+        reader.select("INBOX")
+        _, found = reader.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (KEYWORDS)])")
+    marks = Counter(part[1].decode().partition(": ")[2].strip() for part in found if isinstance(part, tuple))
+    assert {mark: marks[mark] for mark in clients.acknowledged} == dict.fromkeys(clients.acknowledged, 1)
 
 
 @contextmanager
