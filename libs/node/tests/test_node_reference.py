@@ -10,7 +10,7 @@ from posthorn_node.settings import NodeSettings, known_keys, parse, validate
 
 REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "configuration.md"
 TEXT = REFERENCE.read_text(encoding="utf-8")
-SHARED = ("auth", "cluster", "server", "storage", "store", "metrics", "log", "resolver")
+SHARED = ("auth", "certificates", "cluster", "server", "storage", "store", "metrics", "log", "resolver")
 EXAMPLES = re.findall(r"^```toml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 STORES = {
     "postgres": '[store."postgres"]\ntype = "postgresql"\n',
@@ -18,7 +18,7 @@ STORES = {
     "s3-a": '[store."s3-a"]\ntype = "s3"\nbucket = "blobs-a"\n',
     "s3-b": '[store."s3-b"]\ntype = "s3"\nbucket = "blobs-b"\n',
 }
-ENVIRON = dict.fromkeys(re.findall(r"%\{env:(\w+)\}%", TEXT), "x")
+ENVIRON = dict.fromkeys(re.findall(r"%\{env:(\w+)\}%", TEXT), "x" * 32)
 
 
 def documented() -> set[str]:
