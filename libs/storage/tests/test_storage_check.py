@@ -95,6 +95,7 @@ SHARED_HARM = {
     "queue-done-too-early": "UPDATE queue_message SET done_at = now()",
     "queue-abandoned": "UPDATE queue_recipient SET state = 1, since = now() - interval '4 hours'",
     "stray-queue-reference": "UPDATE blob_ref SET ref_id = ref_id + 999999 WHERE kind = 2",
+    "account-outside-its-region": "UPDATE account SET region = 'eu'",
     "alias-of-account": "INSERT INTO alias SELECT 'ann@example.org', max(id) FROM account",
     "account-without-rows": "DELETE FROM account_counter WHERE account_id = (SELECT max(id) FROM account)",
     "leaked-blob": "DELETE FROM blob_ref WHERE kind = 3",

@@ -60,6 +60,16 @@ DATABASE_RULES: Final = (
         """,
         "restore its rows from a backup, or delete the account and add it again",
     ),
+    Rule(
+        "account-outside-its-region",
+        "an account is pinned to a region, and its shard is not registered there",
+        """
+        SELECT a.id AS account_id, a.address, a.shard, a.region FROM account a
+        WHERE a.region <> '' AND a.region IS DISTINCT FROM (
+            SELECT value ->> a.shard::text FROM cluster_setting WHERE name = 'shard_regions')
+        """,
+        "somebody changed rows by hand: register the right region, or move the account to a shard of its region",
+    ),
 )
 """Of the whole database; they take no argument."""
 
