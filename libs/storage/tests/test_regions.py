@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
@@ -122,28 +122,22 @@ async def test_an_account_is_never_moved_out_of_its_region(storage: Storage) -> 
     assert await place_of(storage, "tom@example.org") == ("austin", "us")
 
 
-async def test_a_pin_that_comes_while_an_account_is_moved_stops_the_move(storage: Storage) -> None:
-    """Judged again by the transaction that switches."""
-    tom = (await storage.directory.add_account("tom@example.org", None, region="us")).id
-    await storage._database.execute("UPDATE account SET region = '' WHERE id = $1", tom)
-    pin = storage._database.execute
+async def test_a_pin_that_comes_while_an_account_is_moved_stops_the_move(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is judged again by the transaction that switches."""
+    tom = (await storage.directory.add_account("tom@example.org", None, region="")).id
+    source, target = (await storage.shards.of(tom)).name, "austin"
+    switch = storage.moves._switch
 
-    def told(progress: object) -> None:
-        if getattr(progress, "step", "") == "frozen":
-            pending.append(pin("UPDATE account SET region = 'us' WHERE id = $1", tom))
+    async def pinned_just_before(*words: Any) -> None:
+        await storage._database.execute("UPDATE account SET region = 'eu' WHERE id = $1", tom)
+        await switch(*words)
 
-    pending: list[object] = []
-    original = storage.moves._switch
-
-    async def switch(*words: object) -> None:
-        for each in pending:
-            await each  # type: ignore[misc]
-        await original(*words)  # type: ignore[arg-type]
-
-    storage.moves._switch = switch  # type: ignore[method-assign]
-    with pytest.raises(NotPermitted, match='pinned to the region "us"'):
-        await storage.moves.move(tom, "paris", told)
-    assert await place_of(storage, "tom@example.org") == ("postgres", "us")
+    monkeypatch.setattr(storage.moves, "_switch", pinned_just_before)
+    with pytest.raises(NotPermitted, match='pinned to the region "eu"'):
+        await storage.moves.move(tom, target)
+    assert await place_of(storage, "tom@example.org") == (source, "eu")
     assert await storage.moves.all() == []
 
 
