@@ -10,7 +10,7 @@ from posthorn_node.settings import NodeSettings, known_keys, parse, validate
 
 REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "configuration.md"
 TEXT = REFERENCE.read_text(encoding="utf-8")
-SHARED = ("auth", "certificates", "cluster", "server", "storage", "store", "metrics", "log", "resolver")
+SHARED = frozenset(key.partition(".")[0] for key in known_keys(NodeSettings))
 EXAMPLES = re.findall(r"^```toml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 STORES = {
     "postgres": '[store."postgres"]\ntype = "postgresql"\n',
