@@ -282,6 +282,24 @@ async def test_a_certificate_is_renewed_when_its_authority_advises_it(
     assert renewed.chain != record.chain
 
 
+async def test_a_revoked_certificate_is_shown_by_nobody_and_replaced(
+    storage: Storage, hold: Hold, acme_authority: Authority, name_server: NameServer
+) -> None:
+    holder = await hold(mine=provider(acme_authority, f"revoked.{ZONE}", **by_dns(name_server)))
+    with pytest.raises(NotFound):
+        await storage.certificates.revoke(NAME)
+    assert await holder.round() == [Progress("", 1)]
+    (record,) = await storage.certificates.all()
+    serial = x509.load_pem_x509_certificate(record.chain).serial_number
+    assert await asyncio.to_thread(acme_authority.status, serial) == "Valid"
+    await storage.certificates.revoke(NAME)
+    assert await storage.certificates.versions() == {}
+    assert await holder.round() == [Progress("", 1)]
+    assert await asyncio.to_thread(acme_authority.status, serial) == "Revoked"
+    (replaced,) = await storage.certificates.all()
+    assert (replaced.state, replaced.chain != record.chain) == ("ready", True)
+
+
 async def test_an_expired_certificate_and_one_of_other_names_are_replaced(
     storage: Storage, hold: Hold, acme_authority: Authority, name_server: NameServer
 ) -> None:

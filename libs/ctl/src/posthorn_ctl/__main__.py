@@ -22,6 +22,7 @@ from posthorn_ctl.commands import (
     certificate_remove,
     certificate_renew,
     certificate_reseal,
+    certificate_revoke,
     check,
     demo,
     domain_add,
@@ -118,13 +119,14 @@ shard.command("move", epilog=shard_move.EPILOG)(shard_move.move)
 app.add_typer(shard, name="shard")
 
 certificate = typer.Typer(
-    no_args_is_help=True, help="Certificates that all nodes share: list, import, remove, renew, reseal."
+    no_args_is_help=True, help="Certificates that all nodes share: list, import, remove, renew, revoke, reseal."
 )
 certificate.command("list", epilog=certificate_list.EPILOG)(certificate_list.list_)
 certificate.command("import", epilog=certificate_import.EPILOG)(certificate_import.import_)
 certificate.command("remove", epilog=certificate_remove.EPILOG)(certificate_remove.remove)
 certificate.command("renew", epilog=certificate_renew.EPILOG)(certificate_renew.renew)
 certificate.command("reseal", epilog=certificate_reseal.EPILOG)(certificate_reseal.reseal)
+certificate.command("revoke", epilog=certificate_revoke.EPILOG)(certificate_revoke.revoke)
 app.add_typer(certificate, name="certificate")
 
 topology = typer.Typer(no_args_is_help=True, help="One description of all nodes: render, check, apply.")

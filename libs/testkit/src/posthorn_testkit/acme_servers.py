@@ -58,6 +58,12 @@ class Authority:
             found: bytes = answer.read()
         return found
 
+    def status(self, serial: int) -> str:
+        """What it thinks of a certificate: "Valid" or "Revoked"."""
+        url = f"{self.management}/cert-status-by-serial/{serial:x}"
+        with urllib.request.urlopen(url, timeout=10, context=_no_check()) as answer:
+            return str(json.load(answer)["Status"])
+
     def advise(self, chain: str, start: str, end: str) -> None:
         """Have it advise to renew a certificate in this window (RFC 9773)."""
         window = json.dumps({"suggestedWindow": {"start": start, "end": end}})

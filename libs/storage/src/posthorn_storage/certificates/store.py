@@ -34,6 +34,11 @@ ONE_DEFAULT = f"""
 UPDATE certificate SET is_default = false, version = greatest(version + 1, {_NOW}) WHERE is_default AND name <> $1
 """  # noqa: S608  constants only
 REMOVE = "DELETE FROM certificate WHERE name = $1"
+REVOKE = "UPDATE certificate SET state = 'revoked', changed_at = now() WHERE name = $1 AND source = 'acme'"
+REMOVE_REVOKED = """
+DELETE FROM certificate USING (SELECT FROM lease WHERE key = $1 AND epoch = $2 FOR SHARE) AS held
+WHERE name = $3 AND state = 'revoked'
+"""
 # A sealed key that changed in the meantime is of another certificate, and current already.
 RESEAL = "UPDATE certificate SET sealed_key = $3 WHERE name = $1 AND sealed_key = $2"
 
@@ -136,6 +141,15 @@ class CertificateStore:
         """Let it go. Raises NotFound."""
         if not await self._database.execute(REMOVE, name):
             raise NotFound(f"there is no certificate of the name {name}", name=name)
+
+    async def revoke(self, name: str) -> None:
+        """Have nobody show it, and the holder of `acme.renew` revoke and replace it. Raises NotFound."""
+        if not await self._database.execute(REVOKE, name):
+            raise NotFound(f"no certificate of the name {name} is from an authority by ACME", name=name)
+
+    async def remove_revoked(self, fence: Fence, name: str) -> None:
+        """Let it go, now that the authority has revoked it; under a lease that is lost it stays."""
+        await self._database.execute(REMOVE_REVOKED, fence.key, fence.epoch, name)
 
     async def reseal(self) -> int:
         """Seal under the current secret what is sealed under a former one; returns how many keys were. Repeatable.

@@ -14,6 +14,7 @@ import requests
 from acme import errors, messages
 from acme.client import ClientNetwork, ClientV2
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509 import load_pem_x509_certificate
 from josepy.b64 import b64encode
 from josepy.errors import Error as JoseError
 from josepy.interfaces import JSONDeSerializable
@@ -27,6 +28,8 @@ T = TypeVar("T")
 TIMEOUT: Final = 20
 """Seconds without an octet of an answer."""
 NONCES: Final = 4
+SUPERSEDED: Final = 4
+"""RFC 5280 5.3.1."""
 USER_AGENT: Final = "posthorn"
 MAX_CHAIN: Final = 1 << 20
 NO_ACCOUNT: Final = "accountDoesNotExist"
@@ -179,6 +182,18 @@ class Authority:
         if len(chain) > MAX_CHAIN:
             raise AuthorityRefused(f"the authority sent a chain of more than {MAX_CHAIN} octets")
         return chain
+
+    async def revoke(self, chain: bytes) -> None:
+        """Revoke a certificate of this account (RFC 8555 7.6), as superseded; revoked already is no error."""
+
+        def work() -> None:
+            try:
+                self._client().revoke(load_pem_x509_certificate(chain), SUPERSEDED)
+            except messages.Error as error:
+                if error.code != "alreadyRevoked":
+                    raise
+
+        await self._call(work)
 
     async def renewal(self, chain: bytes) -> tuple[datetime | None, float]:
         """When the authority advises to renew (RFC 9773), None for no advice; and in how many seconds to ask again."""

@@ -101,6 +101,9 @@ class Acme:
             if order is not None and order.waits:
                 return False, None
             record = next(iter(await self._certificates.load([name])), None)
+            if record is not None and record.state == "revoked":
+                await self._revoke(tenure, name, record)
+                record = None
             if (order is None or order.url is None) and not self._due(name, record, order):
                 await self._ask(tenure, name, record, order)
                 return False, None
@@ -125,6 +128,15 @@ class Acme:
             return True
         # This process's clock: it is about days, and at worst a certificate is renewed a little early or late.
         return datetime.now(UTC) >= renewal.renewal_time(record.not_before, record.not_after, settings.renew_before)
+
+    async def _revoke(self, tenure: Tenure, name: str, record: CertificateRecord) -> None:
+        """Nobody shows it any more; the authority is told, and then it goes."""
+        settings = self._providers[name]
+        account = await self._account(tenure, name, settings)
+        with _authority(settings, account.key, account.url) as authority:
+            await authority.revoke(record.chain)
+        await self._certificates.remove_revoked(tenure.fence, name)
+        tenure.log.info("certificate revoked", certificate=name)
 
     async def _ask(self, tenure: Tenure, name: str, record: CertificateRecord | None, order: AcmeOrder | None) -> None:
         """Ask the authority for its advice, when it is time to; it need not have any."""
