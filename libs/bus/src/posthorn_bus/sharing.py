@@ -4,6 +4,7 @@ comes or goes (rendezvous hashing with bounded load). Only a proposal; leases de
 
 import hashlib
 from collections.abc import Collection, Mapping
+from functools import lru_cache, partial
 
 
 def share(
@@ -29,10 +30,9 @@ def share(
             room[name] += 1 / len(names)
     taken: dict[str, set[str]] = {member: set() for member in members}
     for key in sorted(eligible, key=natural):
-        ranked = sorted(eligible[key], key=lambda member: _score(member, key), reverse=True)
         # 1e-9: sums of thirds are not whole.
-        open_to = [name for name in ranked if len(taken[name]) + 1e-9 < room[name]]
-        taken[(open_to or ranked)[0]].add(key)
+        open_to = [name for name in eligible[key] if len(taken[name]) + 1e-9 < room[name]]
+        taken[max(open_to or eligible[key], key=partial(_score, key))].add(key)
     return {member: frozenset(keys) for member, keys in taken.items()}
 
 
@@ -41,5 +41,7 @@ def natural(key: str) -> tuple[int, str]:
     return len(key), key
 
 
-def _score(member: str, key: str) -> bytes:
+# A thousand members and sixteen keys, shared out anew whenever one of them comes or goes.
+@lru_cache(maxsize=32_768)
+def _score(key: str, member: str) -> bytes:
     return hashlib.blake2b(f"{member}\0{key}".encode(), digest_size=8).digest()
