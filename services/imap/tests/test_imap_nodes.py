@@ -1,4 +1,4 @@
-"""Changes made elsewhere reach waiting clients: by the self-check in any case, over Kafka at once."""
+"""Changes made elsewhere reach waiting clients: by the self-check in any case, over a coordinator at once."""
 
 import asyncio
 import uuid
@@ -10,7 +10,9 @@ import pytest
 
 from posthorn_storage import Storage, StorageSettings
 from posthorn_testkit.conversation import Conversation, to
+from posthorn_testkit.nats_servers import NatsServer
 from posthorn_testkit.process import ServiceProcess, running_service
+from posthorn_testkit.redis_servers import RedisServer
 
 pytestmark = pytest.mark.postgres
 
@@ -57,7 +59,9 @@ async def talk(process: ServiceProcess, listener: str = "imap") -> Conversation:
     return Conversation(to("127.0.0.1", listening["port"], tls=listener == "imaps"))
 
 
-def node(number: int, cluster: str, dsn: str, kafka: str, folder: Path) -> AbstractAsyncContextManager[ServiceProcess]:
+def node(
+    number: int, cluster: str, dsn: str, coordinator: str, folder: Path
+) -> AbstractAsyncContextManager[ServiceProcess]:
     """A running imap process of its own node."""
     config = folder / f"node{number}.toml"
     config.write_text(
@@ -65,8 +69,7 @@ def node(number: int, cluster: str, dsn: str, kafka: str, folder: Path) -> Abstr
 [cluster]
 name = "{cluster}"
 node-id = {number}
-type = "kafka"
-bootstrap-servers = ["{kafka}"]
+{coordinator}
 [server]
 hostname = "node{number}.example.org"
 data = "{folder}/node{number}"
@@ -103,10 +106,29 @@ async def test_a_message_on_one_node_reaches_an_idle_client_of_another_over_kafk
     account: Any, postgres_dsn: str, kafka_servers: str, tmp_path: Path
 ) -> None:
     await account("ann@example.org", password="secret")
+    await reaches_the_other(f'type = "kafka"\nbootstrap-servers = ["{kafka_servers}"]', postgres_dsn, tmp_path)
+
+
+@pytest.mark.nats
+@pytest.mark.timeout(180)
+async def test_it_does_over_nats(account: Any, postgres_dsn: str, nats_server: NatsServer, tmp_path: Path) -> None:
+    await account("ann@example.org", password="secret")
+    await reaches_the_other(f'type = "nats"\nurls = ["nats://{nats_server.address}"]', postgres_dsn, tmp_path)
+
+
+@pytest.mark.redis
+@pytest.mark.timeout(180)
+async def test_it_does_over_redis(account: Any, postgres_dsn: str, redis_server: RedisServer, tmp_path: Path) -> None:
+    await account("ann@example.org", password="secret")
+    await reaches_the_other(f'type = "redis"\nurls = ["{redis_server.url}"]', postgres_dsn, tmp_path)
+
+
+async def reaches_the_other(coordinator: str, dsn: str, folder: Path) -> None:
+    """What a client does at one node another one, that idles at the second, is told by events; then both nodes end."""
     cluster = f"t{uuid.uuid4().hex[:12]}"
     async with (
-        node(1, cluster, postgres_dsn, kafka_servers, tmp_path) as first,
-        node(2, cluster, postgres_dsn, kafka_servers, tmp_path) as second,
+        node(1, cluster, dsn, coordinator, folder) as first,
+        node(2, cluster, dsn, coordinator, folder) as second,
     ):
         waiting, writing = await talk(second), await talk(first)
         await waiting.play(IDLE.replace("C: l", "C: t STARTTLS\nS: t OK ...\nTLS:\nC: l"))
