@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.kubernetes.chart import CHART, run_helm
-from tests.kubernetes.values import ALL, CASES, EVERYTHING, TOPOLOGIES, WRONG
+from tests.kubernetes.values import ALL, CASES, EVERYTHING, READY, TOPOLOGIES, WRONG
 
 from posthorn_ctl.embedded.errors import PartError
 from posthorn_dav.settings import DavSettings
@@ -45,6 +45,12 @@ def test_what_is_rendered_is_what_the_api_knows(name: str, rendered: Callable[..
     except PartError as error:
         missing(str(error))
     assert wrong == []
+
+
+def test_each_ready_topology_is_among_the_cases() -> None:
+    names = {folder.parent.name for folder in (CHART.parents[1] / "topologies").glob("*/topology.toml")}
+    assert len(names) == 5
+    assert {f"deploy/{name}" for name in names} == set(READY)
 
 
 def test_a_wrong_object_is_seen(rendered: Callable[..., str]) -> None:

@@ -1,6 +1,9 @@
 """What the chart is tried with: each topology, and everything that can be switched on."""
 
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 ALL = ["smtp-in", "smtp-out", "imap", "jmap", "dav", "maintenance"]
 
@@ -106,7 +109,13 @@ EVERYTHING: dict[str, Any] = {
     "podLabels": {"team": "mail"},
 }
 
-CASES: dict[str, dict[str, Any]] = {**TOPOLOGIES, "everything": EVERYTHING}
+READY = {
+    f"deploy/{file.parts[-3]}": yaml.safe_load(file.read_text())
+    for file in sorted(Path(__file__).parents[2].glob("deploy/topologies/*/helm/values.yaml"))
+}
+"""The values that were rendered from the descriptions of topologies."""
+
+CASES: dict[str, dict[str, Any]] = {**TOPOLOGIES, **READY, "everything": EVERYTHING}
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a value that is not one": ({"pool": []}, "pool"),
