@@ -25,7 +25,7 @@ PROJECT = "posthorn-test"
 PORTS = ("SMTP_PORT", "SUBMISSION_PORT", "SUBMISSIONS_PORT", "IMAP_PORT", "IMAPS_PORT", "HTTP_PORT", "SINK_PORT")
 ACCOUNTS = {"ann@example.org": "ann-correct-horse", "bob@example.org": "bob-battery-staple"}
 IMAP_LISTENER = 2143
-MOST = 4
+MOST = int(os.environ.get("POSTHORN_TEST_MOST") or 4)
 """One machine carries the ten nodes of the other topologies, but not the sixty containers of the unified one."""
 TOKEN = "token-of-the-test"
 
