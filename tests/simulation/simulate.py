@@ -5,6 +5,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -106,7 +107,11 @@ def main() -> int:
                     print(f"seed {outcome.seed} FAILED", *outcome.wrong, "after", *outcome.faults, sep="\n  ")
     took = time.monotonic() - began
     failed = [outcome.seed for outcome in outcomes if outcome.wrong]
-    print(f"{len(outcomes)} seeds of {NODES} nodes in {took:.1f} s, {len(outcomes) / took:.1f} a second")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(
+        f"{len(outcomes)} seeds of {NODES} nodes in {took:.1f} s, {len(outcomes) / took:.1f} a second; "
+        f"{used.ru_utime + used.ru_stime:.1f} s of processor time"
+    )
     print(
         f"{sum(o.writes for o in outcomes)} writes counted, {sum(o.refused for o in outcomes)} late ones refused, "
         f"{sum(o.epochs for o in outcomes)} times a key was taken, {sum(len(o.faults) for o in outcomes)} faults, "
