@@ -7,6 +7,7 @@ import asyncio
 from dataclasses import dataclass
 from functools import partial
 
+from posthorn_assembly.agreement import COORDINATOR, coordinator
 from posthorn_assembly.certificates import stored_certificates
 from posthorn_assembly.coordination import bus_settings
 from posthorn_assembly.measures import measure_blobs, measure_databases, measure_lookups
@@ -71,8 +72,10 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     number = worker(node.settings.server.data, membership.node_id, node.service)
     identity = BusIdentity(membership.node_id, node.service, node.boot, number.number, near)
     peers = storage.nodes.peer_directory(node.boot)
-    bus = open_bus(bus_settings(node.settings), identity, peers, first=partial(_hear, storage))
+    spoken = bus_settings(node.settings)
+    bus = open_bus(spoken, identity, peers, first=partial(_hear, storage))
     await bus.start()
+    await storage.nodes.announce(node.boot, {COORDINATOR: coordinator(spoken)})
     node.health.add("bus", _probe_of(bus))
     storage.on_change = bus.publish
     _measure(node, bus)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from posthorn_assembly import Parts, assemble, roles
+from posthorn_assembly.agreement import watch_agreement
 from posthorn_bus import Owner, election, role_of
 from posthorn_maintenance.api import cluster
 from posthorn_maintenance.api.app import ApiApp
@@ -68,6 +69,7 @@ class Maintenance:
         node, roles = self.node, self.parts.storage.roles
         node.tasks.start("role wishes", lambda: follow_wishes(self.owner, roles, node.log), restart=True)
         node.tasks.start("role lists", lambda: watch_lists(roles, node.boot, self.lists, node.log), restart=True)
+        node.tasks.start("agreement", lambda: watch_agreement(self.parts.storage, node.log), restart=True)
 
     async def drain(self) -> None:
         """Hand the roles over, finish requests."""

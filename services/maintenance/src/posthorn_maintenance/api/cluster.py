@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from posthorn_assembly.agreement import disagreements
 from posthorn_bus import role_keys
 from posthorn_maintenance.duties import ROLES
 from posthorn_model.cluster import Process
@@ -36,6 +37,7 @@ async def describe(
         "nodes": nodes(processes),
         "roles": [_role(role, eligible.get(role, ()), roles, node_of) for role in ROLES if role in eligible],
         "role_problems": await storage.roles.problems(),
+        "disagreements": disagreements(processes),
         "shards": [{"shard": n, **_holder(queue.get(f"queue/{n}"), node_of)} for n in range(shards)],
         "queue": {state.name.lower(): count for state, count in depth.items()},
         "bus": {**_bus(bus.health()), "echo": echo, "notices": list(notices)},
