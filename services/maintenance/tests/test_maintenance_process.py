@@ -112,3 +112,17 @@ async def test_wrong_lists_are_told_and_stop_nothing(postgres_dsn: str, nodes: d
     assert code == 0
     assert "warning: cluster.roles.purge.stores on node 2 names node 9: not in the cluster" in out
     assert [await process.end() for process in nodes.values()] == [0, 0]
+
+
+async def test_another_node_with_the_same_id_is_refused_and_disturbs_nobody(
+    postgres_dsn: str, nodes: dict[int, ServiceProcess], tmp_path: Path
+) -> None:
+    config = tmp_path / "again.toml"
+    config.write_text(SETTINGS.format(node=1, stores="[1, 2]", folder=tmp_path / "elsewhere", dsn=postgres_dsn))
+    async with running_service("posthorn_maintenance", config) as again:
+        refused = await again.logged(lambda line: line["event"] == "cannot start")
+        assert "node1.example.org" in refused["reason"]
+        assert await again.end() == 3
+        assert not any(line["event"] == "ready" for line in again.lines)
+    assert (await listed(postgres_dsn)).keys() >= {"role/purge.stores"}
+    assert [await process.end() for process in nodes.values()] == [0, 0]
