@@ -639,6 +639,17 @@ def test_what_is_accepted_and_does_nothing_gets_a_notice() -> None:
     ]
 
 
+def test_keys_of_kafka_get_a_notice_where_another_coordinator_is_used() -> None:
+    keys = 'topic = "mail"\n[cluster.topics]\nretention = "1h"\n'
+    kafka = '[cluster]\ntype = "kafka"\nbootstrap-servers = ["one:9092"]\n'
+    assert notices(read(kafka + keys)) == []
+    where = 'it belongs to cluster.type = "kafka", or into the store of type kafka'
+    assert notices(read('[cluster]\ntype = "nats"\nurls = ["nats://one:4222"]\n' + keys)) == [
+        f"cluster.topic is not used: {where}",
+        f"cluster.topics is not used: {where}",
+    ]
+
+
 def test_one_file_serves_several_processes_with_their_own_metrics_bind() -> None:
     settings = read('[metrics]\nbind = "127.0.0.1:9090"\n[metrics.binds]\nsmtp-in = "127.0.0.1:9091"\n')
     assert settings.metrics.bind_for("smtp-in") == "127.0.0.1:9091"

@@ -52,6 +52,9 @@ def validate(file: SettingsFile, models: Mapping[str, type[Section]]) -> dict[st
     return found
 
 
+_KAFKA_ONLY = ("topic", "group_id", "topics", "sasl")
+
+
 def notices(settings: NodeSettings) -> list[str]:
     """What the file says and nothing uses: worth a line in the log at start, no mistake."""
     found = []
@@ -68,6 +71,10 @@ def notices(settings: NodeSettings) -> list[str]:
     for name, listener in settings.server.listener.items():
         if listener.protocol == "managesieve":
             found.append(f'listener "{name}" is not opened: managesieve is not served')
+    for key in _KAFKA_ONLY:
+        if settings.cluster.type != "kafka" and key in settings.cluster.model_fields_set:
+            name = f"cluster.{key.replace('_', '-')}"
+            found.append(f'{name} is not used: it belongs to cluster.type = "kafka", or into the store of type kafka')
     roles = settings.cluster.roles
     if roles.acme.renew and not settings.acme:
         found.append("cluster.roles.acme.renew is not used: there is no [acme] to order certificates of")
