@@ -168,13 +168,25 @@ async def test_killed_without_warning_it_leaves_nothing_and_starts_again(up: Up)
 
 
 def test_detached_it_returns_when_ready_and_is_stopped_by_a_command(up: Up) -> None:
-    done = up.run("up", "--detach", "--json", "--services", "maintenance", "--bus", "peer-to-peer")
+    words = ("--services", "maintenance", "--bus", "peer-to-peer", "--nodes", "2")
+    done = up.run("up", "--detach", "--json", *words)
     assert done.returncode == 0, done.stderr
     content = json.loads(done.stdout)
     assert content["state"] == "ready"
     assert content["bus"] == {"kind": "peer-to-peer", "servers": []}
+
+    assert up.run("node", "drain", "2", "--wait").returncode == 0
+    gone = {"node": 2, "service": "maintenance"}
+    wait_until(lambda: up.content()["drained"] == [gone], "what was drained is told")
+    status = up.run("status", "--json")
+    found = json.loads(status.stdout)
+    assert (status.returncode, found["state"], found["drained"]) == (0, "ready", [gone])
+    assert [each["node"] for each in found["services"]] == [1]
+    assert "drained" in up.run("status").stdout
+
     assert up.run("stop").returncode == 0
     assert up.left() == []
+    assert up.content()["drained"] == []
     assert "no cluster was running" in up.run("stop").stdout
 
 

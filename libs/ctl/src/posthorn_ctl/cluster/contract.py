@@ -52,8 +52,10 @@ def blobs_entry(place: "S3Place | str") -> dict[str, Any]:
     }
 
 
-def document(about: Description, state: State, pid: int, processes: Sequence[Running]) -> dict[str, Any]:
-    """The content of cluster.json. `pid` is the process that runs the cluster."""
+def document(
+    about: Description, state: State, pid: int, processes: Sequence[Running], drained: Sequence[tuple[int, str]] = ()
+) -> dict[str, Any]:
+    """The content of cluster.json. `pid` is the process that runs the cluster; `drained` are by node and service."""
     return {
         "name": about.name,
         "state": state,
@@ -77,6 +79,7 @@ def document(about: Description, state: State, pid: int, processes: Sequence[Run
         ],
         "accounts": [{"name": name, "password": password} for name, password in about.accounts.items()],
         "processes": [{"node": each.node, "service": each.service, "pid": each.pid} for each in processes],
+        "drained": [{"node": node, "service": service} for node, service in drained],
         "postgres": {"dsn": about.dsn},
         "bus": dict(about.bus),
         "blobs": dict(about.blobs),

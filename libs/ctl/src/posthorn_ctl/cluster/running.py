@@ -19,10 +19,11 @@ NOT_RUNNING = 3
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`content` is cluster.json's; `vitals` by (node, service); `pid` of who runs it, None when nobody does."""
+    """`content` is cluster.json's, `pid` of who runs the cluster; None when nobody does."""
 
     content: dict[str, Any]
     vitals: dict[tuple[int, str], Vital]
+    """By node and service, without those that were drained."""
     pid: int | None
 
     @property
@@ -49,10 +50,11 @@ async def report(folder: DataFolder) -> Report:
     """Ask every service of a cluster how it does. Raises ClusterError when there was never one."""
     content = content_of(folder)
     pid = holder(folder)
+    drained = {(each["node"], each["service"]) for each in content.get("drained", ())}
     places = {
         (each["node"], each["service"]): (each["host"], each["port"])
         for each in content["endpoints"]
-        if each["protocol"] == "metrics"
+        if each["protocol"] == "metrics" and (each["node"], each["service"]) not in drained
     }
     if pid is None:
         return Report(content, {}, None)

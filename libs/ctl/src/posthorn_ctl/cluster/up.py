@@ -321,19 +321,29 @@ class LocalCluster:
     def _publish(self) -> None:
         self._publishing = None
         if self._about is not None:
-            contract.publish(self._folder, contract.document(self._about, self._state, os.getpid(), self._processes()))
+            found = contract.document(self._about, self._state, os.getpid(), self._processes(), self._drained())
+            contract.publish(self._folder, found)
 
     def _processes(self) -> list[Running]:
-        found = []
-        for name, child in self._supervisor.children.items():
-            if child.pid is not None:
-                node, slash, service = name.removeprefix("node").partition("/")
-                found.append(Running(int(node), service, child.pid) if slash else Running(0, name, child.pid))
-        return found
+        children = self._supervisor.children.items()
+        return [Running(*_place(name), child.pid) for name, child in children if child.pid is not None]
+
+    def _drained(self) -> list[tuple[int, str]]:
+        """What an operator asked to leave, and the layout still has."""
+        if self._about is None or self._state in ("stopping", "stopped"):
+            return []
+        ended = {_place(name) for name, child in self._supervisor.children.items() if child.state == "stopped"}
+        return sorted(ended.intersection(self._about.layout.vitals()))
 
 
 def _name(number: int, service: str) -> str:
     return f"node{number}/{service}"
+
+
+def _place(name: str) -> tuple[int, str]:
+    """The node and the service of a child; node 0 has what belongs to none."""
+    node, slash, service = name.removeprefix("node").partition("/")
+    return (int(node), service) if slash else (0, name)
 
 
 async def together(first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:

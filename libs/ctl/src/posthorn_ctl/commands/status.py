@@ -43,7 +43,7 @@ def _rows(found: Report) -> list[tuple[str, str, str, str]]:
 def _word(found: Report, node: int, service: str) -> str:
     vital = found.vitals.get((node, service))
     if vital is None:
-        return "stopped"
+        return "drained" if found.pid else "stopped"
     return "ready" if vital.ready else vital.reason
 
 
@@ -56,5 +56,6 @@ def _document(found: Report) -> dict[str, object]:
             {"node": node, "service": service, "ready": vital.ready, "reason": vital.reason}
             for (node, service), vital in found.vitals.items()
         ],
+        "drained": found.content.get("drained", []) if found.pid else [],
         "processes": found.content["processes"] if found.pid else [],
     }
