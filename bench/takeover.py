@@ -21,7 +21,8 @@ import asyncpg
 from posthorn_storage.migrate import migrate
 from posthorn_testkit.databases import Databases
 from posthorn_testkit.process import ServiceProcess, start_service
-from posthorn_testkit.servers import folder_of_server, postgres_server, running_broker
+from posthorn_testkit.programs import folder_of_server
+from posthorn_testkit.servers import postgres_server, running_broker
 
 NODES: Final = (1, 2, 3)
 SHARES: Final = 4

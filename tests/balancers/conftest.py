@@ -13,7 +13,7 @@ from posthorn_ctl.embedded import ports
 from posthorn_ctl.embedded.errors import PartError
 from posthorn_testkit.balancers import balancer
 from posthorn_testkit.cluster import ClusterUnderTest, posthorn, running_cluster
-from posthorn_testkit.servers import folder_of_server
+from posthorn_testkit.programs import folder_of_server
 from posthorn_testkit.strict import missing
 
 FRONT = ("smtp", "submission", "submissions", "imap", "imaps", "http")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from posthorn_testkit.cluster import ClusterUnderTest, posthorn, running_cluster
-from posthorn_testkit.servers import folder_of_server
+from posthorn_testkit.programs import folder_of_server
 
 POOL = 250
 

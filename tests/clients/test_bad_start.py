@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from posthorn_testkit.cluster import PROGRAM
-from posthorn_testkit.servers import folder_of_server
+from posthorn_testkit.programs import folder_of_server
 from posthorn_testkit.strict import missing
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]

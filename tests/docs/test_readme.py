@@ -8,7 +8,7 @@ import pytest
 from tests.docs.documents import README, fenced
 
 from posthorn_testkit.cluster import PROGRAM
-from posthorn_testkit.servers import folder_of_server
+from posthorn_testkit.programs import folder_of_server
 
 TYPED = ".venv/bin/posthorn"
 COMMANDS = [line for block in fenced(README, "sh") for line in block.splitlines() if line.startswith(TYPED)]

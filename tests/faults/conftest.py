@@ -9,7 +9,7 @@ from tests.faults.couriers import Target
 from tests.faults.nemesis import Nemesis
 
 from posthorn_testkit.cluster import ClusterUnderTest, posthorn, running_cluster
-from posthorn_testkit.servers import folder_of_server
+from posthorn_testkit.programs import folder_of_server
 
 RETRY = 'smtp-out.retry=["1s"]'
 """So that what waits in the queue is tried again while somebody watches."""

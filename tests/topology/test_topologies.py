@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from posthorn_testkit.cluster import ClusterUnderTest, posthorn, running_cluster
-from posthorn_testkit.servers import folder_of_server
+from posthorn_testkit.programs import folder_of_server
 
 pytestmark = [pytest.mark.cluster, pytest.mark.postgres, pytest.mark.timeout(400)]
 HERE = Path(__file__).parent

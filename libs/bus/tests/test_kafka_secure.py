@@ -19,7 +19,7 @@ from posthorn_model.events import QueueDue, Topic
 from posthorn_model.ids import NodeId
 from posthorn_testkit.certificates import certificate
 from posthorn_testkit.contracts.fleet import Ear, until
-from posthorn_testkit.servers import cache_folder, folder_of_server
+from posthorn_testkit.programs import cache_folder, folder_of_server
 from posthorn_testkit.strict import missing
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]

@@ -13,7 +13,7 @@ import pytest
 from posthorn_ctl.embedded import kafka, leftovers, ports
 from posthorn_ctl.embedded.errors import PartError
 from posthorn_ctl.embedded.run import Running
-from posthorn_testkit.servers import cache_folder, folder_of_server
+from posthorn_testkit.programs import cache_folder, folder_of_server
 
 pytestmark = pytest.mark.kafka
 

@@ -17,7 +17,7 @@ from posthorn_ctl.embedded import leftovers, ports, postgres
 from posthorn_ctl.embedded.errors import PartError
 from posthorn_ctl.embedded.privileges import Identity, identity_for, launched
 from posthorn_ctl.embedded.run import Running
-from posthorn_testkit.servers import folder_of_server
+from posthorn_testkit.programs import folder_of_server
 
 pytestmark = pytest.mark.postgres
 

@@ -18,7 +18,8 @@ import asyncpg
 import pytest
 
 from posthorn_ctl.embedded import leftovers, ports
-from posthorn_testkit.servers import S3, folder_of_server
+from posthorn_testkit.programs import folder_of_server
+from posthorn_testkit.servers import S3
 
 pytestmark = [pytest.mark.cluster, pytest.mark.postgres, pytest.mark.kafka, pytest.mark.timeout(400)]
 LIMIT = 240.0

@@ -2,25 +2,22 @@
 
 import base64
 import json
-import os
 import secrets
 import shutil
-import signal
 import ssl
 import subprocess
-import tempfile
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from posthorn_ctl.embedded import leftovers, ports
+from posthorn_ctl.embedded import ports
 from posthorn_ctl.embedded.errors import PartError
-from posthorn_ctl.embedded.privileges import launched
-from posthorn_testkit.servers import await_port, cache_folder, folder_of_server
+from posthorn_testkit.go_programs import go_program
+from posthorn_testkit.programs import folder_of_server, listening
 
-PEBBLE_PROGRAM = "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1"
+PEBBLE_PROGRAM = ("github.com/letsencrypt/pebble/v2/cmd/pebble", "v2.10.1")
 ZONE = "example.test"
 EAB_KID = "kid-1"
 
@@ -77,50 +74,6 @@ def _no_check() -> ssl.SSLContext:
     return ssl._create_unverified_context()
 
 
-def pebble_program(cache: Path) -> Path:
-    """Pebble's program, built on the first call. Raises PartError when it cannot be built."""
-    program = cache / "bin" / "pebble-v2.10.1"
-    if program.is_file():
-        return program
-    go = shutil.which("go")
-    if go is None:
-        raise PartError(f"no ACME server: neither {program} nor Go to build it with")
-    program.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=program.parent) as private:
-        done = subprocess.run(
-            [go, "install", PEBBLE_PROGRAM],
-            env={**os.environ, "GOBIN": private, "GOFLAGS": "-trimpath"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise PartError(f"no ACME server: go install {PEBBLE_PROGRAM}: {done.stderr.strip()[-300:]}")
-        (Path(private) / "pebble").replace(program)
-    return program
-
-
-@contextmanager
-def _running(words: list[str], folder: Path, port: int, environ: dict[str, str]) -> "Iterator[subprocess.Popen[bytes]]":
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            launched(words, signal=signal.SIGKILL),
-            cwd=folder,
-            env={"PATH": os.defpath, **environ},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        await_port(port, process, folder / "log")
-        yield process
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-        leftovers.end(folder, first=signal.SIGKILL)
-
-
 @contextmanager
 def name_server() -> Iterator[NameServer]:
     """A running name server. Raises PartError."""
@@ -146,14 +99,14 @@ def name_server() -> Iterator[NameServer]:
             zone "{ZONE}" {{ type primary; file "zone"; allow-update {{ key "{server.key_name}"; }}; }};
             """
         )
-        with _running([program, "-f", "-c", str(folder / "named.conf")], folder, port, {}):
+        with listening([program, "-f", "-c", str(folder / "named.conf")], port, folder):
             yield server
 
 
 @contextmanager
 def authority(names: NameServer, *, external_accounts: bool = False) -> Iterator[Authority]:
     """A running Pebble, which asks `names`. Raises PartError."""
-    program = pebble_program(cache_folder())
+    program = go_program(*PEBBLE_PROGRAM)
     with folder_of_server("pebble") as folder:
         api, management, http, tls = ports.free_ports(4)
         chain, key = _own_certificate()
@@ -177,7 +130,7 @@ def authority(names: NameServer, *, external_accounts: bool = False) -> Iterator
         (folder / "pebble.json").write_text(json.dumps({"pebble": settings}))
         words = [str(program), "-config", "pebble.json", "-strict", "-dnsserver", f"127.0.0.1:{names.port}"]
         environ = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "20", "PEBBLE_AUTHZREUSE": "0"}
-        with _running(words, folder, api, environ) as process:
+        with listening(words, api, folder, environ=environ) as process:
             yield Authority(
                 directory=f"https://127.0.0.1:{api}/dir",
                 ca=folder / "cert.pem",

@@ -19,7 +19,7 @@ from azure.storage.blob import BlobServiceClient
 from posthorn_ctl.embedded import leftovers, ports
 from posthorn_ctl.embedded.errors import PartError
 from posthorn_ctl.embedded.privileges import launched
-from posthorn_testkit.servers import cache_folder, folder_of_server
+from posthorn_testkit.programs import cache_folder, folder_of_server
 
 AZURITE = "azurite@3.35.0"
 """The last one that runs on the Node.js of Debian and its neighbours."""

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from posthorn_testkit.servers import folder_of_server
+from posthorn_testkit.programs import folder_of_server
 from posthorn_testkit.strict import missing
 
 PROGRAM = Path("/usr/lib/dovecot/imap")

@@ -19,8 +19,8 @@ from typing import Any
 from posthorn_ctl.embedded import leftovers, ports, postgres
 from posthorn_ctl.embedded.errors import PartError
 from posthorn_ctl.embedded.privileges import Identity, identity_for, launched
+from posthorn_testkit.programs import await_port, folder_of_server
 from posthorn_testkit.replication import UNSAFE
-from posthorn_testkit.servers import await_port, folder_of_server
 
 TTL = 20
 """Seconds until a primary that died without a word is no longer believed in: Patroni accepts no less."""

@@ -8,18 +8,25 @@ import tempfile
 from pathlib import Path
 
 from posthorn_ctl.embedded.errors import PartError
-from posthorn_testkit.servers import cache_folder
+from posthorn_testkit.programs import cache_folder
 
 
-def go_program(package: str, version: str) -> Path:
-    """The program of a main package, built on the first call. Raises PartError when it cannot be built."""
+def go_program(package: str, version: str, *, alone: bool = False) -> Path:
+    """The program of a main package, built on the first call. Raises PartError when it cannot be built.
+
+    `alone`: the package is a module of its own with replacements, which `go install` refuses.
+    """
     name = package.rpartition("/")[2]
     program = cache_folder() / "bin" / f"{name}-{version}"
     if program.is_file():
         return program
     program.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=program.parent) as private:
-        run_go("install", f"{package}@{version}", environ={"GOBIN": private, "GOFLAGS": "-trimpath"})
+        if alone:
+            (Path(private) / "go.mod").write_text(f"module tests\n\ngo 1.24\n\nrequire {package} {version}\n")
+            run_go("build", "-mod=mod", "-trimpath", "-o", name, package, folder=Path(private))
+        else:
+            run_go("install", f"{package}@{version}", environ={"GOBIN": private, "GOFLAGS": "-trimpath"})
         # Another session may have been quicker: its program is as good.
         (Path(private) / name).replace(program)
     return program

@@ -27,7 +27,7 @@ from posthorn_ctl.embedded.run import Running
 from posthorn_node.parent import PARENT_VARIABLE
 from posthorn_node.run import TOKEN_VARIABLE
 from posthorn_testkit.network import Network, Place, network
-from posthorn_testkit.servers import cache_folder, folder_of_server
+from posthorn_testkit.programs import cache_folder, folder_of_server
 
 LISTENERS = {
     "smtp-in": {"smtp": 2525, "submission": 2587},

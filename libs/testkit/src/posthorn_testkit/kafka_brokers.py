@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager
 
 from posthorn_ctl.embedded import kafka, ports
 from posthorn_ctl.embedded.errors import PartError
-from posthorn_testkit.servers import KafkaBroker, cache_folder, folder_of_server
+from posthorn_testkit.programs import cache_folder, folder_of_server
+from posthorn_testkit.servers import KafkaBroker
 
 PATIENCE = 120.0
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from posthorn_ctl.embedded.errors import PartError
 from posthorn_testkit.go_programs import go_module, go_program
-from posthorn_testkit.servers import cache_folder
+from posthorn_testkit.programs import cache_folder
 
 HELM = ("helm.sh/helm/v3/cmd/helm", "v3.19.5")
 KUBECONFORM = ("github.com/yannh/kubeconform/cmd/kubeconform", "v0.8.0")

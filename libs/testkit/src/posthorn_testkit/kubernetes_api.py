@@ -4,13 +4,10 @@ Building it takes some minutes of two cores, once; so it is for a make target an
 """
 
 import json
-import os
 import re
 import secrets
 import shutil
-import signal
 import ssl
-import subprocess
 import tempfile
 import time
 import urllib.error
@@ -26,10 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from posthorn_ctl.embedded import ports
 from posthorn_ctl.embedded.errors import PartError
-from posthorn_ctl.embedded.privileges import launched
 from posthorn_testkit.go_programs import go_module, run_go
 from posthorn_testkit.kubernetes import KUBERNETES, service_monitor
-from posthorn_testkit.servers import await_port, cache_folder, folder_of_server
+from posthorn_testkit.programs import cache_folder, folder_of_server, listening
 
 START_SECONDS = 90.0
 PLURALS = {"Ingress": "ingresses", "NetworkPolicy": "networkpolicies"}
@@ -142,8 +138,8 @@ def api_server() -> Iterator[ApiServer]:
             "--disable-admission-plugins=ServiceAccount",
         ]
         with (
-            _running([etcd, *stores], store, folder / "etcd.log"),
-            _running([str(program), *options], port, folder / "log"),
+            listening([etcd, *stores], store, folder, log="etcd.log"),
+            listening([str(program), *options], port, folder),
         ):
             server = ApiServer(f"https://{ports.LOOPBACK}:{port}", token)
             deadline = time.monotonic() + START_SECONDS
@@ -153,28 +149,6 @@ def api_server() -> Iterator[ApiServer]:
                 time.sleep(0.2)
             server.learn(service_monitor())
             yield server
-
-
-@contextmanager
-def _running(command: list[str], port: int, log: Path) -> Iterator[None]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            launched(command, signal=signal.SIGKILL),
-            cwd=log.parent,
-            env={"PATH": os.defpath},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        await_port(port, process, log)
-        yield
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-        process.kill()
-        process.wait()
 
 
 def _place(version: str) -> str:

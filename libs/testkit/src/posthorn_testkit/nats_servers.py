@@ -15,7 +15,7 @@ from pathlib import Path
 from posthorn_ctl.embedded import leftovers, ports
 from posthorn_ctl.embedded.errors import PartError
 from posthorn_ctl.embedded.privileges import launched
-from posthorn_testkit.servers import await_port, folder_of_server
+from posthorn_testkit.programs import await_port, folder_of_server
 
 
 def _program() -> str:

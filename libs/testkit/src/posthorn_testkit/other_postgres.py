@@ -13,8 +13,8 @@ from posthorn_ctl.embedded.errors import PartError
 from posthorn_ctl.embedded.postgres import PostgresServer
 from posthorn_ctl.embedded.privileges import identity_for, launched
 from posthorn_ctl.embedded.run import Running
+from posthorn_testkit.programs import folder_of_server
 from posthorn_testkit.replication import UNSAFE
-from posthorn_testkit.servers import folder_of_server
 
 NEWER = ("io_method",)
 """Settings of the embedded one that older versions do not know."""

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from posthorn_ctl.embedded import ports
 from posthorn_ctl.embedded.errors import PartError
 from posthorn_ctl.embedded.privileges import identity_for, launched
-from posthorn_testkit.servers import await_port, folder_of_server
+from posthorn_testkit.programs import await_port, folder_of_server
 
 SERVERS = 4
 """Connections to the server for each database; the pools of a Storage are larger."""

@@ -1,23 +1,20 @@
 """Prometheus, promtool and the node exporter, as Debian has them: packages prometheus and prometheus-node-exporter."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from posthorn_ctl.embedded import ports
 from posthorn_ctl.embedded.errors import PartError
-from posthorn_ctl.embedded.privileges import launched
 from posthorn_testkit.cluster import until
-from posthorn_testkit.servers import await_port
+from posthorn_testkit.programs import listening
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,8 @@ def running_prometheus(config: Path) -> Iterator[Prometheus]:
     """A server with this configuration, with its data beside it. Raises PartError."""
     port = ports.free_ports(1)[0]
     options = [f"--config.file={config}", f"--storage.tsdb.path={config.parent / 'data'}"]
-    with _running("prometheus", port, config.parent / "log", *options, f"--web.listen-address={ports.LOOPBACK}:{port}"):
+    words = [_program("prometheus"), *options, f"--web.listen-address={ports.LOOPBACK}:{port}"]
+    with listening(words, port, config.parent):
         server = Prometheus(f"http://{ports.LOOPBACK}:{port}")
         until("Prometheus is ready", server.is_ready)
         yield server
@@ -61,29 +59,9 @@ def running_prometheus(config: Path) -> Iterator[Prometheus]:
 def running_node_exporter(folder: Path) -> Iterator[str]:
     """The URL of the metrics of this machine. Raises PartError."""
     port = ports.free_ports(1)[0]
-    with _running("prometheus-node-exporter", port, folder / "log", f"--web.listen-address={ports.LOOPBACK}:{port}"):
+    words = [_program("prometheus-node-exporter"), f"--web.listen-address={ports.LOOPBACK}:{port}"]
+    with listening(words, port, folder, log="node-exporter.log"):
         yield f"http://{ports.LOOPBACK}:{port}/metrics"
-
-
-@contextmanager
-def _running(name: str, port: int, log: Path, *options: str) -> Iterator[None]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            launched([_program(name), *options], signal=signal.SIGKILL),
-            env={"PATH": os.defpath},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        await_port(port, process, log)
-        yield
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-        process.kill()
-        process.wait()
 
 
 def _program(name: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from posthorn_ctl.embedded import leftovers, ports
 from posthorn_ctl.embedded.errors import PartError
 from posthorn_ctl.embedded.privileges import launched
-from posthorn_testkit.servers import folder_of_server
+from posthorn_testkit.programs import folder_of_server
 
 PATIENCE = 60.0
 Setting = tuple[str, ...]

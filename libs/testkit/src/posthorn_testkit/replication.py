@@ -14,7 +14,7 @@ from posthorn_ctl.embedded.postgres import PostgresServer
 from posthorn_ctl.embedded.privileges import launched
 from posthorn_ctl.embedded.run import Running
 from posthorn_testkit.databases import with_database
-from posthorn_testkit.servers import folder_of_server
+from posthorn_testkit.programs import folder_of_server
 
 UNSAFE = {
     "fsync": "off",

@@ -3,14 +3,10 @@
 import asyncio
 import os
 import secrets
-import shutil
 import signal
-import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,26 +14,11 @@ from minio import Minio
 
 from posthorn_ctl.embedded import kafka, leftovers, ports, postgres
 from posthorn_ctl.embedded.errors import PartError
-from posthorn_ctl.embedded.privileges import launched
 from posthorn_ctl.embedded.run import Running
+from posthorn_testkit.go_programs import go_program
+from posthorn_testkit.programs import cache_folder, folder_of_server, listening
 
-S3_PROGRAM = "github.com/versity/versitygw/cmd/versitygw@v1.8.0"
-
-
-def cache_folder() -> Path:
-    """Where jars and built programs are kept between sessions."""
-    return Path(os.environ.get("POSTHORN_CACHE") or Path.home() / ".cache" / "posthorn")
-
-
-@contextmanager
-def folder_of_server(name: str) -> Iterator[Path]:
-    """A temporary folder that the user a server runs as may pass through."""
-    folder = Path(tempfile.mkdtemp(prefix=f"posthorn-test-{name}-"))
-    folder.chmod(0o711)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+S3_PROGRAM = ("github.com/versity/versitygw/cmd/versitygw", "v1.8.0")
 
 
 @contextmanager
@@ -144,74 +125,21 @@ class S3:
         return name
 
 
-def s3_program(cache: Path) -> Path:
-    """The S3 server's program, built on the first call. Raises PartError when it cannot be built."""
-    program = cache / "bin" / "versitygw"
-    if program.is_file():
-        return program
-    go = shutil.which("go")
-    if go is None:
-        raise PartError(f"no S3 server: neither {program} nor Go to build it with")
-    program.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=program.parent) as private:
-        done = subprocess.run(
-            [go, "install", S3_PROGRAM],
-            env={**os.environ, "GOBIN": private, "GOFLAGS": "-trimpath"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise PartError(f"no S3 server: go install {S3_PROGRAM}: {done.stderr.strip()[-300:]}")
-        (Path(private) / "versitygw").replace(program)
-    return program
-
-
 @contextmanager
 def s3_server() -> Iterator[S3]:
     """A running S3 server without buckets. Raises PartError."""
-    program = s3_program(cache_folder())
+    program = go_program(*S3_PROGRAM)
     with folder_of_server("s3") as folder:
         for part in ("objects", "metadata"):
             (folder / part).mkdir()
         port = ports.free_ports(1)[0]
         server = S3(f"http://{ports.LOOPBACK}:{port}", "test-" + secrets.token_hex(4), secrets.token_hex(16))
         backend = ["posix", "--sidecar", str(folder / "metadata"), str(folder / "objects")]
-        options = ["--quiet", "--keep-alive"]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                launched(
-                    [str(program), "--port", f"{ports.LOOPBACK}:{port}", *options, *backend], signal=signal.SIGKILL
-                ),
-                cwd=folder,
-                env={
-                    "PATH": os.defpath,
-                    "ROOT_ACCESS_KEY": server.access_key,
-                    "ROOT_SECRET_KEY": server.secret_key,
-                    "VGW_REGION": server.region,
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            await_port(port, process, folder / "log")
+        words = [str(program), "--port", f"{ports.LOOPBACK}:{port}", "--quiet", "--keep-alive", *backend]
+        environ = {
+            "ROOT_ACCESS_KEY": server.access_key,
+            "ROOT_SECRET_KEY": server.secret_key,
+            "VGW_REGION": server.region,
+        }
+        with listening(words, port, folder, environ=environ):
             yield server
-        finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            leftovers.end(folder, first=signal.SIGKILL)
-
-
-def await_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Return when something listens. Raises PartError when the process ends, or does not within half a minute."""
-    deadline = time.monotonic() + 30
-    while True:
-        with suppress(OSError), socket.create_connection((ports.LOOPBACK, port), 1):
-            return
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise PartError(
-                f"{process.args!r} did not start: {log.read_text(encoding='utf-8', errors='replace')[-500:]}"
-            )
-        time.sleep(0.05)
