@@ -21,8 +21,6 @@ from posthorn_storage.certificates import CertificateRecord, CertificateStore
 if TYPE_CHECKING:
     from posthorn_node.certificates import Certificate
 
-CERTIFICATES = "certificates"
-"""Name of the Control event that tells that some have changed."""
 LOOK_SECONDS = 15.0
 
 

@@ -4,16 +4,18 @@ A service's composition root calls `assemble` first and hands the parts on; what
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from posthorn_assembly.agreement import COORDINATOR, coordinator
-from posthorn_assembly.certificates import stored_certificates
+from posthorn_assembly.certificates import StoredCertificates, stored_certificates
 from posthorn_assembly.coordination import bus_settings
 from posthorn_assembly.measures import measure_blobs, measure_databases, measure_lookups
-from posthorn_assembly.notices import DirectoryWatch, NodeVoice, follow_notices
+from posthorn_assembly.notices import CERTIFICATES, INVALIDATE_DIRECTORY, ChangeWatch, NodeVoice, follow_notices
 from posthorn_assembly.translation import near_shards, storage_settings
 from posthorn_bus import BusIdentity, Echo, LeaseKeeper, LeaseTimes, open_bus
+from posthorn_model.cluster import Standing
 from posthorn_model.errors import Unavailable
 from posthorn_model.events import Changed, Event, Topic
 from posthorn_model.ids import NodeId
@@ -87,9 +89,8 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     certificates = stored_certificates(node, storage)
     await certificates.look()
     node.tasks.start("stored certificates", certificates.keep(), restart=False)
-    directory = DirectoryWatch(storage, bus, node.log, membership.standing.directory)
-    membership.told = directory.beaten
-    node.tasks.start("cluster notices", follow_notices(bus, storage, certificates, directory), restart=False)
+    watches = _watches(storage, bus, certificates, membership)
+    node.tasks.start("cluster notices", follow_notices(bus, storage, watches), restart=False)
     if storage.has_replicas:
         node.tasks.start("changes for replicas", _hear_for_ever(bus), restart=False)
     echo = Echo(bus, identity, node.clock)
@@ -98,6 +99,21 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     node.draining = partial(voice.say, "draining")
     voice.say("joined")
     return Parts(storage, bus, membership, leases, echo, voice, number)
+
+
+def _watches(
+    storage: Storage, bus: Bus, certificates: StoredCertificates, membership: Membership
+) -> Sequence[ChangeWatch]:
+    known, directory = membership.standing, storage.directory
+    of_directory = ChangeWatch(INVALIDATE_DIRECTORY, bus, known.directory, directory.look_again, directory.forget)
+    of_certificates = ChangeWatch(CERTIFICATES, bus, known.certificates, certificates.heard, certificates.heard)
+
+    def told(standing: Standing) -> None:
+        of_directory.beaten(standing.directory)
+        of_certificates.beaten(standing.certificates)
+
+    membership.told = told
+    return of_directory, of_certificates
 
 
 def _hear(storage: Storage, event: Event) -> None:

@@ -44,3 +44,5 @@ class Standing:
     """As of Process."""
     directory: int = 0
     """Counts changes of the directory: domains, accounts, aliases, passwords."""
+    certificates: int = 0
+    """Counts changes of the certificates in the database."""

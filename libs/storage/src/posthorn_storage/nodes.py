@@ -46,7 +46,8 @@ WITH node AS (
         state = EXCLUDED.state, load = EXCLUDED.load, seen_at = now(), address = old.address || EXCLUDED.address
     RETURNING wish
 )
-SELECT wish, coalesce((SELECT value::bigint FROM cluster_setting WHERE name = 'directory_changes'), 0) AS changes
+SELECT wish, coalesce((SELECT value::bigint FROM cluster_setting WHERE name = 'directory_changes'), 0) AS directory,
+    coalesce((SELECT value::bigint FROM cluster_setting WHERE name = 'certificate_changes'), 0) AS certificates
 FROM seen
 """
 
@@ -126,7 +127,7 @@ class NodeStore:
         )
         if row is None:
             return Standing(held=False)
-        return Standing(held=True, wish=row["wish"], directory=row["changes"])
+        return Standing(True, row["wish"], row["directory"], row["certificates"])
 
     async def leave(self, boot: str) -> None:
         """See the port."""

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from posthorn_model.errors import InvalidName, LeaseLost, NotFound, TooMany
 from posthorn_storage.certificates.sealing import KeyRing
-from posthorn_storage.database import Connection, Database, Row
+from posthorn_storage.database import Connection, Database, Row, affected
 from posthorn_storage.leases import Fence
 
 MAX_CERTIFICATES: Final = 10_000
@@ -38,6 +38,11 @@ REVOKE = "UPDATE certificate SET state = 'revoked', changed_at = now() WHERE nam
 REMOVE_REVOKED = """
 DELETE FROM certificate USING (SELECT FROM lease WHERE key = $1 AND epoch = $2 FOR SHARE) AS held
 WHERE name = $3 AND state = 'revoked'
+"""
+# After the change, in its transaction: who sees the new number sees the change too.
+NOTE_CHANGE = """
+INSERT INTO cluster_setting (name, value) VALUES ('certificate_changes', '1')
+ON CONFLICT (name) DO UPDATE SET value = to_jsonb(cluster_setting.value::bigint + 1)
 """
 # A sealed key that changed in the meantime is of another certificate, and current already.
 RESEAL = "UPDATE certificate SET sealed_key = $3 WHERE name = $1 AND sealed_key = $2"
@@ -134,22 +139,34 @@ class CertificateStore:
                 new.provider,
                 new.default,
             )
+            await connection.execute(NOTE_CHANGE)
 
         await self._database.run(work)
 
     async def remove(self, name: str) -> None:
         """Let it go. Raises NotFound."""
-        if not await self._database.execute(REMOVE, name):
+        if not await self._change(REMOVE, name):
             raise NotFound(f"there is no certificate of the name {name}", name=name)
 
     async def revoke(self, name: str) -> None:
         """Have nobody show it, and the holder of `acme.renew` revoke and replace it. Raises NotFound."""
-        if not await self._database.execute(REVOKE, name):
+        if not await self._change(REVOKE, name):
             raise NotFound(f"no certificate of the name {name} is from an authority by ACME", name=name)
 
     async def remove_revoked(self, fence: Fence, name: str) -> None:
         """Let it go, now that the authority has revoked it; under a lease that is lost it stays."""
-        await self._database.execute(REMOVE_REVOKED, fence.key, fence.epoch, name)
+        await self._change(REMOVE_REVOKED, fence.key, fence.epoch, name)
+
+    async def _change(self, statement: str, *arguments: object) -> int:
+        """Run a statement that changes what may be shown; returns how many rows it changed."""
+
+        async def work(connection: Connection) -> int:
+            changed = affected(await connection.execute(statement, *arguments))
+            if changed:
+                await connection.execute(NOTE_CHANGE)
+            return changed
+
+        return await self._database.run(work)
 
     async def reseal(self) -> int:
         """Seal under the current secret what is sealed under a former one; returns how many keys were. Repeatable.

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from posthorn_assembly.certificates import CERTIFICATES
+from posthorn_assembly.notices import CERTIFICATES
 from posthorn_maintenance.acme import records, renewal
 from posthorn_maintenance.acme.authority import NO_ACCOUNT, Authority, Authorization, Challenge, Order, dns_value
 from posthorn_maintenance.jobs.job import Progress, Tenure

@@ -6,18 +6,21 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-import structlog
 
-from posthorn_assembly.notices import INVALIDATE_DIRECTORY, DirectoryWatch, NodeVoice
+from posthorn_assembly.notices import CERTIFICATES, INVALIDATE_DIRECTORY, ChangeWatch, NodeVoice
 from posthorn_bus import PeerSettings
 from posthorn_bus.settings import BusSettings
 from posthorn_model.cluster import Process, Standing
-from posthorn_model.errors import AuthenticationFailed
+from posthorn_model.errors import AuthenticationFailed, NotFound
 from posthorn_model.events import Control, NodeNotice, Topic
 from posthorn_model.ids import NodeId
 from posthorn_model.ports import Bus, PeerDirectory
+from posthorn_node.certificates import parsed
 from posthorn_storage import Storage, StorageSettings
+from posthorn_storage.certificates import CertificateStore, NewCertificate
+from posthorn_storage.certificates.sealing import KeyRing
 from posthorn_storage.database import Database
+from posthorn_testkit.certificates import certificate_of
 from posthorn_testkit.contracts.fleet import Ear, Fleet, until
 
 pytestmark = pytest.mark.postgres
@@ -66,7 +69,12 @@ async def beat(storage: Storage) -> Standing:
     return await storage.nodes.beat(process, "node 1", 60)
 
 
-async def follow(bus: Bus, watch: DirectoryWatch) -> None:
+def watching(storage: Storage, bus: Bus, known: int) -> ChangeWatch:
+    directory = storage.directory
+    return ChangeWatch(INVALIDATE_DIRECTORY, bus, known, directory.look_again, directory.forget)
+
+
+async def follow(bus: Bus, watch: ChangeWatch) -> None:
     async for event in bus.subscribe(Topic.CONTROL):
         if isinstance(event, Control) and event.name == INVALIDATE_DIRECTORY:
             watch.heard(event)
@@ -78,26 +86,48 @@ async def test_one_heartbeat_is_enough_for_all(mesh: Mesh, three: list[Storage])
     await mesh.settle(*ears)
     first, second, command = three
     known = (await beat(first)).directory
-    log = structlog.get_logger()
-    watches = [DirectoryWatch(s, at.bus, log, known) for s, at in zip(three[:2], stations, strict=True)]
+    watches = [watching(s, at.bus, known) for s, at in zip(three[:2], stations, strict=True)]
     following = [asyncio.create_task(follow(at.bus, watch)) for at, watch in zip(stations, watches, strict=True)]
     await asyncio.sleep(0)
     for storage in (first, second):
         assert not await storage.directory.is_local_domain("example.org")
     await command.directory.add_domain("example.org")
-    watches[0].beaten(await beat(first))
+    watches[0].beaten((await beat(first)).directory)
     assert await first.directory.is_local_domain("example.org")
     told = Control(INVALIDATE_DIRECTORY, {"changes": known + 1})
     await until(lambda: ears[1].heard(told) and watches[1].known == known + 1, "the other is told")
     assert await second.directory.is_local_domain("example.org")
     # Nobody says again what is known.
-    watches[1].beaten(await beat(first))
+    watches[1].beaten((await beat(first)).directory)
     stations[1].bus.publish(Control("after"))
     await until(lambda: ears[0].heard(Control("after")), "what follows")
     assert [event for event in ears[0].events if event == told] == [told]
     for task in following:
         task.cancel()
     await asyncio.gather(*following, return_exceptions=True)
+
+
+async def test_each_change_of_a_certificate_is_seen_with_a_heartbeat(three: list[Storage], mesh: Mesh) -> None:
+    first, _, command = three
+    station = await mesh.station(1)
+    looks: list[int] = []
+    start = (await beat(first)).certificates
+    watch = ChangeWatch(CERTIFICATES, station.bus, start, lambda: looks.append(watch.known), lambda: looks.append(-1))
+    store = CertificateStore(command._database, KeyRing(["the secret of all nodes"]))
+    found = parsed("a", *certificate_of("a.test"))
+    now = datetime.now(UTC)
+    await store.put(NewCertificate("a", found.names, found.chain, found.key, "me", now, now))
+    watch.beaten((await beat(first)).certificates)
+    watch.beaten((await beat(first)).certificates)
+    assert looks == [start + 1]
+    await store.remove("a")
+    watch.beaten((await beat(first)).certificates)
+    assert looks == [start + 1, start + 2]
+    with pytest.raises(NotFound):
+        await store.remove("a")
+    assert (await beat(first)).certificates == start + 2
+    watch.heard(Control(CERTIFICATES))
+    assert looks[-1] == -1
 
 
 async def test_a_changed_password_holds_at_once_everywhere(three: list[Storage]) -> None:
@@ -116,7 +146,7 @@ async def test_a_changed_password_holds_at_once_everywhere(three: list[Storage])
 
 async def test_what_an_event_says_is_judged(three: list[Storage], mesh: Mesh) -> None:
     station = await mesh.station(1)
-    watch = DirectoryWatch(three[0], station.bus, structlog.get_logger(), 5)
+    watch = watching(three[0], station.bus, 5)
     directory = three[0].directory
     assert not await directory.is_local_domain("example.org")
     await three[1].directory.add_domain("example.org")
