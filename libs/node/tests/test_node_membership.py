@@ -16,7 +16,7 @@ from posthorn_node.health import Health
 from posthorn_node.logs import Identity, open_log
 from posthorn_node.membership import Membership
 from posthorn_node.metrics import Metrics
-from posthorn_node.run import Node
+from posthorn_node.node import Node
 from posthorn_node.settings import ClusterSettings, LogSettings, NodeSettings
 from posthorn_node.tasks import Tasks
 from posthorn_node.tls import TlsContexts

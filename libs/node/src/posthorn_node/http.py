@@ -19,7 +19,7 @@ from posthorn_node.listen import addresses_of, open_all
 from posthorn_node.settings import ListenerSettings
 
 if TYPE_CHECKING:
-    from posthorn_node.run import Node
+    from posthorn_node.node import Node
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 30.0

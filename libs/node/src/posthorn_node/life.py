@@ -19,7 +19,7 @@ from posthorn_node.certificate_watch import CertificateWatch
 from posthorn_node.errors import StartError
 from posthorn_node.garbage import spare_what_stays
 from posthorn_node.http import HttpServer
-from posthorn_node.run import EXIT_CRASHED, EXIT_SETTINGS, EXIT_START, Build, Node, Service
+from posthorn_node.node import EXIT_CRASHED, EXIT_SETTINGS, EXIT_START, Build, Node, Service
 from posthorn_node.settings import SettingsError
 from posthorn_node.vitals import open_vitals
 

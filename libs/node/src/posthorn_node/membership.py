@@ -13,7 +13,7 @@ from posthorn_model.ports import NodeStore
 from posthorn_node.backoff import Backoff
 
 if TYPE_CHECKING:
-    from posthorn_node.run import Node
+    from posthorn_node.node import Node
 
 
 def load_of_machine() -> float:

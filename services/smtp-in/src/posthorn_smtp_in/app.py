@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 import posthorn_assembly
-from posthorn_node.run import Node
+from posthorn_node.node import Node
 from posthorn_node.stream.door import Door
 from posthorn_node.stream.reception import Reception
 from posthorn_smtp_in.figures import Figures

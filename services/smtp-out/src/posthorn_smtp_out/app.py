@@ -7,7 +7,7 @@ import posthorn_assembly
 from posthorn_bus import LeaseKeeper, LeaseTimes, Owner
 from posthorn_model.errors import PosthornError
 from posthorn_model.events import Gap, QueueDue, Topic
-from posthorn_node.run import Node
+from posthorn_node.node import Node
 from posthorn_smtp_out.figures import Figures
 from posthorn_smtp_out.outcomes import Policy
 from posthorn_smtp_out.parts import Parts

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from posthorn_ctl.cluster.node_file import judged
 from posthorn_ctl.cluster.service_command import service_command
-from posthorn_node.run import EXIT_SETTINGS, EXIT_START, TOKEN_VARIABLE
+from posthorn_node.node import EXIT_SETTINGS, EXIT_START
+from posthorn_node.run import TOKEN_VARIABLE
 from posthorn_node.supervise import Child, Supervisor
 
 SPARE = 10.0

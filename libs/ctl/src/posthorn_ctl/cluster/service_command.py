@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from posthorn_ctl.cluster.errors import ClusterError
-from posthorn_node.run import CONFIG_VARIABLE, EXIT_SETTINGS, TOKEN_VARIABLE
+from posthorn_node.node import EXIT_SETTINGS
+from posthorn_node.run import CONFIG_VARIABLE, TOKEN_VARIABLE
 from posthorn_node.supervise import Command
 
 STOP_LIMIT = 20.0

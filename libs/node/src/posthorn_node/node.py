@@ -1,0 +1,121 @@
+"""What a process of a service has, and what a service must be: the two that hand things to each other."""
+
+import secrets
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar
+
+from structlog.typing import FilteringBoundLogger
+
+from posthorn_model.clock import SystemClock
+from posthorn_model.errors import PosthornError
+from posthorn_model.ports import Clock
+from posthorn_node.backoff import Backoff, until_available
+from posthorn_node.health import Health, ProbeResult
+from posthorn_node.logs import Identity, open_log
+from posthorn_node.metrics import Metrics
+from posthorn_node.settings import ListenerSettings, NodeSettings
+from posthorn_node.tasks import Tasks
+from posthorn_node.tls import TlsContexts
+
+T = TypeVar("T")
+EXIT_CRASHED: Final = 1
+EXIT_SETTINGS: Final = 2
+EXIT_START: Final = 3
+"""As `posthorn_node.run.run` says."""
+
+
+class Service(Protocol):
+    """What a service's composition root builds; the process calls the three in this order, each once."""
+
+    async def start(self) -> None:
+        """Listeners are open when it returns."""
+        ...
+
+    async def drain(self) -> None:
+        """Stop accepting and finish what is held; cancelled when server.drain-limit is over or a signal hurries.
+
+        Called when the process has been unready for server.drain-delay.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Close the rest; cancelled after server.stop-limit."""
+        ...
+
+
+@dataclass(slots=True)
+class Node:
+    """What a process has and hands to its parts."""
+
+    service: str
+    settings: NodeSettings
+    own: Any
+    """The service's own settings, of the model it named."""
+    log: FilteringBoundLogger
+    metrics: Metrics
+    tasks: Tasks
+    health: Health
+    clock: Clock
+    tls: TlsContexts
+    boot: str
+    """Unique for one life of one process, hex."""
+    token: str
+    """Shared by all processes of one node."""
+    identity: Identity
+    address: dict[str, Any] = field(default_factory=dict)
+    """Where this process can be reached, as the node table tells others: {"health": "host:port", "host": "machine"}."""
+    leave: Callable[[str], None] = lambda _reason: None
+    """Ask this process to drain and end, as a signal does; the reason is for the log. Asking again changes nothing."""
+    draining: Callable[[], None] = lambda: None
+    """Called when the process begins to drain. May not block or raise."""
+
+    def listeners(self, *protocols: str) -> list[ListenerSettings]:
+        """The listeners of the settings that speak one of these protocols."""
+        return self.settings.listeners(*protocols)
+
+    async def obtain(self, name: str, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Call `attempt` until what it opens is available; meanwhile the log and /health/ready say what is awaited."""
+
+        def refused(error: PosthornError, pause: float) -> None:
+            self.health.waiting(name, f"waiting: {error.public}")
+            told = {"part": name, "reason": error.public, "detail": error.fields, "again_in": round(pause, 1)}
+            self.log.warning("not available yet", **told)
+
+        found = await until_available(attempt, backoff=Backoff(0.2, 5.0), refused=refused)
+        self.health.waiting(name, None)
+        return found
+
+
+Build = Callable[[Node], Awaitable[Service]]
+
+
+def new_node(service: str, settings: NodeSettings, own: Any, *, token: str = "") -> Node:
+    """A node of this process's own: fresh boot id, open log, empty registry. Call it once a process."""
+    boot = secrets.token_hex(8)
+    identity = Identity(service, str(settings.cluster.node_id), boot)
+    log = open_log(settings.log, identity)
+    clock = SystemClock()
+
+    def probed(name: str, result: ProbeResult) -> None:
+        if result.ok:
+            log.info("probe is fine again", part=name)
+        else:
+            log.warning("probe fails", part=name, reason=result.detail, detail=result.fields)
+
+    return Node(
+        service=service,
+        settings=settings,
+        own=own,
+        log=log,
+        metrics=Metrics(),
+        tasks=Tasks(log),
+        health=Health(clock, changed=probed),
+        clock=clock,
+        tls=TlsContexts(settings.server),
+        boot=boot,
+        token=token or secrets.token_hex(16),
+        identity=identity,
+        address={"host": socket.gethostname()},
+    )
