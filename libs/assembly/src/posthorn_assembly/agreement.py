@@ -13,11 +13,11 @@ from posthorn_bus import BusSettings, KafkaSettings, NatsSettings, RedisSettings
 from posthorn_model.cluster import Process
 from posthorn_model.errors import PosthornError
 from posthorn_storage import Storage
+from posthorn_storage.roles import numbered
 
 COORDINATOR: Final = "coordinator"
 """Under which word the address of a process in the node table has it."""
 LOOK_SECONDS: Final = 60.0
-MAX_NODES: Final = 20
 
 
 def coordinator(bus: BusSettings) -> str:
@@ -71,10 +71,4 @@ def _nodes_by(said: Iterable[tuple[str | None, int]]) -> dict[str, set[int]]:
 
 
 def _told(said: dict[str, set[int]]) -> str:
-    return "; ".join(f"{value} on {_numbers(nodes)}" for value, nodes in sorted(said.items()))
-
-
-def _numbers(nodes: set[int]) -> str:
-    shown = sorted(nodes)[:MAX_NODES]
-    more = ", ..." if len(nodes) > MAX_NODES else ""
-    return f"{'node' if len(nodes) == 1 else 'nodes'} {', '.join(map(str, shown))}{more}"
+    return "; ".join(f"{value} on {numbered(nodes)}" for value, nodes in sorted(said.items()))

@@ -36,7 +36,15 @@ FROM lease LEFT JOIN process ON process.node_id = $2 AND process.state <> 'left'
 WHERE lease.key = $1 GROUP BY lease.owner
 """
 
-BEAT = """
+DIRECTORY_CHANGES = "directory_changes"
+CERTIFICATE_CHANGES = "certificate_changes"
+# Run after the change, or with it in one transaction: who sees the new number sees the change too. $1 is one of these.
+NOTE_CHANGE = """
+INSERT INTO cluster_setting (name, value) VALUES ($1, '1')
+ON CONFLICT (name) DO UPDATE SET value = to_jsonb(cluster_setting.value::bigint + 1)
+"""
+
+BEAT = f"""
 WITH node AS (
     UPDATE lease SET until = now() + make_interval(secs => $3) WHERE key = $1 AND owner = $2 RETURNING key
 ), seen AS (
@@ -46,10 +54,10 @@ WITH node AS (
         state = EXCLUDED.state, load = EXCLUDED.load, seen_at = now(), address = old.address || EXCLUDED.address
     RETURNING wish
 )
-SELECT wish, coalesce((SELECT value::bigint FROM cluster_setting WHERE name = 'directory_changes'), 0) AS directory,
-    coalesce((SELECT value::bigint FROM cluster_setting WHERE name = 'certificate_changes'), 0) AS certificates
+SELECT wish, coalesce((SELECT value::bigint FROM cluster_setting WHERE name = '{DIRECTORY_CHANGES}'), 0) AS directory,
+    coalesce((SELECT value::bigint FROM cluster_setting WHERE name = '{CERTIFICATE_CHANGES}'), 0) AS certificates
 FROM seen
-"""
+"""  # noqa: S608  constants only
 
 LEAVE = """
 WITH gone AS (

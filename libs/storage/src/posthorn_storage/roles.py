@@ -152,15 +152,16 @@ def problems(declared: Sequence[Declared], known: Collection[int]) -> list[str]:
         for each in declared:
             said.setdefault(json.dumps(_plain(each.lists.get(role, ()))), []).append(each.node)
         if len(said) > 1:
-            lists = "; ".join(f"{text} on {_nodes(nodes)}" for text, nodes in said.items())
+            lists = "; ".join(f"{text} on {numbered(nodes)}" for text, nodes in said.items())
             found.append(f"cluster.roles.{role} differs between nodes: {lists}")
         for text, nodes in said.items():
             shares = [share for share in json.loads(text) if share]
             if unknown := sorted({node for share in shares for node in share}.difference(known)):
-                found.append(f"cluster.roles.{role} on {_nodes(nodes)} names {_nodes(unknown)}: not in the cluster")
+                found.append(f"cluster.roles.{role} on {numbered(nodes)} names {numbered(unknown)}: not in the cluster")
             able = {each.node for each in declared}
             found.extend(
-                f"cluster.roles.{role} on {_nodes(nodes)}: none of {_nodes(share)} runs {ROLE_SERVICE}, nobody does it"
+                f"cluster.roles.{role} on {numbered(nodes)}: "
+                f"none of {numbered(share)} runs {ROLE_SERVICE}, nobody does it"
                 for share in shares
                 if not able.intersection(share)
             )
@@ -171,7 +172,8 @@ def _plain(shares: Any) -> list[list[int]]:
     return [sorted(share) for share in shares]
 
 
-def _nodes(numbers: Sequence[int]) -> str:
+def numbered(numbers: Collection[int]) -> str:
+    """Nodes in words for people: "node 1", "nodes 1, 2"; of many only the first."""
     unique = sorted(set(numbers))
     shown = ", ".join(map(str, unique[:20])) + (", ..." if len(unique) > 20 else "")
     return f"node {shown}" if len(unique) == 1 else f"nodes {shown}"

@@ -9,6 +9,7 @@ from posthorn_model.errors import InvalidName, LeaseLost, NotFound, TooMany
 from posthorn_storage.certificates.sealing import KeyRing
 from posthorn_storage.database import Connection, Database, Row, affected
 from posthorn_storage.leases import Fence
+from posthorn_storage.nodes import CERTIFICATE_CHANGES, NOTE_CHANGE
 
 MAX_CERTIFICATES: Final = 10_000
 MAX_NAME: Final = 255
@@ -38,11 +39,6 @@ REVOKE = "UPDATE certificate SET state = 'revoked', changed_at = now() WHERE nam
 REMOVE_REVOKED = """
 DELETE FROM certificate USING (SELECT FROM lease WHERE key = $1 AND epoch = $2 FOR SHARE) AS held
 WHERE name = $3 AND state = 'revoked'
-"""
-# After the change, in its transaction: who sees the new number sees the change too.
-NOTE_CHANGE = """
-INSERT INTO cluster_setting (name, value) VALUES ('certificate_changes', '1')
-ON CONFLICT (name) DO UPDATE SET value = to_jsonb(cluster_setting.value::bigint + 1)
 """
 # A sealed key that changed in the meantime is of another certificate, and current already.
 RESEAL = "UPDATE certificate SET sealed_key = $3 WHERE name = $1 AND sealed_key = $2"
@@ -139,7 +135,7 @@ class CertificateStore:
                 new.provider,
                 new.default,
             )
-            await connection.execute(NOTE_CHANGE)
+            await connection.execute(NOTE_CHANGE, CERTIFICATE_CHANGES)
 
         await self._database.run(work)
 
@@ -163,7 +159,7 @@ class CertificateStore:
         async def work(connection: Connection) -> int:
             changed = affected(await connection.execute(statement, *arguments))
             if changed:
-                await connection.execute(NOTE_CHANGE)
+                await connection.execute(NOTE_CHANGE, CERTIFICATE_CHANGES)
             return changed
 
         return await self._database.run(work)

@@ -31,6 +31,7 @@ from posthorn_storage.directory.identities import Identities, Identity
 from posthorn_storage.directory.login_throttle import LoginThrottle
 from posthorn_storage.directory.passwords import Passwords, Verified
 from posthorn_storage.mail.provision import create_in
+from posthorn_storage.nodes import DIRECTORY_CHANGES, NOTE_CHANGE
 from posthorn_storage.shards import PlacementRules, Shard, Shards
 from posthorn_storage.shards.regions import keep_in_region
 from posthorn_storage.shards.removals import Removals
@@ -330,7 +331,7 @@ class Directory:
     async def _note_change(self) -> None:
         """Let every process know; if that fails, what they remember ends by itself, and the change stands."""
         with contextlib.suppress(PosthornError):
-            await self._database.execute(sql.NOTE_CHANGE)
+            await self._database.execute(NOTE_CHANGE, DIRECTORY_CHANGES)
 
     async def _provide(
         self,

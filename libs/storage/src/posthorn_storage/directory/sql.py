@@ -2,12 +2,6 @@
 
 ADD_DOMAIN = "INSERT INTO domain (name) VALUES ($1) ON CONFLICT (name) DO NOTHING"
 
-# By itself, after the change: who sees the new number sees the change too.
-NOTE_CHANGE = """
-INSERT INTO cluster_setting (name, value) VALUES ('directory_changes', '1')
-ON CONFLICT (name) DO UPDATE SET value = to_jsonb(cluster_setting.value::bigint + 1)
-"""
-
 DOMAIN = "SELECT id FROM domain WHERE name = $1"
 
 DOMAINS = "SELECT name FROM domain ORDER BY name"
