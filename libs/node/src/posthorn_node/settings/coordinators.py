@@ -1,30 +1,21 @@
 """How nodes talk: the keys of a coordinator, in [cluster] and in a store of its own alike."""
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
+from posthorn_node.settings.client_tls import ClientTlsSettings
 from posthorn_node.settings.values import Duration, Endpoint, Section, one_or_more, refused
 
 TopicPrefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
 """Kafka allows these letters in topic names; the rest of the 249 is left for what follows the prefix."""
 
 
-class BusTlsSettings(Section):
-    """TLS towards Kafka or NATS. Without `ca` the system's authorities are trusted."""
+class BusTlsSettings(ClientTlsSettings):
+    """TLS towards Kafka or NATS."""
 
     enable: bool = False
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        if (self.cert is None) != (self.key is None):
-            raise refused("a client certificate needs both cert and key", "key" if self.cert else "cert")
-        return self
 
 
 class BusSaslSettings(Section):

@@ -1,11 +1,11 @@
 """How Redis is reached, for look-ups and as the coordinator: one server, sentinels that name a master, or a cluster."""
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
+from posthorn_node.settings.client_tls import ClientTlsSettings
 from posthorn_node.settings.values import Section, one_or_more, refused
 
 PORT = 6379
@@ -20,20 +20,6 @@ class SentinelSettings(Section):
     """The name that the sentinels know the master under."""
 
 
-class RedisTlsSettings(Section):
-    """TLS towards rediss:// servers. Without `ca` the system's authorities are trusted."""
-
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        if (self.cert is None) != (self.key is None):
-            raise refused("a client certificate needs both cert and key", "key" if self.cert else "cert")
-        return self
-
-
 class RedisServers(Section):
     """The keys that every Redis has."""
 
@@ -43,7 +29,7 @@ class RedisServers(Section):
     cluster: bool = False
     user: str = ""
     password: SecretStr = SecretStr("")
-    tls: RedisTlsSettings = RedisTlsSettings()
+    tls: ClientTlsSettings = ClientTlsSettings()
 
     @model_validator(mode="after")
     def _agreeing(self) -> Self:
