@@ -19,12 +19,15 @@ from structlog.testing import capture_logs
 from posthorn_bus import HeldLease, LeaseKeeper
 from posthorn_maintenance.acme import records
 from posthorn_maintenance.acme.renewal import LONGEST_PAUSE, pause, renewal_time
+from posthorn_maintenance.jobs import acme
 from posthorn_maintenance.jobs.acme import Acme
 from posthorn_maintenance.jobs.job import Progress, Tenure
 from posthorn_model.clock import SystemClock
+from posthorn_model.cluster import Process
 from posthorn_model.errors import AuthorityRefused, LeaseLost, NotFound, Unavailable
 from posthorn_model.events import Control
-from posthorn_node.challenges import Challenges
+from posthorn_model.ids import NodeId
+from posthorn_node.challenges import ANSWERS, Challenges
 from posthorn_node.http import server_on
 from posthorn_node.listen import open_sockets
 from posthorn_node.metrics import Metrics
@@ -43,7 +46,8 @@ NAME = "mine"
 
 @pytest.fixture
 def storage_settings(storage_settings: StorageSettings) -> StorageSettings:
-    return replace(storage_settings, secrets=("the secret of all nodes",))
+    # The processes of these tests have one heartbeat.
+    return replace(storage_settings, secrets=("the secret of all nodes",), failure_after=600.0)
 
 
 @dataclass
@@ -98,18 +102,30 @@ def by_dns(names: NameServer, **more: Any) -> dict[str, Any]:
     return {"challenge": "dns-01", "dns": DnsSettings(**update)}
 
 
+async def beat(storage: Storage, challenges: Challenges) -> None:
+    """Have the node table say that there is a process whose listeners answer."""
+    node = await storage.nodes.claim_node(NodeId(1), "token", 600.0)
+    now, address = datetime.now(UTC), {ANSWERS: challenges.kinds(tls=True)}
+    process = Process(node, "jmap", "boot", "node.example.org", "", "ready", address, 0.0, now, now, True)
+    assert (await storage.nodes.beat(process, "token", 600.0)).held
+
+
+def answering(storage: Storage) -> Challenges:
+    return Challenges(storage.acme.challenge, ["http-01", "tls-alpn-01"])
+
+
 @asynccontextmanager
 async def two_nodes(storage: Storage, authority: Authority, folder: Path) -> AsyncIterator[None]:
     """Listeners of two nodes, each of which may be the one that the authority asks."""
-    servers = []
+    servers, challenges = [], answering(storage)
     for number in range(2):
         tls = TlsContexts(ServerSettings(hostname="node.example.org", data=folder / str(number)))
-        challenges = Challenges(storage.acme.challenge, ["http-01", "tls-alpn-01"])
         for port, context in ((authority.http_port, None), (authority.tls_port, tls.server_context(("http/1.1",)))):
             sockets = open_sockets(f"127.0.0.1:{port}", reuse_port=True)
             servers.append(server_on(_nothing, sockets, tls=context, challenges=challenges))
     for server in servers:
         await server.start()
+    await beat(storage, challenges)
     try:
         yield
     finally:
@@ -150,6 +166,25 @@ async def test_any_node_answers_for_a_name(
     assert (order.url, order.key, order.failures, order.waits) == (None, None, 0, False)
     assert order.ask_at is not None
     assert record.not_before < order.renew_at < record.not_after
+
+
+async def test_the_authority_is_not_sent_before_a_listener_answers(
+    storage: Storage, hold: Hold, acme_authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = await hold(mine=provider(acme_authority, f"early.{ZONE}"))
+    with monkeypatch.context() as patched:
+        patched.setattr(acme, "LISTENER_PAUSES", (0.0,))
+        (told,) = await holder.round()
+    assert told.problem is not None
+    assert "no listener of any node answers http-01" in told.problem
+    await holder.due()
+    # The same order is good for the next try, which waits for the listeners of a cluster that starts.
+    before = await storage.acme.order(NAME)
+    round_ = asyncio.create_task(holder.round())
+    async with two_nodes(storage, acme_authority, tmp_path):
+        assert await round_ == [Progress("", 1)]
+    assert before is not None
+    assert before.url
 
 
 async def test_records_in_dns_are_answered_also_for_a_wildcard(
@@ -223,6 +258,7 @@ async def test_a_name_that_is_not_ours_is_refused_and_the_next_order_is_a_new_on
     storage: Storage, hold: Hold, acme_authority: Authority, tmp_path: Path
 ) -> None:
     holder = await hold(mine=provider(acme_authority, f"late.{ZONE}"))
+    await beat(storage, answering(storage))
     (progress,) = await holder.round()  # nobody listens where the authority looks
     assert f"late.{ZONE} is invalid: " in str(progress.problem)
     order = await storage.acme.order(NAME)

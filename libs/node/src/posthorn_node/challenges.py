@@ -18,6 +18,8 @@ from posthorn_node.tls import bare_context, load
 HTTP_01: Final = "http-01"
 TLS_ALPN_01: Final = "tls-alpn-01"
 ACME_TLS: Final = "acme-tls/1"
+ANSWERS: Final = "answers"
+"""Under which word the address of a process in the node table says which kinds its listeners answer."""
 PREFIX: Final = "/.well-known/acme-challenge/"
 HELLO_SECONDS: Final = 10.0
 MOST_AT_ONCE: Final = 8
@@ -38,6 +40,11 @@ class Challenges:
         self._asked = 0
         self.by_http = HTTP_01 in kinds
         self.by_tls = TLS_ALPN_01 in kinds
+
+    def kinds(self, *, tls: bool) -> list[str]:
+        """Those that an HTTP listener answers."""
+        found = [(HTTP_01, self.by_http), (TLS_ALPN_01, self.by_tls and tls)]
+        return [kind for kind, answered in found if answered]
 
     def before(self, app: App) -> App:
         """An ASGI app that answers http-01 itself, and leaves everything else to `app`."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from posthorn_node.challenges import Challenges
+from posthorn_node.challenges import ANSWERS, Challenges
 from posthorn_node.hello import BadHello
 from posthorn_node.listen import addresses_of, open_all
 from posthorn_node.settings import ListenerSettings
@@ -227,6 +227,10 @@ async def serve(app: Any, listener: ListenerSettings, node: "Node") -> HttpServe
         challenges=node.tls.challenges,
     )
     await server.start()
+    if node.tls.challenges is not None:
+        # The node table tells the holder of acme.renew that an authority may be sent to look.
+        kinds = node.tls.challenges.kinds(tls=tls is not None)
+        node.address[ANSWERS] = sorted({*node.address.get(ANSWERS, ()), *kinds})
     node.log.info(
         "listening", listener=listener.name, protocol=listener.protocol, tls=listener.tls, bind=server.addresses
     )

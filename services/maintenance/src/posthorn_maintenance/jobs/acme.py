@@ -34,6 +34,7 @@ from posthorn_maintenance.jobs.job import Progress, Tenure
 from posthorn_model.errors import AlreadyExists, AuthorityRefused, LeaseLost, PosthornError, Unavailable
 from posthorn_model.events import Control
 from posthorn_node.certificates import parsed
+from posthorn_node.challenges import ANSWERS
 from posthorn_node.errors import TlsError
 from posthorn_node.metrics import Metrics
 from posthorn_node.settings import AcmeSettings
@@ -43,6 +44,8 @@ from posthorn_storage.certificates.orders import AcmeAccount, AcmeOrder
 
 LOOK_PAUSES: Final = (0.25, 0.5, 1.0, 2.0, 3.0, *(5.0 for _ in range(20)))
 """Between the questions whether the authority is done; after the last one it is left for the next round."""
+LISTENER_PAUSES: Final = tuple(1.0 for _ in range(30))
+"""Between the looks whether a listener answers."""
 CHALLENGE_LIFETIME: Final = 3600.0
 ASK_AT_LEAST: Final = 600.0
 ASK_AT_MOST: Final = 86_400.0
@@ -76,6 +79,7 @@ class Acme:
     ) -> None:
         self._certificates = storage.certificates
         self._orders = storage.acme
+        self._nodes = storage.nodes
         self._providers = providers
         self._publish = publish
         self._issued = metrics.counter("acme_issued", "Certificates that an authority has given", ["name"])
@@ -239,10 +243,22 @@ class Acme:
             await records.change(work.settings.dns, "add", _records(authority, wanted, challenges))
             await _wait(work.tenure, work.settings.dns.propagation)
             return
+        await self._awaited(work)
         keys = [each.name for each in wanted] if kind == "tls-alpn-01" else [each.token for each in challenges]
         contents = [authority.authorization_of(each.token) for each in challenges]
         answers = dict(zip(keys, contents, strict=True))
         await self._orders.put_challenges(work.tenure.fence, kind, work.name, answers, CHALLENGE_LIFETIME)
+
+    async def _awaited(self, work: _Work) -> None:
+        """Wait until a listener answers: a cluster that starts may have none yet, and a failed look costs minutes."""
+        kind = work.settings.challenge
+        for seconds in LISTENER_PAUSES:
+            if any(each.live and kind in each.address.get(ANSWERS, ()) for each in await self._nodes.all()):
+                return
+            await _wait(work.tenure, seconds)
+        raise Unavailable(
+            f"no listener of any node answers {kind}: start jmap, dav or maintenance with a listener of that kind"
+        )
 
     async def _withdraw(self, work: _Work, wanted: Sequence[Authorization], challenges: Sequence[Challenge]) -> None:
         """Take the answers away; one that stays harms nobody, and that it does is told."""
