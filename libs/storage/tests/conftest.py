@@ -49,6 +49,7 @@ FIXED = frozenset(
         "alembic_version",
         "blob_store",
         "cluster_setting",
+        "dkim_key",
         "domain",
         "lease",
         "process",

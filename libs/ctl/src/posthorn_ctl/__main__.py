@@ -25,6 +25,11 @@ from posthorn_ctl.commands import (
     certificate_revoke,
     check,
     demo,
+    dkim_add,
+    dkim_list,
+    dkim_record,
+    dkim_remove,
+    dkim_rotate,
     domain_add,
     domain_list,
     index_rebuild,
@@ -128,6 +133,14 @@ certificate.command("renew", epilog=certificate_renew.EPILOG)(certificate_renew.
 certificate.command("reseal", epilog=certificate_reseal.EPILOG)(certificate_reseal.reseal)
 certificate.command("revoke", epilog=certificate_revoke.EPILOG)(certificate_revoke.revoke)
 app.add_typer(certificate, name="certificate")
+
+dkim = typer.Typer(no_args_is_help=True, help="Keys that sign mail of the domains: list, add, record, rotate, remove.")
+dkim.command("list", epilog=dkim_list.EPILOG)(dkim_list.list_)
+dkim.command("add", epilog=dkim_add.EPILOG)(dkim_add.add)
+dkim.command("record", epilog=dkim_record.EPILOG)(dkim_record.record)
+dkim.command("rotate", epilog=dkim_rotate.EPILOG)(dkim_rotate.rotate)
+dkim.command("remove", epilog=dkim_remove.EPILOG)(dkim_remove.remove)
+app.add_typer(dkim, name="dkim")
 
 topology = typer.Typer(no_args_is_help=True, help="One description of all nodes: render, check, apply.")
 topology.command("render", epilog=topology_render.EPILOG)(topology_render.render)

@@ -61,6 +61,8 @@ class NewQueueMessage:
     delivery_id: UUID | None = None
     """With it, enqueueing the same thing twice is a no-op."""
     hold_until: datetime | None = None
+    signing_domain: str | None = None
+    """Whose DKIM keys sign it (RFC 6376 d=), in A-labels: of who sends it, and never of who is only named in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class DueRecipient:
     envid: str | None
     in_doubt: bool
     """A dead owner had it in flight: the remote may have it already (flows.md C)."""
+    signing_domain: str | None = None
+    """Whose DKIM keys sign it; None: nobody's."""
 
 
 @dataclass(frozen=True, slots=True)

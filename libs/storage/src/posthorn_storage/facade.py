@@ -23,6 +23,7 @@ from posthorn_storage.database import Connection, DatabaseLimits, Pools, PoolSiz
 from posthorn_storage.directory import Directory
 from posthorn_storage.directory.login_throttle import LoginThrottle
 from posthorn_storage.directory.passwords import Passwords
+from posthorn_storage.dkim import DkimStore
 from posthorn_storage.groupware import GroupwareStore
 from posthorn_storage.leases import LeaseStore
 from posthorn_storage.lookup import Lookup, open_backend
@@ -100,6 +101,7 @@ class Storage:
         keys = KeyRing(settings.secrets)
         self.certificates = CertificateStore(pools.queue, keys)
         self.acme = OrderStore(pools.queue, keys)
+        self.dkim = DkimStore(pools.queue, keys)
         self.roles = RoleStore(pools.queue, self.nodes)
         self.moves = Moves(self.shards, self.leases, f"{socket.gethostname()}/{secrets.token_hex(4)}", self._changed)
         self.checks = {

@@ -7,22 +7,25 @@ a shard over while the statement's transaction runs, and an owner of the past ch
 from posthorn_storage.leases import STANDING
 from posthorn_storage.mail.plans import one_plan
 
-# $1-$9 arrays over messages, $10 onward arrays over recipients, whose `n` is the message's place from 1.
+# $1-$11 arrays over messages, $12 onward arrays over recipients, whose `n` is the message's place from 1.
 ENQUEUE = """
 WITH new AS (
     SELECT nextval('queue_message_id_seq') AS id, m.*
     FROM unnest($1::text[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bool[], $6::bool[], $7::text[], $8::text[],
-                $9::uuid[], $10::timestamptz[]) WITH ORDINALITY
-        AS m (sender, blob_key, size, account_id, smtputf8, eight_bit, ret, envid, delivery_id, hold_until, n)
+                $9::uuid[], $10::timestamptz[], $11::text[]) WITH ORDINALITY
+        AS m (sender, blob_key, size, account_id, smtputf8, eight_bit, ret, envid, delivery_id, hold_until,
+              signing_domain, n)
 ), made AS (
-    INSERT INTO queue_message (id, sender, blob_key, size, account_id, smtputf8, eight_bit, ret, envid, delivery_id)
-    SELECT id, sender, blob_key, size, account_id, smtputf8, eight_bit, ret, envid, delivery_id FROM new ORDER BY n
+    INSERT INTO queue_message (id, sender, blob_key, size, account_id, smtputf8, eight_bit, ret, envid, delivery_id,
+                               signing_domain)
+    SELECT id, sender, blob_key, size, account_id, smtputf8, eight_bit, ret, envid, delivery_id, signing_domain
+    FROM new ORDER BY n
     ON CONFLICT (delivery_id) DO NOTHING
     RETURNING id
 ), recipients AS (
     INSERT INTO queue_recipient (message_id, shard, due, state, site, address, notify, orcpt)
     SELECT new.id, r.shard, coalesce(new.hold_until, now()), 0, r.site, r.address, r.notify, r.orcpt
-    FROM unnest($11::bigint[], $12::smallint[], $13::text[], $14::text[], $15::text[], $16::text[])
+    FROM unnest($12::bigint[], $13::smallint[], $14::text[], $15::text[], $16::text[], $17::text[])
         AS r (n, shard, site, address, notify, orcpt)
     JOIN new USING (n) JOIN made ON made.id = new.id
 ), referred AS (
@@ -50,7 +53,7 @@ _IN_DOUBT = """(r.state = 1 AND (
 
 CLAIM = f"""
 SELECT r.id, r.message_id, r.shard, r.site, r.address, m.sender, m.blob_key, m.size, r.attempt, m.created_at, r.notify,
-    r.orcpt, m.smtputf8, m.eight_bit, m.ret, m.envid, r.state = 1 OR r.doubts > 0 AS in_doubt
+    r.orcpt, m.smtputf8, m.eight_bit, m.ret, m.envid, m.signing_domain, r.state = 1 OR r.doubts > 0 AS in_doubt
 FROM queue_recipient r JOIN queue_message m ON m.id = r.message_id
 WHERE r.shard = $3 AND r.state IN (0, 1) AND r.due <= now()
     AND (r.state = 0 OR {_IN_DOUBT.format(epoch="$2", doubt="$4", lost="$5")})

@@ -248,7 +248,7 @@ class QueueStore:
 def _message_columns(messages: Sequence[NewQueueMessage]) -> list[list[object]]:
     rows = [
         (m.sender, m.blob.key, m.blob.size, m.account, m.smtputf8, m.eight_bit, m.ret, m.envid, m.delivery_id,
-         m.hold_until)
+         m.hold_until, m.signing_domain)
         for m in messages
     ]  # fmt: skip
     return [list(column) for column in zip(*rows, strict=True)]
@@ -273,4 +273,5 @@ def _due(row: Row) -> DueRecipient:
         ret=row["ret"],
         envid=row["envid"],
         in_doubt=row["in_doubt"],
+        signing_domain=row["signing_domain"],
     )

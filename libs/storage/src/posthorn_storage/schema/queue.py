@@ -36,6 +36,7 @@ queue_message = Table(
     Column("ret", Text),
     Column("envid", Text),
     Column("delivery_id", Uuid, unique=True, comment="makes a repeated enqueue a no-op"),
+    Column("signing_domain", Text, comment="whose DKIM keys sign it; NULL: none"),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("done_at", DateTime(timezone=True), comment="no recipient is open any more; the blob reference is gone"),
     Index("ix_queue_message_done_at", "done_at", postgresql_where="done_at IS NOT NULL"),
