@@ -112,19 +112,6 @@ async def test_postmaster_needs_no_domain(service: Any, people: Any) -> None:
         await talk.play("C: RCPT TO:<Postmaster>\nS: 250 2.1.5 *")
 
 
-SMUGGLED = [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r\r\n.\r\r\n", b"\r\n\0.\r\n"]
-
-
-@pytest.mark.parametrize("end", SMUGGLED)
-async def test_a_smuggled_message_is_refused_with_its_carrier(service: Any, people: Any, end: bytes) -> None:
-    inside = b"MAIL FROM:<evil@example.net>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\nSubject: evil\r\n\r\nevil\r\n"
-    async with await service.connect() as talk:
-        await talk.play(HELLO + ENVELOPE + DATA)
-        talk.send(b"Subject: a\r\n\r\nbody" + end + inside + b"\r\n.\r\n")
-        await talk.play("S: 554 5.6.0 *\nC: NOOP\nS: 250 *")
-    assert await service.inbox(people[0]) == []
-
-
 @pytest.mark.parametrize(
     ("content", "answer"),
     [

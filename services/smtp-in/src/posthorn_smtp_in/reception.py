@@ -13,6 +13,7 @@ from posthorn_smtp_in.submission_fields import mend
 from posthorn_smtp_in.trace import Trace, count_received, protocol_keyword, received, return_path
 from posthorn_smtp_in.transaction import Client, Transaction
 
+NO_SPACE = reply(452, "4.3.1", "Insufficient system storage, try again later")
 HEAD_TOO_LARGE = Verdict("header-size", reply(552, "5.3.4", "Header section too large"))
 
 
@@ -35,6 +36,9 @@ async def receive(
     """
     spool = transaction.spool
     assert spool is not None
+    if fault is None and spool.failure:
+        parts.log.error("cannot spool", folder=str(parts.spool), reason=spool.failure)
+        return Verdict("no-space", NO_SPACE), _for_all(origin, transaction, NO_SPACE)
     # A.2: facts, then one verdict
     head = b"" if fault is not None else spool.head()
     verdict = judge_content(ContentFacts(fault, count_received(head), parts.settings.max_received))

@@ -28,7 +28,7 @@ from posthorn_smtp_in.protocol.dialogue import (
 )
 from posthorn_smtp_in.protocol.replies import Reply, reply
 from posthorn_smtp_in.protocol.states import Phase
-from posthorn_smtp_in.reception import Origin, receive
+from posthorn_smtp_in.reception import NO_SPACE, Origin, receive
 from posthorn_smtp_in.recipients import take_recipient
 from posthorn_smtp_in.spool import Spool
 from posthorn_smtp_in.transaction import Client, Listener, Transaction
@@ -43,7 +43,6 @@ HELP = reply(214, "2.0.0", "See RFC 5321")
 TLS_AGAIN = reply(503, "5.5.1", "TLS is already active")
 NO_TLS = reply(502, "5.5.1", "STARTTLS is not offered here")
 TOO_MANY_TRANSACTIONS = reply(421, "4.7.0", "Too many messages on one connection, connect again")
-NO_SPOOL = reply(421, "4.3.1", "Insufficient system storage")
 
 
 class Session:
@@ -192,7 +191,7 @@ class Session:
             case ChallengeAnswer(text):
                 self._authenticated(await self._authentication.step(text))
             case ChunkEnd(size, fault):
-                self._answer(reply(250, "2.0.0", f"{size} octets received") if fault is None else reply_to_fault(fault))
+                self._answer(self._chunk_taken(size, fault))
             case Bare(Verb.STARTTLS):
                 await self._upgrade()
             case Bare(verb):
@@ -311,11 +310,14 @@ class Session:
         """Flow A.1: octets into memory, past the limit into a spool file."""
         transaction = self._transaction
         assert transaction is not None
-        try:
-            self._spool(transaction).add(piece)
-        except OSError as error:
-            self._log.error("cannot spool", reason=str(error))
-            self._goodbye(NO_SPOOL)
+        self._spool(transaction).add(piece)
+
+    def _chunk_taken(self, size: int, fault: Fault | None) -> Reply:
+        transaction = self._transaction
+        assert transaction is not None
+        if fault is None and self._spool(transaction).failure:
+            return NO_SPACE
+        return reply_to_fault(fault) if fault is not None else reply(250, "2.0.0", f"{size} octets received")
 
     async def _finish(self, end: ContentEnd) -> None:
         """Flow A.2 to A.6: the content is complete."""

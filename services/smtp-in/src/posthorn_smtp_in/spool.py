@@ -4,6 +4,7 @@ The file has no name once it is open: nothing is left behind by a process that d
 """
 
 import hashlib
+import mmap
 import tempfile
 from pathlib import Path
 from typing import IO
@@ -13,7 +14,10 @@ MAX_HEAD = 1 << 20
 
 
 class Spool:
-    """The content of one message. Use `add` until the end, then read; `close` in any case."""
+    """The content of one message. Use `add` until the end, then read; `close` in any case.
+
+    When the folder takes no more, `failure` says why; what was held is let go, and nothing more is taken.
+    """
 
     def __init__(self, folder: Path, memory: int) -> None:
         self._folder = folder
@@ -22,19 +26,30 @@ class Spool:
         self._file: IO[bytes] | None = None
         self._digest = hashlib.sha256()
         self.size = 0
+        self.failure = ""
 
     def add(self, piece: bytes) -> None:
-        """Take the next octets; raises OSError when the spool folder does not take them."""
+        """Take the next octets."""
+        if self.failure:
+            return
         self._digest.update(piece)
         self.size += len(piece)
+        try:
+            self._keep(piece)
+        except OSError as error:
+            self.failure = str(error) or type(error).__name__
+            self.close()
+
+    def _keep(self, piece: bytes) -> None:
         if self._file is not None:
-            self._file.write(piece)
+            _write_all(self._file, piece)
             return
         self._held += piece
         if len(self._held) > self._memory:
-            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  closed by close()
-            self._file.write(self._held)
-            self._held.clear()
+            # Unbuffered: a full disk shows at the write that fills it, and not when the file is closed.
+            self._file = tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115  closed by close()
+            _write_all(self._file, self._held)
+            self._held = bytearray()
 
     def digest(self) -> bytes:
         """SHA-256 of the content as the client sent it."""
@@ -62,11 +77,21 @@ class Spool:
         """The whole message: `head` in place of the first `replaced` octets of the content."""
         if self._file is None:
             return head + self._held[replaced:]
-        self._file.seek(replaced)
-        return head + self._file.read()
+        # Joined from the mapped file, the message is in memory once.
+        with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as content:
+            return b"".join((head, content[replaced:]))
 
     def close(self) -> None:
         """Let go of memory and file."""
         if self._file is not None:
             self._file.close()
+            self._file = None
         self._held.clear()
+
+
+def _write_all(file: IO[bytes], data: bytes | bytearray) -> None:
+    """An unbuffered file may take less than it is given. Raises OSError."""
+    with memoryview(data) as left:
+        done = 0
+        while done < len(left):
+            done += file.write(left[done:])
