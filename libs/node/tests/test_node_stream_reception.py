@@ -191,6 +191,25 @@ async def test_a_listener_has_a_limit_of_its_own(stage: Stage, connect: Any) -> 
     assert (await (await connect(other)).hear()).startswith(b"hello")
 
 
+async def test_a_listener_has_a_limit_per_address_of_its_own(stage: Stage, connect: Any) -> None:
+    reception, other = stage.open(max_connections_per_address=1), stage.open()
+    first = await connect(reception)
+    assert (await first.hear()).startswith(b"hello")
+    assert await (await connect(reception)).hear() == b"full for you\n"
+    assert (await (await connect(other)).hear()).startswith(b"hello")
+    first.writer.transport.abort()
+    await until(lambda: stage.door.count == 1)
+    assert (await (await connect(reception)).hear()).startswith(b"hello")
+
+
+async def test_who_is_still_at_tls_counts_too(stage: Stage, connect: Any) -> None:
+    reception = stage.open(max_connections=1, tls="implicit")
+    await connect(reception)
+    await until(lambda: stage.door.count == 1)
+    assert await (await connect(reception)).hear() == b""
+    assert stage.figure("refused_total") == 1
+
+
 async def test_a_balancer_must_say_whom_it_brings(stage: Stage, connect: Any) -> None:
     reception = stage.open(proxy_networks=("127.0.0.0/8",))
     client = await connect(reception)

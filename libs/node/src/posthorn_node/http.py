@@ -216,7 +216,7 @@ def server_on(
 
 async def serve(app: Any, listener: ListenerSettings, node: "Node") -> HttpServer:
     """Open a listener and serve `app` on it; accepts connections when this returns. Raises ListenError, TlsError."""
-    tls = node.tls.server_context(("http/1.1",)) if listener.tls == "implicit" else None
+    tls = node.tls.server_context(("http/1.1",), listener.certificate) if listener.tls == "implicit" else None
     server = server_on(
         app,
         open_all(listener.bind, reuse_port=listener.reuse_port),

@@ -28,7 +28,7 @@ class TlsContexts:
 
     def __init__(self, server: ServerSettings) -> None:
         self._server = server
-        self._listening: dict[Alpn, ssl.SSLContext] = {}
+        self._listening: dict[tuple[Alpn, str], ssl.SSLContext] = {}
         self._chosen: dict[tuple[Certificate, Alpn], ssl.SSLContext] = {}
         self._from_files: dict[str, Certificate] = {}
         self._stored: Sequence[Certificate] = ()
@@ -45,18 +45,21 @@ class TlsContexts:
             return ()
         return [*self._from_files.values(), *self._stored] or [self._chooser.default]
 
-    def server_context(self, alpn: Alpn = ()) -> ssl.SSLContext:
-        """The context for a listener; the same object each time. Raises TlsError."""
+    def server_context(self, alpn: Alpn = (), certificate: str = "") -> ssl.SSLContext:
+        """The context for a listener; the same object each time. Raises TlsError.
+
+        With `certificate` it shows the one of that name only, as long as there is one.
+        """
         if self._chooser is None:
             if problems := self._read():
                 raise problems[0]
             self._serve()
-        if alpn not in self._listening:
-            context = self._context(self._choose(None), alpn)
+        if (alpn, certificate) not in self._listening:
+            context = self._context(self._choose(None, certificate), alpn)
             # Called for every handshake, also without a name (RFC 6066 3).
-            context.sni_callback = partial(self._lead_on, alpn)
-            self._listening[alpn] = context
-        return self._listening[alpn]
+            context.sni_callback = partial(self._lead_on, alpn, certificate)
+            self._listening[alpn, certificate] = context
+        return self._listening[alpn, certificate]
 
     def reload(self) -> None:
         """Read the files again. Raises TlsError when some cannot be used; for those what was read before stays."""
@@ -110,12 +113,15 @@ class TlsContexts:
         pem = self_signed(self._server.data / "tls", self._server.hostname).read_bytes()
         return parsed(SELF_SIGNED, pem, pem)
 
-    def _choose(self, name: str | None) -> "Certificate":
+    def _choose(self, name: str | None, only: str) -> "Certificate":
         assert self._chooser is not None
-        return self._chooser.choose(name)
+        named = [each for each in self.served if each.name == only] if only else []
+        return max(named, key=lambda each: each.not_after) if named else self._chooser.choose(name)
 
-    def _lead_on(self, alpn: Alpn, handshake: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: object) -> None:
-        certificate = self._choose(name)
+    def _lead_on(
+        self, alpn: Alpn, only: str, handshake: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: object
+    ) -> None:
+        certificate = self._choose(name, only)
         if (certificate, alpn) not in self._chosen:
             self._chosen[certificate, alpn] = self._context(certificate, alpn)
         handshake.context = self._chosen[certificate, alpn]

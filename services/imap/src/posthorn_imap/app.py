@@ -56,7 +56,7 @@ def assemble_parts(
     metrics: Metrics,
     start: Start,
     log: FilteringBoundLogger,
-    tls_context: Callable[[], ssl.SSLContext],
+    tls_context: Callable[..., ssl.SSLContext],
     hostname: str,
 ) -> Parts:
     """What the sessions are handed."""

@@ -26,7 +26,7 @@ class Parts:
     figures: Figures
     clock: Clock
     log: FilteringBoundLogger
-    tls_context: Callable[[], ssl.SSLContext]
+    tls_context: Callable[..., ssl.SSLContext]
     hostname: str
 
 

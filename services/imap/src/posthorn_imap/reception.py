@@ -1,6 +1,8 @@
 """What a client of IMAP or POP3 is received with. The receiving itself is posthorn_node's."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from posthorn_imap.connection import ClientConnection
 from posthorn_imap.parts import Listening, Parts
@@ -23,6 +25,8 @@ _PROTOCOLS: dict[str, tuple[_Begin, bytes]] = {
 
 def make_reception(parts: Parts, settings: ListenerSettings, door: Door) -> Reception:
     """The reception of one listener of the settings; it is not open yet."""
+    if settings.certificate:
+        parts = replace(parts, tls_context=partial(parts.tls_context, certificate=settings.certificate))
     begin, refusal = _PROTOCOLS[settings.protocol]
     listening = Listening(
         name=settings.name, starttls=settings.tls == "starttls", plaintext_auth=settings.allow_plaintext_auth

@@ -33,6 +33,8 @@ async def build(node: Node) -> "SmtpIn":
         large=asyncio.Semaphore(settings.limits.large_deliveries),
     )
     receptions = [make_reception(parts, each) for each in node.listeners("smtp", "submission", "lmtp")]
+    for name in sorted(settings.listener.keys() - {each.name for each in node.listeners("smtp", "submission", "lmtp")}):
+        node.log.warning(f'smtp-in.listener "{name}" is not used: no listener of that name takes mail here')
     return SmtpIn(node, cluster, receptions)
 
 

@@ -1,5 +1,8 @@
 """Listening: what a client of SMTP, submission or LMTP is received with. The receiving itself is posthorn_node's."""
 
+from dataclasses import replace
+from functools import partial
+
 from posthorn_node.settings import ListenerSettings
 from posthorn_node.stream.connection import Connection
 from posthorn_node.stream.door import Full
@@ -24,6 +27,9 @@ def make_reception(parts: Parts, settings: ListenerSettings) -> Reception:
         starttls=settings.tls == "starttls",
         plaintext_auth=settings.allow_plaintext_auth,
     )
+    parts = replace(parts, settings=parts.settings.at(settings.name))
+    if settings.certificate:
+        parts = replace(parts, tls_context=partial(parts.tls_context, certificate=settings.certificate))
     figures, name = parts.figures, settings.name
 
     def converse(connection: Connection, address: str) -> Session:

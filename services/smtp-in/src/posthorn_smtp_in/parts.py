@@ -18,13 +18,14 @@ from posthorn_storage import Storage
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Shared by all sessions of a process."""
+    """Shared by all sessions of a process; each listener has its own settings and its own `tls_context`."""
 
     settings: SmtpInSettings
     hostname: str
     storage: Storage
     publish: Callable[[Event], None]
-    tls_context: Callable[[], ssl.SSLContext]
+    tls_context: Callable[..., ssl.SSLContext]
+    """What TLS starts with; `certificate` names the one that is to be shown."""
     clock: Clock
     log: FilteringBoundLogger
     figures: Figures

@@ -44,6 +44,9 @@ class ListenerSettings(Section):
     allow_plaintext_auth: bool = False
     proxy_networks: tuple[Network, ...] = ()
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
+    max_connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    certificate: Annotated[str, Field(max_length=255)] = ""
+    """The name of the one that is shown here, whatever host a client asks for; empty: the one for that host."""
     reuse_port: bool = False
     url: Annotated[str, Field(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")] = ""
 
@@ -61,6 +64,10 @@ class ListenerSettings(Section):
     def _possible(self) -> Self:
         if self.tls == "starttls" and self.protocol in HTTP_PROTOCOLS:
             raise refused('HTTP has no STARTTLS: write "implicit" or "none"', "tls")
+        if self.certificate and self.tls == "none":
+            raise refused('needs TLS: write tls = "starttls" or "implicit"', "certificate")
+        if self.max_connections_per_address is not None and self.protocol in HTTP_PROTOCOLS:
+            raise refused("is not for HTTP listeners", "max-connections-per-address")
         return self
 
     def base_url(self, hostname: str) -> str:

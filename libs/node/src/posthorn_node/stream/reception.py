@@ -78,6 +78,8 @@ class Reception:
         self._settings = settings
         self._welcome = welcome
         self._implicit_tls = settings.tls == "implicit"
+        most = settings.max_connections
+        self._own_door = Door(most, settings.max_connections_per_address or most)
         self._networks = [ipaddress.ip_network(text) for text in settings.proxy_networks]
         self._log = welcome.log.bind(listener=settings.name)
         self._sockets: list[socket.socket] = []
@@ -157,7 +159,7 @@ class Reception:
             self._log.info("connection refused", remote=address, reason=str(error))
             connected.close()
             return
-        full = Full.ALL if len(self._sessions) >= self._settings.max_connections else door.enter(address)
+        full = self._enter(address)
         if full is not None:
             self._turn_away(connected, address, full)
             return
@@ -168,7 +170,16 @@ class Reception:
             self._log.exception("session failed", remote=address)
             connected.close()
         finally:
+            self._own_door.leave(address)
             door.leave(address)
+
+    def _enter(self, address: str) -> Full | None:
+        """Through the listener's own door, and then the one that all share."""
+        if full := self._own_door.enter(address):
+            return full
+        if full := self._welcome.door.enter(address):
+            self._own_door.leave(address)
+        return full
 
     async def _host(self, connected: socket.socket, address: str) -> None:
         figures = self._welcome.figures
