@@ -16,8 +16,15 @@ import dns.rdatatype
 import dns.rrset
 
 Records = Mapping[str, Mapping[str, Sequence[str]]]
-"""{"example.org": {"MX": ["10 mx.example.org."], "A": ["192.0.2.1"]}}; a name with {"RCODE": ["SERVFAIL"]} fails."""
+"""{"example.org": {"MX": ["10 mx.example.org."], "A": ["192.0.2.1"]}}; a name with {"RCODE": ["SERVFAIL"]} fails.
+
+Other ways to misbehave, for a name: {"SILENT": []} is never answered, {"TRUNCATED": []} is answered over TCP only,
+{"LIE": []} is answered as if something else had been asked, {"GARBAGE": []} with octets that are no message. A key
+"TXT!" (any type with a "!") fails with SERVFAIL for that type alone, "TXT?" is silent for it.
+"""
 TTL = 60
+UDP_SIZE = 512
+"""Octets, where the query does not say what its sender takes (RFC 1035 4.2.1)."""
 
 
 class DnsServer:
@@ -62,7 +69,7 @@ class DnsServer:
         if self._tcp is not None:
             self._tcp.close()
 
-    def answer(self, packet: bytes) -> bytes | None:
+    def answer(self, packet: bytes, *, stream: bool = False) -> bytes | None:
         """The response to one query in wire format; None for what is no query, and while silent."""
         if self.silent:
             return None
@@ -79,19 +86,36 @@ class DnsServer:
         kind = dns.rdatatype.to_text(question.rdtype)
         name = question.name.to_text(omit_final_dot=True).lower()
         self.queries.append((name, kind))
+        known = self.records.get(name, {})
+        if "SILENT" in known or f"{kind}?" in known:
+            return None
+        if "GARBAGE" in known:
+            return packet[:2] + b"\xff" * 40
         self._fill(response, question.name, name, kind)
-        return response.to_wire()
+        if "LIE" in known:
+            response.question = [
+                dns.rrset.RRset(dns.name.from_text("elsewhere.test."), question.rdclass, question.rdtype)
+            ]
+        wire = response.to_wire(max_size=65_535)
+        taken = max(UDP_SIZE, query.payload)
+        if not stream and ("TRUNCATED" in known or len(wire) > taken):
+            short = dns.message.make_response(query)
+            short.flags |= dns.flags.AA | dns.flags.TC
+            return short.to_wire()
+        return wire
 
-    def _fill(self, response: dns.message.Message, owner: dns.name.Name, name: str, kind: str) -> None:
+    def _fill(self, response: dns.message.Message, owner: dns.name.Name, name: str, kind: str, depth: int = 0) -> None:
         known = self.records.get(name)
         if known is None:
             response.set_rcode(dns.rcode.NXDOMAIN)
         elif "RCODE" in known:
             response.set_rcode(dns.rcode.from_text(known["RCODE"][0]))
-        elif "CNAME" in known and kind != "CNAME":
+        elif f"{kind}!" in known:
+            response.set_rcode(dns.rcode.SERVFAIL)
+        elif "CNAME" in known and kind != "CNAME" and depth < 20:
             target = known["CNAME"][0]
             response.answer.append(dns.rrset.from_text(owner, TTL, dns.rdataclass.IN, "CNAME", target))
-            self._fill(response, dns.name.from_text(target), target.rstrip(".").lower(), kind)
+            self._fill(response, dns.name.from_text(target), target.rstrip(".").lower(), kind, depth + 1)
         elif values := known.get(kind):
             response.answer.append(dns.rrset.from_text(owner, TTL, dns.rdataclass.IN, kind, *values))
 
@@ -99,7 +123,7 @@ class DnsServer:
         try:
             while True:
                 size = int.from_bytes(await reader.readexactly(2), "big")
-                response = self.answer(await reader.readexactly(size))
+                response = self.answer(await reader.readexactly(size), stream=True)
                 if response is not None:
                     writer.write(len(response).to_bytes(2, "big") + response)
                     await writer.drain()

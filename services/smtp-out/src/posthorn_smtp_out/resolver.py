@@ -1,15 +1,11 @@
-"""DNS questions of routing, asked over dnspython: mail exchangers and addresses."""
+"""DNS questions of routing: mail exchangers and addresses, in the words of smtp-out."""
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import dns.asyncresolver
-import dns.exception
-import dns.nameserver
-import dns.rdtypes.ANY.MX
-import dns.resolver
-
+from posthorn_mail_auth.dns_client import DnsResolver
+from posthorn_model.resolving import Outcome
 from posthorn_node.settings import ResolverSettings, parse_bind
 from posthorn_smtp_out.protocol.replies import Reply
 
@@ -40,51 +36,33 @@ class Resolver:
     """A stub resolver with a cache that keeps to the records' times."""
 
     def __init__(self, settings: ResolverSettings) -> None:
-        self._resolver = dns.asyncresolver.Resolver(configure=not settings.servers)
-        if settings.servers:
-            named = [parse_bind(text, default_port=53) for text in settings.servers]
-            self._resolver.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in named]
-        self._resolver.lifetime = settings.timeout
-        self._resolver.timeout = settings.timeout / 2
-        self._resolver.cache = dns.resolver.LRUCache(max_size=10_000)
+        servers = [parse_bind(text, default_port=53) for text in settings.servers]
+        self._names = DnsResolver(servers, timeout=settings.timeout)
 
     async def exchangers(self, domain: str) -> Sequence[Exchanger]:
         """The MX records by preference, equal ones in random order (RFC 5321 5.1); empty when there are none.
 
         Raises NoRoute.
         """
-        try:
-            answer = await self._resolver.resolve(f"{domain}.", "MX", search=False)
-        except dns.resolver.NXDOMAIN:
-            raise NoRoute(UNKNOWN_DOMAIN) from None
-        except dns.resolver.NoAnswer:
-            return []
-        except dns.exception.DNSException as error:
-            raise NoRoute(_failed(domain, error)) from error
-        records = [record for record in answer if isinstance(record, dns.rdtypes.ANY.MX.MX)]
-        hosts = [(record.preference, record.exchange.to_text(omit_final_dot=True)) for record in records]
-        if [host for _, host in hosts] == ["."] or [host for _, host in hosts] == [""]:
+        answer = await self._names.exchangers(domain)
+        if answer.outcome is Outcome.NO_NAME:
+            raise NoRoute(UNKNOWN_DOMAIN)
+        if answer.failed:
+            raise NoRoute(_failed(domain))
+        if [record.host for record in answer.records] == [""]:
             raise NoRoute(NO_MAIL)
-        random.shuffle(hosts)
-        ordered = sorted(hosts, key=lambda each: each[0])
-        return [Exchanger(preference, host.lower()) for preference, host in ordered if host not in ("", ".")]
+        records = [Exchanger(record.preference, record.host) for record in answer.records if record.host]
+        random.shuffle(records)
+        return sorted(records, key=lambda record: record.preference)
 
     async def addresses(self, host: str) -> Sequence[str]:
         """A and AAAA of a host, IPv4 first; empty when it has none. Raises NoRoute when DNS does not answer."""
-        found: list[str] = []
-        failure: dns.exception.DNSException | None = None
-        for kind in ("A", "AAAA"):
-            try:
-                answer = await self._resolver.resolve(f"{host}.", kind, search=False)
-                found += [record.to_text() for record in answer]
-            except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-                continue
-            except dns.exception.DNSException as error:
-                failure = error
-        if not found and failure is not None:
-            raise NoRoute(_failed(host, failure))
+        answers = [await self._names.ipv4(host), await self._names.ipv6(host)]
+        found = [str(address) for answer in answers for address in answer.records]
+        if not found and any(answer.failed for answer in answers):
+            raise NoRoute(_failed(host))
         return found
 
 
-def _failed(name: str, error: dns.exception.DNSException) -> Reply:
-    return Reply(451, (f"4.4.3 DNS look-up of {name} failed: {type(error).__name__}",))
+def _failed(name: str) -> Reply:
+    return Reply(451, (f"4.4.3 DNS look-up of {name} failed",))

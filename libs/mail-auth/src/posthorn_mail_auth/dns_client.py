@@ -1,0 +1,139 @@
+"""The resolver port over dnspython: a stub resolver with a cache, bounded in time, size and count.
+
+Answers are kept for as long as their records say (a day at most), "no such name" and "no such records" for as long as
+the zone's SOA says (RFC 2308; five minutes at most), failures not at all. Who asks for what is being asked for already
+waits for the same answer.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, TypeVar
+
+import dns.asyncresolver
+import dns.exception
+import dns.message
+import dns.name
+import dns.nameserver
+import dns.rdatatype
+import dns.resolver
+
+from posthorn_model.resolving import Answer, MailExchanger, Outcome
+
+MAX_CACHED = 10_000
+MAX_CACHED_OCTETS = 4096
+"""An answer with more octets of records is not kept."""
+MAX_RECORDS = 200
+"""Of one answer; others are left out."""
+MAX_TTL = 86_400.0
+MAX_NEGATIVE_TTL = 300.0
+DEFAULT_NEGATIVE_TTL = 30.0
+"""Seconds, where no SOA says it."""
+
+Record = TypeVar("Record")
+
+
+class DnsResolver:
+    """Implements posthorn_model.resolving.Resolver; one for a process."""
+
+    def __init__(
+        self,
+        servers: Sequence[tuple[str, int]] = (),
+        *,
+        timeout: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`servers` are addresses and ports, none means the system's; `timeout` is in seconds, for one question.
+
+        Raises dns.resolver.NoResolverConfiguration where the system has none.
+        """
+        self._resolver = dns.asyncresolver.Resolver(configure=not servers)
+        if servers:
+            self._resolver.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in servers]
+        self._resolver.lifetime = timeout
+        self._resolver.timeout = timeout / 2
+        self._resolver.use_edns(0, 0, 1232)
+        self._clock = clock
+        self._kept: OrderedDict[tuple[str, str], tuple[float, Answer[Any]]] = OrderedDict()
+        self._asked: dict[tuple[str, str], asyncio.Task[Answer[Any]]] = {}
+
+    async def texts(self, name: str) -> Answer[bytes]:
+        """TXT records, the strings of each put together without a space (RFC 7208 3.3)."""
+        return await self._ask(name, "TXT", lambda record: b"".join(record.strings))
+
+    async def ipv4(self, name: str) -> Answer[IPv4Address]:
+        """A records."""
+        return await self._ask(name, "A", lambda record: IPv4Address(record.address))
+
+    async def ipv6(self, name: str) -> Answer[IPv6Address]:
+        """AAAA records."""
+        return await self._ask(name, "AAAA", lambda record: IPv6Address(record.address))
+
+    async def exchangers(self, name: str) -> Answer[MailExchanger]:
+        """MX records."""
+        return await self._ask(name, "MX", lambda record: MailExchanger(record.preference, _host(record.exchange)))
+
+    async def names_of(self, address: IPv4Address | IPv6Address) -> Answer[str]:
+        """PTR records of an address."""
+        return await self._ask(address.reverse_pointer, "PTR", lambda record: _host(record.target))
+
+    async def _ask(self, name: str, kind: str, read: Callable[[Any], Record]) -> Answer[Record]:
+        key = (name.removesuffix(".").lower(), kind)
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] > self._clock():
+            self._kept.move_to_end(key)
+            return kept[1]
+        task = self._asked.get(key)
+        if task is None:
+            task = asyncio.create_task(self._question(key, read))
+            self._asked[key] = task
+            task.add_done_callback(lambda _: self._asked.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _question(self, key: tuple[str, str], read: Callable[[Any], Record]) -> Answer[Record]:
+        name, kind = key
+        try:
+            owner = dns.name.Name([label.encode("ascii") for label in name.split(".")] + [b""])
+        except (dns.exception.DNSException, UnicodeError):
+            return Answer(Outcome.NO_NAME)
+        try:
+            found = await self._resolver.resolve(owner, kind, search=False, raise_on_no_answer=False)
+        except dns.resolver.NXDOMAIN as error:
+            self._keep(key, Answer(Outcome.NO_NAME), _negative_ttl(error.kwargs.get("responses", {}).values()), 0)
+            return Answer(Outcome.NO_NAME)
+        except (dns.exception.DNSException, OSError, EOFError, ValueError):
+            return Answer(Outcome.FAILED)
+        if found.rrset is None:
+            self._keep(key, Answer(Outcome.NO_DATA), _negative_ttl([found.response]), 0)
+            return Answer(Outcome.NO_DATA)
+        records = tuple(read(record) for record in list(found.rrset)[:MAX_RECORDS])
+        answer = Answer(Outcome.RECORDS, records)
+        self._keep(key, answer, min(found.chaining_result.minimum_ttl, MAX_TTL), _octets(records))
+        return answer
+
+    def _keep(self, key: tuple[str, str], answer: Answer[Any], ttl: float, octets: int) -> None:
+        if ttl <= 0 or octets > MAX_CACHED_OCTETS:
+            return
+        self._kept[key] = (self._clock() + ttl, answer)
+        self._kept.move_to_end(key)
+        if len(self._kept) > MAX_CACHED:
+            self._kept.popitem(last=False)
+
+
+def _octets(records: Sequence[Any]) -> int:
+    return sum(len(record) if isinstance(record, bytes) else 64 for record in records)
+
+
+def _host(name: dns.name.Name) -> str:
+    return name.to_text(omit_final_dot=True).lower().removesuffix(".")
+
+
+def _negative_ttl(responses: Iterable[dns.message.Message]) -> float:
+    """RFC 2308 5: the lesser of the SOA's own time to live and its last field."""
+    for response in responses:
+        for rrset in response.authority:
+            if rrset.rdtype == dns.rdatatype.SOA and len(rrset):
+                return min(float(rrset.ttl), float(rrset[0].minimum), MAX_NEGATIVE_TTL)
+    return DEFAULT_NEGATIVE_TTL
