@@ -20,6 +20,7 @@ from posthorn_storage import (
     Regions,
     ReplicaLimits,
     S3Settings,
+    SubAddressing,
 )
 from posthorn_storage.settings import AzureSettings, DiskCacheSettings, RocksSettings
 
@@ -226,6 +227,9 @@ def test_look_ups_in_redis_and_failed_logins(tmp_path: Path) -> None:
 address = "7/1m"
 account = "none"
 exempt-networks = ["10.0.0.0/8"]
+[sub-addressing]
+delimiters = "-"
+mailboxes = true
 [storage]
 lookup = "r"
 [store."fs"]
@@ -251,6 +255,7 @@ timeout = "200ms"
         timeout=0.2,
         tls_ca="/ca.pem",
     )
+    assert found.sub_addressing == SubAddressing("-", mailboxes=True)
     assert found.logins == LoginLimits(Rate(7, 60.0), None, ("10.0.0.0/8",))
     assert "hidden" not in repr(found)
     assert "watch" not in repr(found)

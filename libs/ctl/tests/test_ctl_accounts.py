@@ -71,6 +71,18 @@ async def test_an_account_lives_from_add_to_delete(posthorn: Program) -> None:
     assert posthorn("account", "list") == ""
 
 
+def test_aliases_are_added_listed_and_removed(posthorn: Program) -> None:
+    posthorn("account", "add", "ann@example.org", "--password", "secret")
+    posthorn("alias", "add", "sales@example.org", "ann@example.org")
+    added = json.loads(posthorn("alias", "add", "@example.org", "ann@example.org", "--json"))
+    assert added == {"alias": "@example.org", "address": "ann@example.org"}
+    assert posthorn("alias", "list") == "@example.org  ann@example.org\nsales@example.org  ann@example.org\n"
+    assert json.loads(posthorn("alias", "list", "--json"))[1]["alias"] == "sales@example.org"
+    assert json.loads(posthorn("alias", "remove", "@example.org", "--json"))["removed"] == 1
+    assert "no such alias" in posthorn("alias", "remove", "@example.org", code=1)
+    assert "no domain of this cluster" in posthorn("alias", "add", "x@example.net", "ann@example.org", code=1)
+
+
 def test_domains_are_added_once_and_listed(posthorn: Program) -> None:
     assert json.loads(posthorn("domain", "add", "example.net", "--json")) == {"domain": "example.net", "added": True}
     assert json.loads(posthorn("domain", "add", "example.net", "--json")) == {"domain": "example.net", "added": False}

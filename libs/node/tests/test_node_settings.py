@@ -616,6 +616,15 @@ def test_look_ups_go_to_the_data_store_or_elsewhere() -> None:
     ]
 
 
+def test_sub_addressing_has_delimiters_that_an_address_may_have() -> None:
+    assert read("").sub_addressing.delimiters == "+"
+    found = read('[sub-addressing]\ndelimiters = "+-"\nmailboxes = true\n').sub_addressing
+    assert (found.delimiters, found.mailboxes) == ("+-", True)
+    for wrong in ('"@"', '"a"', '"+-=_."', '" "'):
+        (problem,) = problems(f"[sub-addressing]\ndelimiters = {wrong}\n")
+        assert "part user and detail" in problem
+
+
 def test_how_often_logins_may_fail() -> None:
     throttle = read("").auth.throttle
     assert (throttle.address, throttle.account, throttle.exempt_networks) == ("100/1h", "50/1h", ())

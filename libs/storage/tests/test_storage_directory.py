@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from posthorn_model.cluster import Process
 from posthorn_model.errors import (
@@ -20,7 +22,7 @@ from posthorn_model.errors import (
 from posthorn_model.events import Changed, ChangeKind
 from posthorn_model.ids import AccountId, NodeId
 from posthorn_storage import AccountRecord, Identity, Storage
-from posthorn_storage.directory.addresses import address_key, domain_key, lookup_keys
+from posthorn_storage.directory.addresses import address_key, domain_key, lookup_keys, splits
 
 pytestmark = pytest.mark.postgres
 MakeAccount = Callable[..., Awaitable[AccountRecord]]
@@ -48,6 +50,17 @@ def test_what_is_no_address_is_refused(given: str) -> None:
     with pytest.raises(InvalidAddress):
         address_key(given)
     assert lookup_keys(given) == ()
+
+
+@given(st.text(alphabet="ab+-", min_size=1, max_size=40), st.text(alphabet="+-", max_size=2))
+def test_every_way_to_part_user_and_detail_is_known_the_longest_user_first(local: str, delimiters: str) -> None:
+    found = splits(local, delimiters)
+    assert [len(user) for user, _ in found] == sorted({len(user) for user, _ in found}, reverse=True)
+    assert len(found) == min(8, sum(letter in delimiters for letter in local[1:]))
+    for user, detail in found:
+        assert user
+        assert local[len(user)] in delimiters
+        assert local == f"{user}{local[len(user)]}{detail}"
 
 
 def test_the_domain_key_is_stable() -> None:
@@ -146,6 +159,25 @@ async def test_an_address_is_an_account_or_an_alias(storage: Storage, account: M
     await storage.directory.add_alias("info@example.org", "ann@example.org")
     with pytest.raises(AlreadyExists):
         await storage.directory.add_account("info@example.org", None)
+
+
+async def test_an_alias_is_removed_from_one_account_or_all(storage: Storage, account: MakeAccount) -> None:
+    directory = storage.directory
+    for name in ("ann", "bob", "eve"):
+        await account(f"{name}@example.org")
+        await directory.add_alias("info@example.org", f"{name}@example.org")
+    assert await directory.list_aliases(limit=2) == [
+        ("info@example.org", "ann@example.org"),
+        ("info@example.org", "bob@example.org"),
+    ]
+    assert await directory.list_aliases(("info@example.org", "bob@example.org")) == [
+        ("info@example.org", "eve@example.org")
+    ]
+    assert await directory.remove_alias("Info@example.org", "ann@example.org") == 1
+    assert await directory.remove_alias("info@example.org") == 2
+    with pytest.raises(NotFound):
+        await directory.remove_alias("info@example.org")
+    assert await directory.resolve(["info@example.org"]) == {"info@example.org": ()}
 
 
 async def test_senders(storage: Storage, account: MakeAccount) -> None:

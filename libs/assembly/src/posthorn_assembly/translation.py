@@ -20,6 +20,7 @@ from posthorn_storage import (
     ShardRule,
     ShardSettings,
     StorageSettings,
+    SubAddressing,
 )
 
 
@@ -47,6 +48,7 @@ def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0)
         search=SearchSettings(settings.storage.search.languages, settings.storage.search.default_language),
         lookup=_lookup(settings),
         logins=_logins(settings.auth.throttle),
+        sub_addressing=SubAddressing(settings.sub_addressing.delimiters, settings.sub_addressing.mailboxes),
         secrets=settings.sealing_secrets(),
     )
 

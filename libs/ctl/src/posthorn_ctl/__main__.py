@@ -17,6 +17,9 @@ from posthorn_ctl.commands import (
     account_passwd,
     account_reset,
     account_show,
+    alias_add,
+    alias_list,
+    alias_remove,
     certificate_import,
     certificate_list,
     certificate_remove,
@@ -95,6 +98,12 @@ account.command("show", epilog=account_show.EPILOG)(account_show.show)
 account.command("reset", epilog=account_reset.EPILOG)(account_reset.reset)
 account.command("delete", epilog=account_delete.EPILOG)(account_delete.delete)
 app.add_typer(account, name="account")
+
+alias = typer.Typer(no_args_is_help=True, help="Other addresses of accounts, and catch-alls: add, list, remove.")
+alias.command("add", epilog=alias_add.EPILOG)(alias_add.add)
+alias.command("list", epilog=alias_list.EPILOG)(alias_list.list_)
+alias.command("remove", epilog=alias_remove.EPILOG)(alias_remove.remove)
+app.add_typer(alias, name="alias")
 
 domain = typer.Typer(no_args_is_help=True, help="Domains whose mail is for this cluster.")
 domain.command("add", epilog=domain_add.EPILOG)(domain_add.add)

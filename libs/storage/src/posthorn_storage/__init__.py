@@ -3,6 +3,7 @@
 from posthorn_storage.database.limits import PoolSizes, Regions, ReplicaLimits
 from posthorn_storage.directory import AccountRecord
 from posthorn_storage.directory.identities import Identity
+from posthorn_storage.directory.recipients import Found
 from posthorn_storage.facade import Storage
 from posthorn_storage.leases import Fence
 from posthorn_storage.settings import (
@@ -17,6 +18,7 @@ from posthorn_storage.settings import (
     SearchSettings,
     ShardSettings,
     StorageSettings,
+    SubAddressing,
 )
 from posthorn_storage.shard_rules import PlacementRules, ShardRule
 
@@ -24,6 +26,7 @@ __all__ = [
     "AccountRecord",
     "BlobPlaces",
     "Fence",
+    "Found",
     "FsSettings",
     "Identity",
     "LoginLimits",
@@ -41,4 +44,5 @@ __all__ = [
     "ShardSettings",
     "Storage",
     "StorageSettings",
+    "SubAddressing",
 ]

@@ -23,6 +23,7 @@ from posthorn_storage.database import Connection, DatabaseLimits, Pools, PoolSiz
 from posthorn_storage.directory import Directory
 from posthorn_storage.directory.login_throttle import LoginThrottle
 from posthorn_storage.directory.passwords import Passwords
+from posthorn_storage.directory.recipients import Recipients
 from posthorn_storage.dkim import DkimStore
 from posthorn_storage.groupware import GroupwareStore
 from posthorn_storage.leases import LeaseStore
@@ -88,8 +89,11 @@ class Storage:
         self.blobs = BlobStore(self.shards)
         self.lookup = Lookup(open_backend(settings.lookup, pools.interactive), clock)
         throttle = LoginThrottle(self.lookup, settings.logins, clock)
-        self.directory = Directory(self.shards, settings.placement, self._passwords, throttle, removals, clock)
         self.mail = MailStore(self.shards, duplicate_window=settings.duplicate_window)
+        self.recipients = Recipients(pools.interactive, self.mail, settings.sub_addressing)
+        self.directory = Directory(
+            self.shards, settings.placement, self._passwords, throttle, removals, self.recipients, clock
+        )
         self.submissions = Submissions(self.shards, self.mail, self.queue.enqueue_in, settings.duplicate_window)
         self.groupware = GroupwareStore(self.shards)
         self.search = SearchStore(self.shards)

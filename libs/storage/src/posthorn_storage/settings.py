@@ -179,6 +179,16 @@ class LoginLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class SubAddressing:
+    """What a local part may have behind the name of an account or alias (RFC 5233)."""
+
+    delimiters: str = "+"
+    """Each of these characters parts the user from the detail; none: addresses have no detail."""
+    mailboxes: bool = False
+    """Mail goes into the mailbox that the detail names, if the account has one at the top and it has no special use."""
+
+
+@dataclass(frozen=True, slots=True)
 class SearchSettings:
     """Whose word forms a search by words knows. Languages are named as PostgreSQL's dictionaries are."""
 
@@ -226,6 +236,7 @@ class StorageSettings:
     lookup: RedisSettings | MemorySettings | None = None
     """None: the lookup store is in the database."""
     logins: LoginLimits = LoginLimits()
+    sub_addressing: SubAddressing = SubAddressing()
     name: str = "postgres"
     """Of the home's store, as placement rules name it."""
     shards: tuple[ShardSettings, ...] = ()

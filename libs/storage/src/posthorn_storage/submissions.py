@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from posthorn_model.errors import AccountNotFound, OverQuota
+from posthorn_model.errors import AccountNotFound, MailboxNotFound, OverQuota
 from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId, MessageId, ThreadId
 from posthorn_model.mail import NewMessage
@@ -154,7 +154,7 @@ class Submissions:
         for address, messages in _named(local, delivery).items():
             try:
                 await self._mail.deliver(messages)
-            except (OverQuota, AccountNotFound):
+            except (OverQuota, AccountNotFound, MailboxNotFound):
                 continue
             delivered.add(address)
         queued = _queued(outgoing, local, frozenset(delivered), delivery)
@@ -198,7 +198,7 @@ class Submissions:
         for address, messages in named.items():
             try:
                 batch.admit(messages)
-            except (OverQuota, AccountNotFound):
+            except (OverQuota, AccountNotFound, MailboxNotFound):
                 continue
             delivered.add(address)
         await batch.write()

@@ -6,11 +6,11 @@ A message that cannot be stored for everybody is stored for nobody (SMTP), or ju
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from posthorn_mail_format import summarize
-from posthorn_model.errors import PosthornError
+from posthorn_model.errors import MailboxNotFound, OverQuota, PosthornError
 from posthorn_model.events import QueueDue
 from posthorn_model.ids import AccountId
 from posthorn_model.mail import MessageSummary, NewMessage, PreparedBlob
@@ -20,6 +20,7 @@ from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.commands import Mail
 from posthorn_smtp_in.protocol.replies import Reply, reply
 from posthorn_smtp_in.recipients import Recipient
+from posthorn_smtp_in.recipients.room import no_room
 from posthorn_smtp_in.success_reports import success_report
 
 IN_THREAD = 262_144
@@ -52,7 +53,11 @@ async def deliver(parts: Parts, letter: Letter) -> Reply:
     if messages:
         report = await _report(parts, letter, letter.recipients)
         queued = [each for each in (outgoing, report) if each is not None]
-        await parts.storage.mail.deliver(messages, enqueue=queued)
+        try:
+            await _store(parts, messages, queued)
+        except OverQuota as error:
+            accounts = [message.account for message in messages]
+            return await no_room(parts.storage, error, accounts, len(letter.content))
         _tell_queue(parts, queued)
     elif outgoing is not None:
         await parts.storage.queue.enqueue(outgoing)
@@ -68,7 +73,9 @@ async def deliver_each(parts: Parts, letter: Letter) -> list[Reply]:
         try:
             report = await _report(parts, letter, [recipient])
             queued = [] if report is None else [report]
-            await parts.storage.mail.deliver(_messages(letter, summary, blob, [recipient]), enqueue=queued)
+            await _store(parts, _messages(letter, summary, blob, [recipient]), queued)
+        except OverQuota as error:
+            return await no_room(parts.storage, error, recipient.accounts, len(letter.content))
         except PosthornError as error:
             return reply_to(error)
         _tell_queue(parts, queued)
@@ -90,6 +97,15 @@ async def _prepare(parts: Parts, letter: Letter) -> tuple[MessageSummary, Prepar
     return summary, await parts.storage.blobs.prepare(letter.content, accounts=accounts, queued=queued)
 
 
+async def _store(parts: Parts, messages: Sequence[NewMessage], queued: Sequence[NewQueueMessage]) -> None:
+    """A.5; a mailbox that a sub-address named and that is gone by now gives way to the inbox."""
+    try:
+        await parts.storage.mail.deliver(messages, enqueue=queued)
+    except MailboxNotFound:
+        messages = [replace(message, mailboxes=()) for message in messages]
+        await parts.storage.mail.deliver(messages, enqueue=queued)
+
+
 async def _report(parts: Parts, letter: Letter, recipients: Sequence[Recipient]) -> NewQueueMessage | None:
     return await success_report(parts, letter.delivery, letter.mail, recipients, letter.content)
 
@@ -107,19 +123,19 @@ def _messages(
     letter: Letter, summary: MessageSummary, blob: PreparedBlob, recipients: Sequence[Recipient]
 ) -> list[NewMessage]:
     """One message for each account, however many of the recipients lead to it."""
-    accounts = dict.fromkeys(account for recipient in recipients for account in recipient.accounts)
+    accounts = {account: to.mailboxes.get(account) for to in reversed(recipients) for account in to.accounts}
     dedupe = repeat_digest(letter, summary.message_id)
     return [
         NewMessage(
             account=account,
-            mailboxes=(),
+            mailboxes=() if mailbox is None else (mailbox,),
             summary=summary,
             blob=blob,
             delivery_id=letter.delivery,
             dedupe=dedupe,
             delivered=True,
         )
-        for account in accounts
+        for account, mailbox in accounts.items()
     ]
 
 

@@ -53,21 +53,44 @@ def judge_sender(facts: SenderFacts) -> Verdict:
     return ACCEPTED
 
 
+class Room(Enum):
+    """What a mailbox has room for."""
+
+    FITS = "fits"
+    FULL = "full"
+    """Not now."""
+    NEVER = "never"
+    """The message is larger than all that the account may hold."""
+
+
+FULL = reply(452, "4.2.2", "Mailbox full, try again later")
+NEVER_FITS = reply(552, "5.2.3", "Message too large for the mailbox")
+
+
+def judge_room(used: int, limit: int | None, size: int) -> Room:
+    """Whether `size` octets more (at least one) fit; `limit` None is without limit."""
+    size = max(size, 1)
+    if limit is None or used + size <= limit:
+        return Room.FITS
+    return Room.NEVER if size > limit else Room.FULL
+
+
 @dataclass(frozen=True, slots=True)
 class RecipientFacts:
     """What is known at RCPT."""
 
-    kind: Kind
     local: bool
     """The domain is the cluster's own."""
     accounts: int
-    full: bool
-    """An account behind it has no room for the declared size."""
+    room: Room
+    """Of the accounts behind it, for the declared size."""
     taken: int
     """Recipients accepted so far in this transaction."""
     limit: int
     needs_smtputf8: bool
     """The address is not ASCII and MAIL did not say SMTPUTF8."""
+    may_relay: bool
+    """The client may send to other domains."""
 
 
 def judge_recipient(facts: RecipientFacts) -> Verdict:
@@ -76,12 +99,12 @@ def judge_recipient(facts: RecipientFacts) -> Verdict:
         return Verdict("too-many-recipients", reply(452, "4.5.3", "Too many recipients"))
     if facts.needs_smtputf8:
         return Verdict("smtputf8", NEEDS_SMTPUTF8)
-    if not facts.local and facts.kind is not Kind.SUBMISSION:
+    if not facts.local and not facts.may_relay:
         return Verdict("relay", reply(550, "5.7.1", "Relaying denied"))
     if facts.local and not facts.accounts:
         return Verdict("unknown-recipient", reply(550, "5.1.1", "No such user here"))
-    if facts.full:
-        return Verdict("over-quota", reply(452, "4.2.2", "Mailbox full"))
+    if facts.room is not Room.FITS:
+        return Verdict("over-quota", NEVER_FITS if facts.room is Room.NEVER else FULL)
     return ACCEPTED
 
 

@@ -29,7 +29,7 @@ from posthorn_smtp_in.protocol.dialogue import (
 from posthorn_smtp_in.protocol.replies import Reply, reply
 from posthorn_smtp_in.protocol.states import Phase
 from posthorn_smtp_in.reception import NO_SPACE, Origin, receive
-from posthorn_smtp_in.recipients import take_recipient
+from posthorn_smtp_in.recipients import Asked, take_recipient
 from posthorn_smtp_in.spool import Spool
 from posthorn_smtp_in.transaction import Client, Listener, Transaction
 
@@ -285,14 +285,8 @@ class Session:
     async def _add_recipient(self, command: Rcpt) -> None:
         transaction = self._transaction
         assert transaction is not None
-        verdict, recipient = await take_recipient(
-            self._parts.storage,
-            command,
-            mail=transaction.mail,
-            kind=self._listener.kind,
-            taken=len(transaction.recipients),
-            limit=self._parts.settings.limits.recipients,
-        )
+        asked = Asked(command, transaction.mail, self._listener.kind, self._address, len(transaction.recipients))
+        verdict, recipient = await take_recipient(self._parts, asked)
         self._parts.figures.recipients.labels(self._listener.name, verdict.reason).inc()
         if recipient is None:
             self._log.info("recipient refused", recipient=command.recipient, reason=verdict.reason)

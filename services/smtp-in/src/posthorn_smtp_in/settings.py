@@ -4,7 +4,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field
 
-from posthorn_node.settings import Duration, Section, Size
+from posthorn_node.settings import Duration, Network, Section, Size
 
 Recipients = Annotated[int, Field(ge=100, le=100_000)]
 Transactions = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -78,6 +78,13 @@ class OwnSettings(Section):
     timeouts: ListenerTimes = ListenerTimes()
 
 
+class RelaySettings(Section):
+    """[smtp-in.relay]: who may send to other domains; logins on submission always may."""
+
+    networks: Annotated[tuple[Network, ...], Field(max_length=1000)] = ()
+    """Clients of listeners of the protocol smtp that need no login."""
+
+
 class SmtpInSettings(Section):
     """[smtp-in]."""
 
@@ -90,6 +97,7 @@ class SmtpInSettings(Section):
     duplicate_window: Annotated[Duration, Field(ge=0)] = 300.0
     """How long a delivery whose reply may be lost suppresses its repeat."""
     limits: SessionLimits = SessionLimits()
+    relay: RelaySettings = RelaySettings()
     timeouts: SessionTimes = SessionTimes()
     listener: dict[str, OwnSettings] = Field(default_factory=dict)
     """By the names of [server.listener]."""

@@ -5,9 +5,10 @@ Exactly once (design law 7): the delivery id is derived from the queue message, 
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 
 from posthorn_mail_format import summarize
-from posthorn_model.errors import OverQuota, PosthornError
+from posthorn_model.errors import MailboxNotFound, OverQuota, PosthornError
 from posthorn_model.ids import AccountId, QueueMessageId
 from posthorn_model.mail import NewMessage
 from posthorn_smtp_out.groups import Group
@@ -29,19 +30,24 @@ def delivery_id(message: QueueMessageId, purpose: str = "local") -> uuid.UUID:
 
 async def deliver_locally(storage: Storage, group: Group) -> Mapping[int, Answer]:
     """Deliver to every recipient's accounts; an answer for each recipient's id. Raises Unavailable."""
-    found = await storage.directory.resolve([recipient.address for recipient in group.recipients])
+    found = await storage.recipients.find([recipient.address for recipient in group.recipients])
     content = f"Return-Path: <{group.first.sender}>\r\n".encode() + without_return_path(
         await storage.blobs.read(None, group.first.blob)
     )
     answers: dict[int, Answer] = {}
     summary = summarize(content)
-    behind = [account for accounts in found.values() for account in accounts]
+    behind = [account for each in found.values() for account in each.accounts]
     blob = await storage.blobs.prepare(content, accounts=behind)
 
-    async def deliver(account: AccountId) -> Reply:
-        message = NewMessage(account, (), summary, blob, delivery_id=delivery_id(group.message), delivered=True)
+    async def deliver(account: AccountId, detail: str) -> Reply:
+        mailbox = await storage.recipients.named_mailbox(account, detail)
+        mailboxes = () if mailbox is None else (mailbox,)
+        message = NewMessage(account, mailboxes, summary, blob, delivery_id=delivery_id(group.message), delivered=True)
         try:
-            await storage.mail.deliver([message])
+            try:
+                await storage.mail.deliver([message])
+            except MailboxNotFound:  # removed since it was found
+                await storage.mail.deliver([replace(message, mailboxes=())])
         except OverQuota:
             return FULL
         except PosthornError as error:
@@ -51,7 +57,8 @@ async def deliver_locally(storage: Storage, group: Group) -> Mapping[int, Answer
         return DELIVERED
 
     for recipient in group.recipients:
-        replies = [await deliver(account) for account in found[recipient.address]]
+        there = found[recipient.address]
+        replies = [await deliver(account, there.detail) for account in there.accounts]
         # One address may lead to several accounts: one to be tried again decides, and the retry skips the others.
         worst = max(replies, key=lambda reply: reply.code if reply.code < 500 else 0, default=UNKNOWN)
         answers[recipient.id] = Answer(worst, local=True)

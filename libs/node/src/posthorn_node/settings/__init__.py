@@ -17,7 +17,7 @@ from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.redis_servers import RedisServers
 from posthorn_node.settings.roles import RolesSettings
-from posthorn_node.settings.server import HTTP_PROTOCOLS, ListenerSettings, ServerSettings
+from posthorn_node.settings.server import HTTP_PROTOCOLS, ListenerSettings, Network, ServerSettings
 from posthorn_node.settings.stores import (
     BlobsSettings,
     KafkaStore,
@@ -68,6 +68,7 @@ __all__ = [
     "MetricsSettings",
     "NatsSettings",
     "NatsStore",
+    "Network",
     "NodeSettings",
     "PostgresStore",
     "Problem",

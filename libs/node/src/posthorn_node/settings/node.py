@@ -17,6 +17,7 @@ from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.redis_servers import RedisServers
 from posthorn_node.settings.server import ListenerSettings, ServerSettings
 from posthorn_node.settings.stores import COORDINATOR_KINDS, KafkaStore, NatsStore, StorageSettings, Store
+from posthorn_node.settings.sub_addressing import SubAddressingSettings
 from posthorn_node.settings.values import Bind, Duration, Endpoint, Section
 
 
@@ -61,6 +62,7 @@ class NodeSettings(Section):
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
     resolver: ResolverSettings = ResolverSettings()
+    sub_addressing: SubAddressingSettings = SubAddressingSettings()
 
     def data_store(self) -> PostgresStore:
         """The store named by storage.data. Raises SettingsError when there is none."""

@@ -11,6 +11,8 @@ from posthorn_model.errors import InvalidAddress, InvalidName
 
 MAX_LOCAL_BYTES = 64
 MAX_DOMAIN_BYTES = 253
+MAX_SPLITS = 8
+"""Delimiters of a local part that are tried; a user with more in its name has no details."""
 # RFC 5321 4.5.3.1; RFC 6531 3.3 adds all of non-ASCII to atext.
 _LOCAL = re.compile(r"[^\x00-\x20\x7f-\x9f\"(),:;<>@\[\\\]\s\ud800-\udfff]+")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -55,16 +57,23 @@ def alias_key(address: str) -> str:
         raise InvalidAddress(address=address[:100]) from error
 
 
-def lookup_keys(address: str) -> tuple[str, ...]:
+def lookup_keys(address: str, delimiters: str = "+") -> tuple[str, ...]:
     """Return the stored forms a recipient is looked up under, the best first; () when it is no address.
 
-    The address itself, without its "+detail" (RFC 5233 sub-address), and the catch-all of its domain.
+    The address itself, without its detail (RFC 5233 sub-address), and the catch-all of its domain.
     """
     try:
         exact = address_key(address)
     except InvalidAddress:
         return ()
     local, _, domain = exact.rpartition("@")
-    user, plus, _ = local.partition("+")
-    plain = (f"{user}@{domain}",) if plus and user else ()
-    return (exact, *plain, f"@{domain}")
+    return (exact, *(f"{user}@{domain}" for user, _ in splits(local, delimiters)), f"@{domain}")
+
+
+def splits(local: str, delimiters: str) -> list[tuple[str, str]]:
+    """The ways to read a local part as user and detail (RFC 5233), the longest user first; none without a delimiter.
+
+    A user may have delimiters in its name. One in front is part of the name, which would be empty otherwise.
+    """
+    places = [place for place, letter in enumerate(local) if place and letter in delimiters][:MAX_SPLITS]
+    return [(local[:place], local[place + 1 :]) for place in reversed(places)]

@@ -26,10 +26,11 @@ from posthorn_model.ids import AccountId, DomainId
 from posthorn_model.ports import Clock
 from posthorn_storage.database import Connection, Row
 from posthorn_storage.directory import sql
-from posthorn_storage.directory.addresses import address_key, alias_key, domain_key, lookup_keys
+from posthorn_storage.directory.addresses import address_key, alias_key, domain_key
 from posthorn_storage.directory.identities import Identities, Identity
 from posthorn_storage.directory.login_throttle import LoginThrottle
 from posthorn_storage.directory.passwords import Passwords, Verified
+from posthorn_storage.directory.recipients import Recipients
 from posthorn_storage.mail.provision import create_in
 from posthorn_storage.nodes import DIRECTORY_CHANGES, NOTE_CHANGE
 from posthorn_storage.shards import PlacementRules, Shard, Shards
@@ -65,6 +66,7 @@ class Directory:
         passwords: Passwords,
         throttle: LoginThrottle,
         removal: Removals,
+        recipients: Recipients,
         clock: Clock,
     ) -> None:
         self._database = shards.home.database
@@ -73,6 +75,7 @@ class Directory:
         self._passwords = passwords
         self._throttle = throttle
         self._removal = removal
+        self._recipients = recipients
         self._clock = clock
         self._identities = Identities(shards)
         self._verified = Verified(clock.monotonic)
@@ -181,12 +184,28 @@ class Directory:
         Raises AlreadyExists (it is an account's own address), AccountNotFound, NotFound (domain), InvalidAddress.
         """
         key = alias_key(alias)
-        if key.rpartition("@")[2] not in await self.domains():
-            raise NotFound("that domain is not one of this cluster", alias=key)
+        domain = key.rpartition("@")[2]
+        if domain not in await self.domains():
+            raise NotFound("that domain is not one of this cluster", domain=domain)
         account = await self.find_account(address)
         if not await self._database.execute(sql.ADD_ALIAS, key, account.id):
             raise AlreadyExists("that address is an account's own", alias=key)
         await self._note_change()
+
+    async def remove_alias(self, alias: str, address: str | None = None) -> int:
+        """Remove an alias, of one account or of all; returns how many accounts had it. Raises NotFound."""
+        key = alias_key(alias)
+        account = None if address is None else (await self.find_account(address)).id
+        removed = await self._database.execute(sql.REMOVE_ALIAS, key, account)
+        if not removed:
+            raise NotFound("there is no such alias", alias=key)
+        await self._note_change()
+        return removed
+
+    async def list_aliases(self, after: tuple[str, str] = ("", ""), limit: int = 1000) -> list[tuple[str, str]]:
+        """At most `limit` pairs of alias and account's address behind `after`, in order."""
+        rows = await self._database.fetch(sql.ALIASES, *after, min(limit, 10_000))
+        return [(row["alias"], row["address"]) for row in rows]
 
     async def find_account(self, address: str) -> AccountRecord:
         """The account of this very address (no alias). Raises AccountNotFound."""
@@ -217,20 +236,8 @@ class Directory:
     # Recipients and log-ins
 
     async def resolve(self, addresses: Sequence[str]) -> dict[str, tuple[AccountId, ...]]:
-        """Which accounts each recipient is delivered to; () when unknown. One query.
-
-        In order: the address itself (account or alias), without its "+detail", the catch-all of its domain.
-        """
-        keys = {address: lookup_keys(address) for address in addresses}
-        wanted = list({key for candidates in keys.values() for key in candidates})
-        found: dict[str, list[AccountId]] = {}
-        if wanted:
-            for row in await self._database.fetch(sql.RESOLVE, wanted):
-                found.setdefault(row["address"], []).append(AccountId(row["id"]))
-        return {
-            address: next((tuple(sorted(found[key])) for key in candidates if key in found), ())
-            for address, candidates in keys.items()
-        }
+        """Which accounts each recipient is delivered to; () when unknown. One query; see Recipients.find."""
+        return {address: found.accounts for address, found in (await self._recipients.find(addresses)).items()}
 
     async def authenticate(self, login: str, password: str, remote: str = "") -> AccountRecord:
         """Who this is. `login` is the account's address, `remote` the client's; "" is nobody's.
@@ -259,7 +266,7 @@ class Directory:
 
     async def may_send_as(self, account: AccountId, address: str) -> bool:
         """Whether the account may use `address` as sender: its own, an alias, with "+detail", under its catch-all."""
-        keys = lookup_keys(address)
+        keys = self._recipients.keys(address)
         return bool(keys) and bool(await self._database.fetchval(sql.MAY_SEND_AS, account, list(keys)))
 
     # Identities (RFC 8621 6)

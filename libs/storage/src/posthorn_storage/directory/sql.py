@@ -45,6 +45,13 @@ SELECT $1, $2 WHERE NOT EXISTS (SELECT 1 FROM account WHERE address = $1)
 ON CONFLICT (address, account_id) DO UPDATE SET address = EXCLUDED.address
 """
 
+REMOVE_ALIAS = "DELETE FROM alias WHERE address = $1 AND ($2::bigint IS NULL OR account_id = $2)"
+
+ALIASES = """
+SELECT alias.address AS alias, account.address FROM alias JOIN account ON account.id = alias.account_id
+WHERE (alias.address, account.address) > ($1, $2) ORDER BY 1, 2 LIMIT $3
+"""
+
 _ACCOUNT = """
 SELECT account.id, account.address, display_name, kind, quota, region, account.created_at, credential.secret,
     ARRAY(SELECT alias.address FROM alias WHERE alias.account_id = account.id ORDER BY alias.address) AS aliases

@@ -15,10 +15,10 @@ from posthorn_mail_format import summarize
 from posthorn_mail_format.addresses import parse_mailbox
 from posthorn_model.errors import InvalidAddress
 from posthorn_model.events import QueueDue
-from posthorn_model.ids import AccountId, MessageId
+from posthorn_model.ids import MessageId
 from posthorn_model.mail import NewMessage
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, site_of
-from posthorn_storage import Identity
+from posthorn_storage import Found, Identity
 from posthorn_storage.mail import MessageFields, StoredMessage
 from posthorn_storage.submissions import NewSubmission, Submission
 
@@ -29,7 +29,7 @@ _KNOWN = {"identityId", "emailId", "envelope", "sendAt", "undoStatus"}
 class Route:
     """Where the recipients are: accounts of this cluster by address, and everybody else's with their site."""
 
-    local: Mapping[str, tuple[AccountId, ...]]
+    local: Mapping[str, Found]
     remote: Sequence[NewRecipient]
 
 
@@ -153,12 +153,12 @@ async def _route(context: Context, recipients: Sequence[str]) -> Route:
         for address, site in sites.items()
         if await directory.is_local_domain(site) or await directory.is_local_domain(address.rpartition("@")[2])
     ]
-    accounts = await directory.resolve(own)
-    unknown = [address for address in own if not accounts[address]]
+    found = await context.storage.recipients.find(own)
+    unknown = [address for address in own if not found[address].accounts]
     if unknown:
         raise SetError("invalidRecipients", "nobody has that address here", invalidRecipients=unknown)
-    remote = [NewRecipient(address, site) for address, site in sites.items() if address not in accounts]
-    return Route({address: accounts[address] for address in own}, remote)
+    remote = [NewRecipient(address, site) for address, site in sites.items() if address not in found]
+    return Route(found, remote)
 
 
 async def _send(context: Context, new: NewSubmission, raw: bytes, route: Route) -> Submission:
@@ -193,9 +193,14 @@ async def _local_messages(context: Context, sender: str, content: bytes, route: 
         return {}
     delivered = f"Return-Path: <{sender}>\r\n".encode() + content
     summary = await asyncio.to_thread(summarize, delivered)
-    behind = [account for accounts in route.local.values() for account in accounts]
+    behind = [account for found in route.local.values() for account in found.accounts]
     blob = await context.storage.blobs.prepare(delivered, accounts=behind)
-    return {
-        address: [NewMessage(account, (), summary, blob, delivered=True) for account in accounts]
-        for address, accounts in route.local.items()
-    }
+    named = context.storage.recipients.named_mailbox
+    messages: dict[str, list[NewMessage]] = {}
+    for address, found in route.local.items():
+        boxes = {account: await named(account, found.detail) for account in found.accounts}
+        messages[address] = [
+            NewMessage(account, () if box is None else (box,), summary, blob, delivered=True)
+            for account, box in boxes.items()
+        ]
+    return messages
