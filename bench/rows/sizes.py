@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from itertools import cycle
 from typing import Any
 
-from bench.rows.storage import Deliveries, timed
+from bench.rows.storage import BATCH, BATCHED, Deliveries, timed
 from bench.runner import Measure, Row
 from bench.stock import Stock, new_messages
 from posthorn_model.events import ChangeKind
@@ -13,6 +13,7 @@ from posthorn_model.ids import AccountId, MailboxId, Modseq
 from posthorn_storage.mail.flags import FlagsOp
 
 ROUNDS = 200
+SETTLING = 10
 Operation = Callable[[Stock, AccountId, MailboxId], Awaitable[Any]]
 
 
@@ -63,11 +64,28 @@ def _cost(stock: Stock, operation: Operation) -> Measure:
     return measure
 
 
+async def settle(stock: Stock) -> None:
+    """Deliver until the pages that deliveries touch have been written once since the stock's checkpoint.
+
+    PostgreSQL logs such a page whole the first time: of many accounts these are many pages, of few they are few.
+    """
+    deliveries = Deliveries(stock, stock.accounts)
+    for _ in range(SETTLING):
+        await deliveries.batched()
+
+
 def rows(base: Stock, other: Stock, name: str, base_name: str) -> list[Row]:
-    """Each operation in `other`, beside the same in `base`; and batches of deliveries."""
+    """Each operation in `other`, beside the same in `base`; and batches of deliveries, ours and by bare asyncpg."""
     found = [
         Row(f"{shown}, {name}", "ms", False, _cost(other, operation), _cost(base, operation), base_name, 3)
         for shown, operation in OPERATIONS.values()
     ]
     ours, small = Deliveries(other, other.accounts), Deliveries(base, base.accounts)
-    return [*found, Row(f"100 for each commit, {name}", "/s", True, ours.batched, small.batched, base_name, 3)]
+    bare_ours, bare_small = ours.bare(BATCH, BATCHED), small.bare(BATCH, BATCHED)
+    said = "what PostgreSQL itself takes for more and larger indexes"
+    return [
+        *found,
+        Row(f"100 for each commit, {name}", "/s", True, ours.batched, small.batched, base_name, 5),
+        Row(f"the same by bare asyncpg, {name}", "/s", True, bare_ours, bare_small, base_name, 5, said),
+        Row(f"100 for each commit, {name}", "/s", True, ours.batched, bare_ours, "bare asyncpg", 5),
+    ]
