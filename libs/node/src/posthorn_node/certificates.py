@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -38,6 +39,8 @@ class Certificate:
     not_after: float
     default: bool = False
     """Shown to clients that name no host, or one that no certificate is for."""
+    end_point: bytes = b""
+    """What a login is bound to (RFC 5929 4.1): the certificate's hash; b"" where no hash is laid down for it."""
 
 
 def parsed(name: str, chain: bytes, key: bytes, *, names: Iterable[str] = (), default: bool = False) -> Certificate:
@@ -77,7 +80,19 @@ def parsed(name: str, chain: bytes, key: bytes, *, names: Iterable[str] = (), de
         not_before=leaf.not_valid_before_utc.timestamp(),
         not_after=leaf.not_valid_after_utc.timestamp(),
         default=default,
+        end_point=_end_point(leaf),
     )
+
+
+def _end_point(leaf: x509.Certificate) -> bytes:
+    """RFC 5929 4.1: by the hash of its signature, SHA-256 instead of broken ones; EdDSA names none."""
+    try:
+        used = leaf.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return b""
+    if used is None:
+        return b""
+    return leaf.fingerprint(hashes.SHA256() if isinstance(used, hashes.MD5 | hashes.SHA1) else used)
 
 
 def _names(leaf: x509.Certificate) -> frozenset[str]:

@@ -23,6 +23,13 @@ SELF_SIGNED = "self-signed"
 Alpn = tuple[str, ...]
 
 
+class ServerContext(ssl.SSLContext):
+    """A server's context that knows what a login on a connection of its is bound to."""
+
+    end_point: bytes = b""
+    """Of the certificate that it shows (posthorn_node.certificates)."""
+
+
 class TlsContexts:
     """Server contexts of one process, one per list of ALPN protocols; certificates are read when first needed."""
 
@@ -132,9 +139,9 @@ class TlsContexts:
         return context
 
 
-def bare_context(alpn: Alpn = ()) -> ssl.SSLContext:
+def bare_context(alpn: Alpn = ()) -> ServerContext:
     """A server's context without a certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8997: nothing older for mail
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     if alpn:
@@ -142,7 +149,7 @@ def bare_context(alpn: Alpn = ()) -> ssl.SSLContext:
     return context
 
 
-def load(context: ssl.SSLContext, certificate: "Certificate") -> None:
+def load(context: ServerContext, certificate: "Certificate") -> None:
     """Have `context` show this certificate. Raises TlsError when OpenSSL does not take it."""
     pem = certificate.key + b"\n" + certificate.chain
     try:
@@ -150,6 +157,7 @@ def load(context: ssl.SSLContext, certificate: "Certificate") -> None:
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         reason = getattr(error, "reason", None) or str(error)
         raise TlsError(f"cannot use the certificate {certificate.name} for TLS: {reason}") from error
+    context.end_point = certificate.end_point
 
 
 def usable(certificate: "Certificate") -> "Certificate":

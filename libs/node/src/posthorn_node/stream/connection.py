@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 from typing import cast
 
 MAX_INPUT = 262_144
@@ -86,6 +87,17 @@ class Connection(asyncio.Protocol):
             return ""
         cipher = tls.cipher()
         return f"{tls.version()} {cipher[0]}" if cipher else str(tls.version())
+
+    @property
+    def bindings(self) -> Mapping[str, bytes]:
+        """What a login on this connection can be bound to, by the registered names of channel bindings (RFC 5056).
+
+        Python's ssl cannot export keying material, so "tls-exporter" (RFC 9266) is not among them, and "tls-unique" is
+        not defined for TLS 1.3; what is left is the certificate that was shown. Raises ConnectionLost.
+        """
+        tls = self._tls()
+        end_point: bytes = getattr(tls.context, "end_point", b"") if tls is not None else b""
+        return {"tls-server-end-point": end_point} if end_point else {}
 
     # What its task does.
 
