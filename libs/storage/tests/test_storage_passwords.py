@@ -20,7 +20,7 @@ async def passwords() -> AsyncIterator[Passwords]:
 
 
 async def test_a_hash_is_salted_and_in_phc_form(passwords: Passwords) -> None:
-    one, two = await passwords.hash("secret"), await passwords.hash("secret")
+    one, two = (await passwords.protect("secret")).hash, (await passwords.protect("secret")).hash
     assert one.startswith("$argon2id$v=19$m=7168,t=5,p=1$")
     assert one != two
     assert await passwords.verify("secret", one)
@@ -48,18 +48,19 @@ async def test_nobody_has_no_password(passwords: Passwords) -> None:
 @pytest.mark.parametrize("password", ["", "x" * (MAX_PASSWORD_BYTES + 1), "ü" * MAX_PASSWORD_BYTES])
 async def test_empty_and_enormous_ones_are_refused(passwords: Passwords, password: str) -> None:
     with pytest.raises(AuthenticationFailed):
-        await passwords.hash(password)
+        await passwords.protect(password)
     with pytest.raises(AuthenticationFailed):
-        await passwords.hash_all(["good", password])
+        await passwords.protect_all(["good", password])
     assert not await passwords.verify(password, ELSEWHERE)
 
 
 async def test_many_are_hashed_in_their_order(passwords: Passwords) -> None:
     given = ["a", "b", "a", "c"]
-    hashed = await passwords.hash_all(given)
+    hashed = await passwords.protect_all(given)
     assert hashed[0] == hashed[2]
     assert len(set(hashed)) == 3
-    assert all(await asyncio.gather(*map(passwords.verify, given, hashed)))
+    hashes = [each.hash for each in hashed]
+    assert all(await asyncio.gather(*map(passwords.verify, given, hashes)))
 
 
 def test_what_was_verified_is_remembered_for_a_while_and_bounded() -> None:

@@ -7,16 +7,12 @@ domains, accounts, aliases and passwords is counted in the database, where every
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
 
 import asyncpg
 
 from posthorn_model.errors import (
     AccountNotFound,
     AlreadyExists,
-    AuthenticationFailed,
     InvalidAddress,
     InvalidName,
     NotFound,
@@ -24,13 +20,15 @@ from posthorn_model.errors import (
 )
 from posthorn_model.ids import AccountId, DomainId
 from posthorn_model.ports import Clock
-from posthorn_storage.database import Connection, Row
+from posthorn_storage.database import Connection
 from posthorn_storage.directory import sql
 from posthorn_storage.directory.addresses import address_key, alias_key, domain_key
 from posthorn_storage.directory.identities import Identities, Identity
 from posthorn_storage.directory.login_throttle import LoginThrottle
-from posthorn_storage.directory.passwords import Passwords, Verified
+from posthorn_storage.directory.logins import Claims, Logins
+from posthorn_storage.directory.passwords import Passwords
 from posthorn_storage.directory.recipients import Recipients
+from posthorn_storage.directory.records import AccountRecord, record_of
 from posthorn_storage.mail.provision import create_in
 from posthorn_storage.nodes import DIRECTORY_CHANGES, NOTE_CHANGE
 from posthorn_storage.shards import PlacementRules, Shard, Shards
@@ -39,21 +37,6 @@ from posthorn_storage.shards.removals import Removals
 
 MAX_DISPLAY_NAME = 200
 _DOMAIN_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class AccountRecord:
-    """An account as the directory has it; `quota` in bytes, None without limit."""
-
-    id: AccountId
-    address: str
-    display_name: str
-    kind: Literal["user", "group"]
-    quota: int | None
-    created_at: datetime
-    aliases: tuple[str, ...]
-    region: str = ""
-    """Where it must live; "" is anywhere."""
 
 
 class Directory:
@@ -73,18 +56,17 @@ class Directory:
         self._shards = shards
         self._rules = rules
         self._passwords = passwords
-        self._throttle = throttle
         self._removal = removal
         self._recipients = recipients
         self._clock = clock
         self._identities = Identities(shards)
-        self._verified = Verified(clock.monotonic)
+        self._logins = Logins(self._database, passwords, throttle, clock)
         self._local: frozenset[str] = frozenset()
         self._local_until = float("-inf")
 
     def forget(self) -> None:
         """Drop all caches."""
-        self._verified.forget()
+        self._logins.forget()
         self._shards.placements.forget()
         self._local_until = float("-inf")
 
@@ -158,17 +140,17 @@ class Directory:
 
     async def set_password(self, address: str, password: str) -> None:
         """Replace the password. Raises AccountNotFound."""
-        secret = await self._passwords.hash(password)
-        self._verified.forget()
-        if not await self._database.execute(sql.SET_CREDENTIAL, address_key(address), secret):
+        secrets = await self._passwords.protect(password)
+        self._logins.forget()
+        if not await self._database.execute(sql.SET_CREDENTIAL, address_key(address), *secrets):
             raise AccountNotFound(address=address)
-        self._verified.forget()
+        self._logins.forget()
         await self._note_change()
 
     async def delete_account(self, address: str) -> None:
         """Remove an account: nobody finds it from now on; its mail goes in bounded steps. Raises AccountNotFound."""
         record = await self.find_account(address)
-        self._verified.forget()
+        self._logins.forget()
         await self._removal.remove(record.id)
         self._shards.placements.forget([record.id])
         await self._note_change()
@@ -216,18 +198,18 @@ class Directory:
         rows = await self._database.fetch(sql.BY_ADDRESS, key)
         if not rows:
             raise AccountNotFound(address=key)
-        return _record(rows[0])
+        return record_of(rows[0])
 
     async def account(self, account: AccountId) -> AccountRecord:
         """The account of this id. Raises AccountNotFound."""
         rows = await self._database.fetch(sql.BY_ID, [account])
         if not rows:
             raise AccountNotFound(account=account)
-        return _record(rows[0])
+        return record_of(rows[0])
 
     async def list_accounts(self, after: str = "", limit: int = 1000) -> list[AccountRecord]:
         """At most `limit` accounts whose address is greater than `after`, by address."""
-        return [_record(row) for row in await self._database.fetch(sql.LIST, after, min(limit, 10_000))]
+        return [record_of(row) for row in await self._database.fetch(sql.LIST, after, min(limit, 10_000))]
 
     async def accounts_by_shard(self) -> dict[int, int]:
         """How many accounts live on each shard, by its number."""
@@ -245,24 +227,11 @@ class Directory:
         Raises AuthenticationFailed after the same time whether the account exists or not, TooManyFailures (which does
         not say whether the password is right), Overloaded.
         """
-        known = self._verified.find(login, password)
-        if known is not None:
-            rows = await self._database.fetch(sql.BY_ID, [known])
-            if rows and self._verified.holds(login, password, rows[0]["secret"]):
-                return _record(rows[0])
-        try:
-            key = address_key(login)
-        except InvalidAddress:
-            key = ""
-        await self._throttle.admit(key or login.lower(), remote)
-        rows = await self._database.fetch(sql.BY_ADDRESS, key)
-        secret = rows[0]["secret"] if rows else None
-        if not await self._passwords.verify(password, secret):
-            await self._throttle.failed(key or login.lower(), remote)
-            raise AuthenticationFailed(login=login[:100], remote=remote)
-        await self._throttle.succeeded(key, remote)
-        self._verified.remember(login, password, rows[0]["id"], rows[0]["secret"])
-        return _record(rows[0])
+        return await self._logins.by_password(login, password, remote)
+
+    def claims(self, remote: str) -> Claims:
+        """Who judges what one client at `remote` claims in SASL; for one login at a time."""
+        return Claims(self._logins, remote)
 
     async def may_send_as(self, account: AccountId, address: str) -> bool:
         """Whether the account may use `address` as sender: its own, an alias, with "+detail", under its catch-all."""
@@ -294,7 +263,7 @@ class Directory:
         able = [
             (address, password) for address, password in zip(addresses, passwords, strict=True) if password is not None
         ]
-        secrets = await self._passwords.hash_all([password for _, password in able])
+        secrets = await self._passwords.protect_all([password for _, password in able])
         domains = [address.rpartition("@")[2] for address in addresses]
         regions = [self._rules.region_for(address) if region is None else region for address in addresses]
         names = [self._rules.shard_for(address, pin) for address, pin in zip(addresses, regions, strict=True)]
@@ -313,7 +282,8 @@ class Directory:
             )
             if len(ids) != len(addresses):
                 raise AlreadyExists("that address exists already", count=len(addresses) - len(ids))
-            await connection.execute(sql.ADD_CREDENTIALS, [address for address, _ in able], secrets)
+            hashes, verifiers = [each.hash for each in secrets], [each.verifier for each in secrets]
+            await connection.execute(sql.ADD_CREDENTIALS, [address for address, _ in able], hashes, verifiers)
             here = [
                 (account, address)
                 for account, address, shard in zip(accounts, addresses, shards, strict=True)
@@ -321,7 +291,7 @@ class Directory:
             ]
             await create_in(connection, here, display_name, quota)
             rows = {row["address"]: row for row in await connection.fetch(sql.BY_ID, accounts)}
-            return [_record(rows[address]) for address in addresses]
+            return [record_of(rows[address]) for address in addresses]
 
         try:
             added = await self._database.run(work)
@@ -363,16 +333,3 @@ class Directory:
 
             await shard.database.run(work)
         return {shard: [account for account, _ in owners] for shard, owners in apart.items()}
-
-
-def _record(row: Row) -> AccountRecord:
-    return AccountRecord(
-        id=AccountId(row["id"]),
-        address=row["address"],
-        display_name=row["display_name"],
-        kind=row["kind"],
-        quota=row["quota"],
-        created_at=row["created_at"],
-        aliases=tuple(row["aliases"]),
-        region=row["region"],
-    )

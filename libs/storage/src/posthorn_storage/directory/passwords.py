@@ -1,4 +1,4 @@
-"""Passwords: argon2id in a bounded thread pool, and a short memory of what was verified.
+"""Passwords: argon2id and SCRAM verifiers in a bounded thread pool, and a short memory of what was verified.
 
 Secrets are never logged or kept: the memory holds digests under a random key of this process only.
 """
@@ -9,12 +9,14 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from nacl.exceptions import CryptoError
 from nacl.pwhash import argon2id
 
 from posthorn_model.errors import AuthenticationFailed, Overloaded
+from posthorn_sasl.preparation import password_form
+from posthorn_sasl.verifiers import derive
 
 MAX_PASSWORD_BYTES = 1024
 # The cheapest in memory of the equivalent settings of the OWASP password storage cheat sheet: many log-ins at once are
@@ -24,6 +26,15 @@ MEMORY = 7168 * 1024
 """Bytes that one hash fills."""
 _WAITING = 512
 T = TypeVar("T")
+
+
+class Secrets(NamedTuple):
+    """What is kept of a password."""
+
+    hash: str
+    """argon2id, as a PHC string."""
+    verifier: str
+    """Of SCRAM-SHA-256, in the form of posthorn_sasl.verifiers."""
 
 
 class Passwords:
@@ -38,13 +49,17 @@ class Passwords:
         """End the threads; work not started is dropped."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def hash(self, password: str) -> str:
-        """Return the PHC string of a new password. Raises AuthenticationFailed for an empty or enormous one."""
+    async def protect(self, password: str) -> Secrets:
+        """What to keep of a new password. Raises AuthenticationFailed for an empty or enormous one."""
         _check(password)
-        return await self._in_thread(lambda: _hashed(password))
+        return await self._in_thread(lambda: _protected(password))
 
-    async def hash_all(self, passwords: Sequence[str]) -> list[str]:
-        """Hash many, as fast as the threads allow; however many there are, one call waits as one.
+    async def verifier(self, password: str) -> str:
+        """The SCRAM verifier alone, of a password whose hash is kept already."""
+        return await self._in_thread(lambda: derive(password).text)
+
+    async def protect_all(self, passwords: Sequence[str]) -> list[Secrets]:
+        """Protect many, as fast as the threads allow; however many there are, one call waits as one.
 
         Equal passwords of one call get one hash: thousands of accounts that start with the same password are set up
         for tests and loads, and it is no secret among them.
@@ -53,9 +68,9 @@ class Passwords:
         for password in different:
             _check(password)
         loop = asyncio.get_running_loop()
-        futures = [loop.run_in_executor(self._threads, _hashed, password) for password in different]
-        hashed = dict(zip(different, await asyncio.gather(*futures), strict=True))
-        return [hashed[password] for password in passwords]
+        futures = [loop.run_in_executor(self._threads, _protected, password) for password in different]
+        protected = dict(zip(different, await asyncio.gather(*futures), strict=True))
+        return [protected[password] for password in passwords]
 
     async def verify(self, password: str, secret: str | None) -> bool:
         """Whether `password` belongs to `secret`; with None it takes as long and says no. Raises Overloaded."""
@@ -119,12 +134,24 @@ class Verified:
         return hashlib.blake2b(text, key=self._key, digest_size=32).digest()
 
 
+def _protected(password: str) -> Secrets:
+    return Secrets(_hashed(password_form(password)), derive(password).text)
+
+
 def _hashed(password: str) -> str:
     return argon2id.str(_bytes(password), opslimit=PASSES, memlimit=MEMORY).decode("ascii")
 
 
 def _matches(password: str, secret: str) -> bool:
-    """Whether a PHC string (of any cost) is this password's; a secret of another form is nobody's."""
+    """Whether a PHC string (of any cost) is this password's; a secret of another form is nobody's.
+
+    Also of the password as it was typed: other programs do not prepare what they hash.
+    """
+    forms = dict.fromkeys((password_form(password), password))
+    return any(_is_of(form, secret) for form in forms)
+
+
+def _is_of(password: str, secret: str) -> bool:
     try:
         return argon2id.verify(secret.encode(), _bytes(password))
     except (CryptoError, ValueError):

@@ -28,16 +28,30 @@ RETURNING id
 """
 
 ADD_CREDENTIALS = """
-INSERT INTO credential (account_id, secret)
-SELECT account.id, new.secret FROM unnest($1::text[], $2::text[]) AS new (address, secret)
+INSERT INTO credential (account_id, secret, scram, scram_at)
+SELECT account.id, new.secret, new.scram, now()
+FROM unnest($1::text[], $2::text[], $3::text[]) AS new (address, secret, scram)
 JOIN account ON account.address = new.address
 """
 
 SET_CREDENTIAL = """
-INSERT INTO credential (account_id, secret)
-SELECT id, $2 FROM account WHERE address = $1
-ON CONFLICT (account_id) DO UPDATE SET secret = EXCLUDED.secret, updated_at = now()
+INSERT INTO credential (account_id, secret, scram, scram_at)
+SELECT id, $2, $3, now() FROM account WHERE address = $1
+ON CONFLICT (account_id) DO UPDATE SET
+    secret = EXCLUDED.secret, updated_at = now(), scram = EXCLUDED.scram, scram_at = now()
 """
+
+# Of a password that was kept before there were verifiers, or by a process that does not know of them.
+ADD_VERIFIER = """
+UPDATE credential SET scram = $3, scram_at = updated_at
+WHERE account_id = $1 AND secret = $2 AND scram_at IS DISTINCT FROM updated_at
+"""
+
+# The first process to ask decides.
+FIX_NOBODY = """
+INSERT INTO cluster_setting (name, value) VALUES ('nobodys_secret', to_jsonb($1::text)) ON CONFLICT (name) DO NOTHING
+"""
+NOBODY = "SELECT value #>> '{}' FROM cluster_setting WHERE name = 'nobodys_secret'"
 
 ADD_ALIAS = """
 INSERT INTO alias (address, account_id)
@@ -54,6 +68,7 @@ WHERE (alias.address, account.address) > ($1, $2) ORDER BY 1, 2 LIMIT $3
 
 _ACCOUNT = """
 SELECT account.id, account.address, display_name, kind, quota, region, account.created_at, credential.secret,
+    CASE WHEN credential.scram_at = credential.updated_at THEN credential.scram END AS scram,
     ARRAY(SELECT alias.address FROM alias WHERE alias.account_id = account.id ORDER BY alias.address) AS aliases
 FROM account LEFT JOIN credential ON credential.account_id = account.id
 """

@@ -55,6 +55,8 @@ credential = Table(
     Column("account_id", BigInteger, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
     Column("secret", Text, nullable=False, comment="argon2id, PHC string format"),
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("scram", Text, comment="verifier of SCRAM-SHA-256, RFC 5803"),
+    Column("scram_at", DateTime(timezone=True), comment="equals updated_at, or the verifier is of an older password"),
 )
 
 identity = Table(
