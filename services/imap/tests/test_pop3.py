@@ -71,7 +71,7 @@ async def test_a_whole_conversation(imap: Any) -> None:
         C: CAPA
         S: +OK Capabilities follow
         S*: USER
-        S: SASL PLAIN
+        S: SASL SCRAM-SHA-256 PLAIN LOGIN
         S: STLS
         S: .
         C: STAT

@@ -17,11 +17,11 @@ import uvloop
 from posthorn_model.clock import SystemClock
 from posthorn_model.events import Event
 from posthorn_model.mail import Role
-from posthorn_node.certificate import self_signed
 from posthorn_node.metrics import Metrics
-from posthorn_node.settings import ListenerSettings
+from posthorn_node.settings import ListenerSettings, ServerSettings
 from posthorn_node.stream.door import Door
 from posthorn_node.stream.reception import Reception
+from posthorn_node.tls import TlsContexts
 from posthorn_smtp_in.figures import Figures
 from posthorn_smtp_in.listening import make_reception
 from posthorn_smtp_in.parts import Parts
@@ -134,8 +134,7 @@ Start = Callable[..., Awaitable[Service]]
 async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
     """`await start(limits={...}, timeouts={...}, **settings)` starts all listeners on free ports."""
     running: list[Reception] = []
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(self_signed(tmp_path / "tls", HOSTNAME))
+    contexts = TlsContexts(ServerSettings(hostname=HOSTNAME, data=tmp_path))
 
     async def begin(
         limits: Mapping[str, Any] | None = None, timeouts: Mapping[str, Any] | None = None, **settings: Any
@@ -152,7 +151,7 @@ async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
             hostname=HOSTNAME,
             storage=storage,
             publish=events.append,
-            tls_context=lambda: context,
+            tls_context=contexts.server_context,
             clock=SystemClock(),
             log=structlog.wrap_logger(
                 structlog.WriteLogger(log),

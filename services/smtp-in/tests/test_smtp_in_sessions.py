@@ -185,7 +185,7 @@ async def test_starttls_forgets_what_was_said_before(service: Any, people: Any) 
             C: MAIL FROM:<ann@example.org>
             S: 503 5.5.1 Say EHLO first
             C: EHLO c
-            S: 250-*|250 AUTH PLAIN LOGIN
+            S: 250-*|250 AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN
             C: STARTTLS
             S: 503 5.5.1 *
             C: MAIL FROM:<ann@example.org>

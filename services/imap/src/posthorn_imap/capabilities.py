@@ -1,6 +1,6 @@
 """What CAPABILITY lists: exactly what works in the session's state (RFC 9051 7.2.2)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 ALWAYS = ("IMAP4rev1", "LITERAL+", "SASL-IR", "ID", "ENABLE")
 AFTER_LOGIN = (
@@ -25,8 +25,8 @@ AFTER_LOGIN = (
 )
 
 
-def capabilities(*, starttls: bool, login: bool, logged_in: bool, append_limit: int) -> Iterable[str]:
-    """`starttls`: TLS can still begin; `login`: passwords may be sent now."""
+def capabilities(*, starttls: bool, mechanisms: Sequence[str], logged_in: bool, append_limit: int) -> Iterable[str]:
+    """`starttls`: TLS can still begin; `mechanisms`: of AUTHENTICATE, none while nobody may log in."""
     yield from ALWAYS
     if logged_in:
         yield from AFTER_LOGIN
@@ -34,4 +34,6 @@ def capabilities(*, starttls: bool, login: bool, logged_in: bool, append_limit: 
         return
     if starttls:
         yield "STARTTLS"
-    yield "AUTH=PLAIN" if login else "LOGINDISABLED"
+    if not mechanisms:
+        yield "LOGINDISABLED"
+    yield from (f"AUTH={mechanism}" for mechanism in mechanisms)

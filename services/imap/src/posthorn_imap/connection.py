@@ -1,6 +1,7 @@
 """The connection of a mailbox-access client: output is gathered, and a session can be woken. Knows no IMAP."""
 
 import ssl
+from collections.abc import Mapping
 
 from posthorn_node.stream.connection import Connection, ConnectionLost, Interrupted
 
@@ -23,6 +24,11 @@ class ClientConnection:
     def encrypted(self) -> bool:
         """Whether TLS is on."""
         return self._connection.encrypted
+
+    @property
+    def bindings(self) -> Mapping[str, bytes]:
+        """What a login can be bound to; as of posthorn_node's Connection."""
+        return self._connection.bindings
 
     async def receive(self, timeout: float) -> bytes | None:
         """What has come, at least one octet; None after `wake`.

@@ -1,8 +1,8 @@
 """The one table of the IMAP service: what each domain error becomes on the wire (RFC 5530)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from posthorn_imap.protocol.responses import Answer, no
+from posthorn_imap.protocol.responses import Answer, bad, no
 from posthorn_model.errors import (
     AccountNotFound,
     AlreadyExists,
@@ -22,6 +22,7 @@ from posthorn_model.errors import (
     TooMany,
     Unavailable,
 )
+from posthorn_sasl import Problem
 
 # The first class an error is an instance of decides.
 _TABLE: Sequence[tuple[type[PosthornError], bytes]] = (
@@ -42,6 +43,20 @@ _TABLE: Sequence[tuple[type[PosthornError], bytes]] = (
     (TooLarge, b"TOOBIG"),
     (TooMany, b"LIMIT"),
 )
+
+
+# Of an exchange whose octets are well-formed; the rest is BAD (RFC 9051 6.2.2).
+_PROBLEMS: Mapping[Problem, bytes] = {
+    Problem.MECHANISM: b"CANNOT",
+    Problem.IDENTITY: b"AUTHORIZATIONFAILED",
+    Problem.BINDING: b"AUTHENTICATIONFAILED",
+}
+
+
+def answer_to_exchange(problem: Problem) -> Answer:
+    """The tagged response for an exchange of AUTHENTICATE that cannot go on."""
+    text, code = problem.value.capitalize(), _PROBLEMS.get(problem)
+    return bad(text) if code is None else no(text, code)
 
 
 def answer_to(error: PosthornError) -> Answer:

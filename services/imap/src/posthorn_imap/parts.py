@@ -1,17 +1,19 @@
 """What every session is handed, built once by the composition root."""
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
 from posthorn_imap.changes import Changes
+from posthorn_imap.connection import ClientConnection
 from posthorn_imap.figures import Figures
 from posthorn_imap.logins import Logins
 from posthorn_imap.memory import Budget
 from posthorn_imap.settings import ImapSettings
 from posthorn_model.ports import Clock
+from posthorn_sasl import Terms, offered
 from posthorn_storage import Storage
 
 
@@ -37,3 +39,13 @@ class Listening:
     name: str
     starttls: bool
     plaintext_auth: bool
+
+    def mechanisms(self, connection: ClientConnection) -> Sequence[str]:
+        """Of SASL, that may be used on a connection now; none: it must be encrypted first."""
+        may_log_in = connection.encrypted or self.plaintext_auth
+        return offered(terms(connection)) if may_log_in else ()
+
+
+def terms(connection: ClientConnection) -> Terms:
+    """What a login on a connection can rest on."""
+    return Terms(connection.bindings)

@@ -5,6 +5,7 @@ Commands are answered in the order they came, however many were sent ahead. What
 """
 
 import uuid
+from collections.abc import Sequence
 
 from posthorn_imap.capabilities import capabilities
 from posthorn_imap.commands.table import perform
@@ -285,11 +286,16 @@ class Session:
         return list(
             capabilities(
                 starttls=self.listening.starttls and not tls,
-                login=tls or self.listening.plaintext_auth,
+                mechanisms=self.mechanisms,
                 logged_in=self.account is not None,
                 append_limit=self.parts.settings.append_limit,
             )
         )
+
+    @property
+    def mechanisms(self) -> Sequence[str]:
+        """Of AUTHENTICATE, as things are; none while logging in would show a password."""
+        return self.listening.mechanisms(self.connection)
 
     def capability_code(self) -> bytes:
         return b"CAPABILITY " + " ".join(self.capability_words()).encode()

@@ -1,11 +1,15 @@
-"""AUTH on submission: when it is offered, the SASL exchange, and the look-up of the login (RFC 4954)."""
+"""AUTH on submission: when it is offered, and the exchange in the words of SMTP (RFC 4954)."""
+
+from collections.abc import Sequence
 
 from posthorn_model.errors import AuthenticationFailed, TooManyFailures
-from posthorn_smtp_in.errors import reply_to
+from posthorn_node.stream.connection import Connection
+from posthorn_sasl import Challenge, Exchange, Login, SaslProblem, Terms, offered
+from posthorn_sasl.exchange import encoded
+from posthorn_smtp_in.errors import reply_to, reply_to_exchange
 from posthorn_smtp_in.judge import Kind
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.replies import Reply, reply
-from posthorn_smtp_in.protocol.sasl import Credentials, Exchange, SaslProblem
 from posthorn_smtp_in.transaction import Listener
 from posthorn_storage import AccountRecord
 
@@ -20,54 +24,60 @@ Step = tuple[Reply, AccountRecord | None]
 class Authentication:
     """The logins of one session. `failed` counts those that were refused."""
 
-    def __init__(self, parts: Parts, listener: Listener, address: str) -> None:
+    def __init__(self, parts: Parts, listener: Listener, connection: Connection, address: str) -> None:
         self._parts = parts
         self._listener = listener
+        self._connection = connection
         self._address = address
-        self._exchange: Exchange | None = None
+        self._login: Login[AccountRecord] | None = None
         self.failed = 0
 
-    def offered(self, *, tls: bool) -> bool:
-        """Whether AUTH may be used now: on submission, and not in plain text unless the listener allows it."""
-        return self._listener.kind is Kind.SUBMISSION and (tls or self._listener.plaintext_auth)
+    @property
+    def mechanisms(self) -> Sequence[str]:
+        """What may be used now: on submission alone, and not in plain text unless the listener allows it."""
+        if self._listener.kind is not Kind.SUBMISSION:
+            return ()
+        if not self._connection.encrypted and not self._listener.plaintext_auth:
+            return ()
+        return offered(self._terms())
 
-    async def begin(self, mechanism: str, initial: str | None, *, tls: bool, known: bool) -> Step:
+    async def begin(self, mechanism: str, initial: str | None, *, known: bool) -> Step:
         """Start an exchange; the reply, and the account once it is known. Raises Unavailable."""
         if known:
             return AGAIN, None
-        if not self.offered(tls=tls):
+        if not self.mechanisms:
             return (NEEDS_TLS if self._listener.kind is Kind.SUBMISSION else NOT_OFFERED), None
         try:
-            self._exchange = Exchange(mechanism)
+            exchange = Exchange(mechanism, self._terms())
         except SaslProblem as problem:
-            return problem.reply, None
+            return reply_to_exchange(problem.problem), None
+        self._login = Login(exchange, self._parts.storage.directory.claims(self._address))
         return await self.step(initial.encode() if initial is not None else None)
 
     async def step(self, response: bytes | None) -> Step:
         """Go on with the client's next response. Raises Unavailable."""
-        exchange, self._exchange = self._exchange, None
-        assert exchange is not None
+        login, self._login = self._login, None
+        assert login is not None
         try:
-            found = exchange.step(response)
+            found = await login.step(response)
         except SaslProblem as problem:
-            return problem.reply, None
-        if isinstance(found, Reply):
-            self._exchange = exchange
-            return found, None
-        return await self._log_in(found)
-
-    async def _log_in(self, credentials: Credentials) -> Step:
-        logins = self._parts.figures.logins
-        directory = self._parts.storage.directory
-        try:
-            account = await directory.authenticate(credentials.login, credentials.password, self._address)
+            return reply_to_exchange(problem.problem), None
         except (AuthenticationFailed, TooManyFailures) as error:
-            self.failed += 1
-            outcome = "limited" if isinstance(error, TooManyFailures) else "refused"
-            logins.labels(self._listener.name, outcome).inc()
-            self._parts.log.warning(
-                f"login {outcome}", login=credentials.login, listener=self._listener.name, remote=self._address
-            )
-            return reply_to(error), None
-        logins.labels(self._listener.name, "accepted").inc()
-        return DONE, account
+            return self._refused(login.claimed, error), None
+        if isinstance(found, Challenge):
+            self._login = login
+            return reply(334, "", encoded(found)), None
+        self._parts.figures.logins.labels(self._listener.name, "accepted").inc()
+        return DONE, found
+
+    def _terms(self) -> Terms:
+        return Terms(self._connection.bindings)
+
+    def _refused(self, claimed: str, error: AuthenticationFailed | TooManyFailures) -> Reply:
+        self.failed += 1
+        outcome = "limited" if isinstance(error, TooManyFailures) else "refused"
+        self._parts.figures.logins.labels(self._listener.name, outcome).inc()
+        self._parts.log.warning(
+            f"login {outcome}", login=claimed[:256], listener=self._listener.name, remote=self._address
+        )
+        return reply_to(error)

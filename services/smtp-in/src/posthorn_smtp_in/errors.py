@@ -1,6 +1,6 @@
 """The one table of smtp-in: what each domain error becomes on the wire."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from posthorn_model.errors import (
     AccountNotFound,
@@ -17,6 +17,7 @@ from posthorn_model.errors import (
     TooManyFailures,
     Unavailable,
 )
+from posthorn_sasl import Problem
 from posthorn_smtp_in.protocol.content import Fault
 from posthorn_smtp_in.protocol.replies import Reply, reply
 
@@ -43,6 +44,23 @@ _FAULTS = {
     Fault.TOO_LARGE: reply(552, "5.3.4", "Message too large"),
     Fault.FLOOD: reply(552, "5.3.4", "Message far too large"),
 }
+
+
+# RFC 4954 4 and 6.
+_PROBLEMS: Mapping[Problem, tuple[int, str]] = {
+    Problem.CANCELLED: (501, "5.7.0"),
+    Problem.ENCODING: (501, "5.5.2"),
+    Problem.SYNTAX: (501, "5.5.2"),
+    Problem.TOO_LONG: (500, "5.5.6"),
+    Problem.MECHANISM: (504, "5.5.4"),
+    Problem.IDENTITY: (535, "5.7.8"),
+    Problem.BINDING: (535, "5.7.8"),
+}
+
+
+def reply_to_exchange(problem: Problem) -> Reply:
+    """The reply for an exchange of AUTH that cannot go on."""
+    return reply(*_PROBLEMS[problem], problem.value.capitalize())
 
 
 def reply_to(error: PosthornError) -> Reply:

@@ -1,10 +1,10 @@
 """EHLO, HELO and LHLO: says who we are and what this session can do now, never more than is implemented."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from posthorn_smtp_in.protocol.commands import Hello, Verb
 from posthorn_smtp_in.protocol.replies import Reply, reply
-from posthorn_smtp_in.protocol.sasl import MECHANISMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,8 @@ class Offer:
     hostname: str
     size: int
     starttls: bool
-    auth: bool
+    mechanisms: Sequence[str]
+    """Of AUTH; none: it is not offered."""
 
 
 def banner(hostname: str, *, lmtp: bool) -> Reply:
@@ -38,6 +39,6 @@ def greet(command: Hello, offer: Offer) -> Reply:
     ]
     if offer.starttls:
         lines.append("STARTTLS")
-    if offer.auth:
-        lines.append("AUTH " + " ".join(MECHANISMS))
+    if offer.mechanisms:
+        lines.append("AUTH " + " ".join(offer.mechanisms))
     return reply(250, "", *lines)

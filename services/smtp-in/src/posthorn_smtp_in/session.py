@@ -59,7 +59,7 @@ class Session:
         self._dialogue = Dialogue(limits, lmtp=self._lmtp)
         self._client = Client()
         self._transaction: Transaction | None = None
-        self._authentication = Authentication(parts, listener, address)
+        self._authentication = Authentication(parts, listener, connection, address)
         self._out = bytearray()
         self._draining = False
         self._stopping = False
@@ -186,8 +186,8 @@ class Session:
             case Rcpt():
                 await self._add_recipient(event)
             case Auth(mechanism, initial):
-                tls, known = self._connection.encrypted, self._client.account is not None
-                self._authenticated(await self._authentication.begin(mechanism, initial, tls=tls, known=known))
+                known = self._client.account is not None
+                self._authenticated(await self._authentication.begin(mechanism, initial, known=known))
             case ChallengeAnswer(text):
                 self._authenticated(await self._authentication.step(text))
             case ChunkEnd(size, fault):
@@ -223,7 +223,7 @@ class Session:
             hostname=self._parts.hostname,
             size=self._parts.settings.max_message_size,
             starttls=self._listener.starttls and not tls,
-            auth=self._authentication.offered(tls=tls) and self._client.account is None,
+            mechanisms=self._authentication.mechanisms if self._client.account is None else (),
         )
 
     async def _upgrade(self) -> None:

@@ -1,74 +1,84 @@
-"""LOGIN and AUTHENTICATE PLAIN (RFC 9051 6.2.2 and 6.2.3, RFC 4616)."""
+"""LOGIN and AUTHENTICATE (RFC 9051 6.2.2 and 6.2.3, RFC 4959)."""
 
-import base64
-import binascii
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
 
+from posthorn_imap.errors import answer_to_exchange
+from posthorn_imap.parts import terms
 from posthorn_imap.protocol.commands import Authenticate, Login
-from posthorn_imap.protocol.responses import Answer, bad, bye, no, ok
+from posthorn_imap.protocol.responses import Answer, bye, continuation, no, ok
 from posthorn_model.errors import AuthenticationFailed, Overloaded, TooManyFailures
+from posthorn_sasl import Challenge, SaslProblem
+from posthorn_sasl.exchange import CANCEL, encoded
+from posthorn_storage import AccountRecord
 
 if TYPE_CHECKING:
     from posthorn_imap.session import Session
 
-MAX_RESPONSE = 8192
 _PRIVACY = no("Encryption is required to log in", b"PRIVACYREQUIRED")
-
-
-def _may_log_in(session: "Session") -> bool:
-    return session.connection.encrypted or session.listening.plaintext_auth
+T = TypeVar("T")
 
 
 async def login(session: "Session", command: Login) -> Answer:
-    if not _may_log_in(session):
+    if not session.mechanisms:
         return _PRIVACY
-    return await _log_in(session, command.user, command.password)
+    attempt = session.parts.logins.log_in(command.user, command.password, session.address)
+    found = await _tried(session, attempt, lambda: command.user.decode("utf-8", "replace"))
+    return found if isinstance(found, Answer) else _welcome(session, found)
 
 
 async def authenticate(session: "Session", command: Authenticate) -> Answer:
-    if command.mechanism != b"PLAIN":
-        return no("Only PLAIN is offered", b"CANNOT")
-    if not _may_log_in(session):
+    if not session.mechanisms:
         return _PRIVACY
-    response = command.initial
-    if response is None:
-        session.write(b"+ \r\n")
-        session.framer.expect_line()
-        line = None
-        while line is None and not session.draining:
-            line = await session.read_line(session.parts.settings.timeouts.login)
-        response = line or b"*"
-        if response == b"*":
-            return bad("AUTHENTICATE cancelled")
+    logins = session.parts.logins
     try:
-        decoded = base64.b64decode(b"" if response == b"=" else response, validate=True)
-        identity, user, password = decoded.split(b"\0")
-    except (binascii.Error, ValueError):
-        return bad("That is no PLAIN response")
-    if len(decoded) > MAX_RESPONSE:
-        return bad("That response is too long")
-    if identity not in (b"", user):
-        return no("Logging in for others is not offered", b"AUTHORIZATIONFAILED")
-    return await _log_in(session, user, password)
+        exchange = logins.exchange(
+            command.mechanism.decode("ascii", "replace"), terms(session.connection), session.address
+        )
+        response = command.initial
+        while True:
+            step = logins.step(exchange, response, session.address)
+            found = await _tried(session, step, lambda: exchange.claimed)
+            if isinstance(found, Answer):
+                return found
+            if not isinstance(found, Challenge):
+                return _welcome(session, found)
+            session.write(continuation(encoded(found)))
+            response = await _response(session)
+    except SaslProblem as problem:
+        return answer_to_exchange(problem.problem)
 
 
-async def _log_in(session: "Session", user: bytes, password: bytes) -> Answer:
+async def _response(session: "Session") -> bytes:
+    """The client's next line; a session that drains does not wait for it."""
+    session.framer.expect_line()
+    line = None
+    while line is None and not session.draining:
+        line = await session.read_line(session.parts.settings.timeouts.login)
+    return CANCEL if line is None else line
+
+
+async def _tried(session: "Session", attempt: Awaitable[T], claimed: Callable[[], str]) -> T | Answer:
+    """What it finds, or why it is refused, counted. `claimed`: by what name, as the attempt found out."""
     count = session.parts.figures.logins
     try:
-        account = await session.parts.logins.log_in(user, password, session.address)
+        return await attempt
     except AuthenticationFailed:
         count.labels(session.listening.name, "refused").inc()
-        session.log.warning("login refused", login=user[:256].decode("utf-8", "replace"))
+        session.log.warning("login refused", login=claimed()[:256])
         _count_failure(session)
         return no("Login or password is wrong", b"AUTHENTICATIONFAILED")
     except Overloaded as error:
         count.labels(session.listening.name, "limited").inc()
         if isinstance(error, TooManyFailures):
-            session.log.warning("login limited", login=user[:256].decode("utf-8", "replace"))
+            session.log.warning("login limited", login=claimed()[:256])
             _count_failure(session)
         return no(error.public, b"LIMIT")
+
+
+def _welcome(session: "Session", account: AccountRecord) -> Answer:
     session.logged_in(account)
-    count.labels(session.listening.name, "accepted").inc()
+    session.parts.figures.logins.labels(session.listening.name, "accepted").inc()
     return ok("Logged in", session.capability_code())
 
 

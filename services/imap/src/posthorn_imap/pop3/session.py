@@ -1,13 +1,12 @@
 """One POP3 client from greeting to QUIT: a line, its answer, the next line. Deletions happen at QUIT alone."""
 
-import base64
-import binascii
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from posthorn_imap.connection import ClientConnection
-from posthorn_imap.parts import Listening, Parts
+from posthorn_imap.parts import Listening, Parts, terms
 from posthorn_imap.pop3.maildrop import Letter, Maildrop, open_maildrop, read_letter, update
 from posthorn_imap.pop3.requests import (
     MAX_LINE,
@@ -22,10 +21,14 @@ from posthorn_imap.pop3.requests import (
 from posthorn_mail_format.headers import header_end
 from posthorn_model.errors import AuthenticationFailed, BlobNotFound, PosthornError, TooManyFailures
 from posthorn_node.stream.connection import ConnectionLost
+from posthorn_sasl import Challenge, Problem, SaslProblem
+from posthorn_sasl.exchange import CANCEL, encoded
 from posthorn_storage import AccountRecord
 
 SLICE = 65536
 TEMPORARY, IN_AUTH = "[SYS/TEMP] ", "[AUTH] "
+NEEDS_TLS = "encryption is required to log in"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +149,14 @@ class Pop3Session:
     # Logging in
 
     @property
-    def _may_log_in(self) -> bool:
-        return self._connection.encrypted or self._listening.plaintext_auth
+    def _mechanisms(self) -> Sequence[str]:
+        """None: encryption is needed first."""
+        return self._listening.mechanisms(self._connection)
 
     async def _capabilities(self, _request: Request) -> Reply:
         words = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
         if self._state is State.AUTHORIZATION:
-            words += ["USER", "SASL PLAIN"] if self._may_log_in else []
+            words += ["USER", "SASL " + " ".join(self._mechanisms)] if self._mechanisms else []
             words += ["STLS"] if self._listening.starttls and not self._connection.encrypted else []
         return Reply("Capabilities follow", words)
 
@@ -166,8 +170,8 @@ class Pop3Session:
         return Reply(None)
 
     async def _take_user(self, request: Request) -> Reply:
-        if not self._may_log_in:
-            raise BadRequest("encryption is required to log in")
+        if not self._mechanisms:
+            raise BadRequest(NEEDS_TLS)
         self._user = request.arguments[0]
         return Reply("Now the password")
 
@@ -175,43 +179,50 @@ class Pop3Session:
         user, self._user = self._user, None
         if user is None:
             raise BadRequest("USER first")
-        return await self._log_in(_octets(user), _octets(request.arguments[0]))
+        attempt = self._parts.logins.log_in(_octets(user), _octets(request.arguments[0]), self._address)
+        return await self._welcome(await self._tried(attempt, lambda: user))
 
     async def _authenticate(self, request: Request) -> Reply:
+        """AUTH (RFC 5034)."""
+        if not self._mechanisms:
+            raise BadRequest(NEEDS_TLS)
         if not request.arguments:
-            raise BadRequest("name a mechanism: PLAIN")
-        if request.arguments[0].upper() != "PLAIN" or not self._may_log_in:
-            raise BadRequest("only PLAIN is offered, and only with encryption")
+            raise BadRequest(f"name a mechanism: {', '.join(self._mechanisms)}")
+        logins = self._parts.logins
         response = request.arguments[1].encode("ascii", "replace") if len(request.arguments) > 1 else None
-        if response is None:
-            self._say("+ ")
-            response = await self._line(MAX_SASL)
         try:
-            identity, user, password = base64.b64decode(response or b"*", validate=True).split(b"\0")
-        except (binascii.Error, ValueError):
-            raise BadRequest("that is no PLAIN response") from None
-        if identity not in (b"", user):
-            raise BadRequest(f"{IN_AUTH}logging in for others is not offered")
-        return await self._log_in(user, password)
+            login = logins.exchange(request.arguments[0].upper(), terms(self._connection), self._address)
+            while True:
+                found = await self._tried(logins.step(login, response, self._address), lambda: login.claimed)
+                if not isinstance(found, Challenge):
+                    return await self._welcome(found)
+                self._say(f"+ {encoded(found)}")
+                line = await self._line(MAX_SASL)
+                response = CANCEL if line is None else line
+        except SaslProblem as problem:
+            tag = IN_AUTH if problem.problem in (Problem.IDENTITY, Problem.BINDING) else ""
+            raise BadRequest(f"{tag}{problem}") from None
 
-    async def _log_in(self, user: bytes, password: bytes) -> Reply:
-        count = self._parts.figures.logins
+    async def _tried(self, attempt: Awaitable[T], claimed: Callable[[], str]) -> T:
+        """What it finds; a failure is counted. `claimed`: by what name, as the attempt found out."""
         try:
-            account = await self._parts.logins.log_in(user, password, self._address)
+            return await attempt
         except (AuthenticationFailed, TooManyFailures) as error:
             outcome = "limited" if isinstance(error, TooManyFailures) else "refused"
-            count.labels(self._listening.name, outcome).inc()
-            self._log.warning(f"login {outcome}", login=user[:256].decode("utf-8", "replace"))
+            self._parts.figures.logins.labels(self._listening.name, outcome).inc()
+            self._log.warning(f"login {outcome}", login=claimed()[:256])
             self._failed += 1
             if self._failed >= self._parts.settings.limits.logins:
                 self._state = State.ENDED
             if isinstance(error, TooManyFailures):
                 raise
             raise BadRequest(f"{IN_AUTH}login or password is wrong") from None
+
+    async def _welcome(self, account: AccountRecord) -> Reply:
         self._account = account
         self._maildrop = await open_maildrop(self._parts.storage, account.id)
         self._state = State.TRANSACTION
-        count.labels(self._listening.name, "accepted").inc()
+        self._parts.figures.logins.labels(self._listening.name, "accepted").inc()
         return Reply(f"{len(self._maildrop.letters)} messages")
 
     # The maildrop
