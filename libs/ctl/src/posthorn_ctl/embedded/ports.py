@@ -2,9 +2,15 @@
 
 import contextlib
 import socket
+import sys
+from collections import deque
 from pathlib import Path
+from typing import Final
 
 LOOPBACK = "127.0.0.1"
+_HELD: Final = 64
+_held: deque[socket.socket] = deque(maxlen=_HELD)
+"""Names of ports that this process chose last, see `_claim`. The oldest is closed as it is pushed out."""
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -20,7 +26,8 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 def free_ports(count: int, *, taken: frozenset[int] = frozenset(), first: int = 20000, last: int = 32000) -> list[int]:
     """Find ports nobody listens on, below the kernel's range for outgoing connections so that none is lent away.
 
-    Starts at a place that depends on this process, so that clusters started together seldom meet.
+    Starts at a place that depends on this process. On Linux what is chosen stays claimed until the process ends or has
+    chosen _HELD others, so that clusters started together never choose the same.
     """
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
@@ -28,11 +35,30 @@ def free_ports(count: int, *, taken: frozenset[int] = frozenset(), first: int = 
     found: list[int] = []
     for offset in range(last - first):
         port = first + (start - first + offset) % (last - first)
-        if port not in taken and is_free(port):
+        if port not in taken and is_free(port) and _claim(port):
             found.append(port)
             if len(found) == count:
                 return found
     raise OSError(f"no {count} free ports between {first} and {last}")
+
+
+def _claim(port: int) -> bool:
+    """Take the port's name among the abstract sockets, which the kernel gives to one process and takes back by itself.
+
+    The port itself cannot be held: whatever is to listen on it could not.
+    """
+    if sys.platform != "linux":
+        return True
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        name.bind(f"\0posthorn-port-{port}")
+    except OSError:
+        name.close()
+        return False
+    if len(_held) == _HELD:
+        _held.popleft().close()
+    _held.append(name)
+    return True
 
 
 def kept_ports(path: Path, count: int) -> tuple[int, ...]:
