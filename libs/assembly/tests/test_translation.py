@@ -279,6 +279,7 @@ def test_roles_keep_their_lists(tmp_path: Path) -> None:
     assert found["purge.stores"] == ((1, 2),)
     assert found["purge.accounts"] == ((1,), (2, 3))
     assert found["acme.renew"] == ()
+    assert found["dkim.rotate"] == ()
 
 
 SHARDED = (

@@ -732,7 +732,10 @@ AUTHORITY = 'directory = "https://ca.test/dir"\nterms-agreed = true\n'
         (f'{AUTHORITY}domains = ["a b"]', "acme.a.domains[0]: "),
         (f'{AUTHORITY}domains = ["a.test"]\ncontact = ["nobody"]', 'acme.a.contact: "nobody" is no mail address'),
         (f'{AUTHORITY}domains = ["a.test"]\neab.kid = "k"', "acme.a.eab.hmac-key: kid and hmac-key belong together"),
-        (f'{AUTHORITY}domains = ["a.test"]\ndns.server = "ns"', "acme.a.dns.zone: an update names the zone"),
+        (
+            f'{AUTHORITY}domains = ["a.test"]\ndns.server = "ns"',
+            "acme.a.dns: an update names the zone it changes: give dns.zone",
+        ),
         (f'{AUTHORITY}domains = ["a.test"]\ndns.key-name = "k"', "acme.a.dns.key-secret: key-name and key-secret"),
         (
             f'{AUTHORITY}domains = ["a.test"]\ndns.key-name = "k"\ndns.key-secret = "?"',
@@ -750,6 +753,28 @@ def test_certificates_are_ordered_only_with_a_secret_to_seal_them() -> None:
     assert read(order).acme["a"].domains == ("a.test",)
     assert any("nothing is ordered by acme: set certificates.secret" in notice for notice in notices(read(order)))
     assert notices(read(order + '[certificates]\nsecret = "sixteen characters"\n')) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[dkim."A b"]', "dkim."),
+        ('[dkim."x.org"]\nalgorithms = ["rsa", "rsa"]', "algorithms: each of them once"),
+        ('[dkim."x.org"]\nalgorithms = []', "algorithms: "),
+        ('[dkim."x.org"]\nalgorithms = ["dsa"]', "algorithms[0]: "),
+        ('[dkim."x.org"]\nrotate-interval = "1m"', "rotate-interval: a key must be allowed to sign before"),
+        ('[dkim."x.org".dns]\nserver = "ns"\ncommand = ["x"]', "command: give either server or command"),
+    ],
+)
+def test_dkim_keys_that_cannot_be_made_are_told(text: str, told: str) -> None:
+    assert any(told in problem for problem in problems(f"{text}\n"))
+
+
+def test_dkim_keys_are_made_only_with_a_secret_to_seal_them() -> None:
+    tables = '[dkim."*"]\n[dkim."x.org".dns]\nserver = "ns"\n'
+    assert read(tables).dkim["x.org"].dns.automatic
+    assert not read(tables).dkim["*"].dns.automatic
+    assert notices(read(tables)) == ["no DKIM key is made: set certificates.secret, under which the keys are sealed"]
 
 
 def test_the_secret_of_the_cluster_seals_where_no_other_is_named() -> None:

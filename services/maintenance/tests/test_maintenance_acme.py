@@ -17,7 +17,7 @@ from cryptography import x509
 from structlog.testing import capture_logs
 
 from posthorn_bus import HeldLease, LeaseKeeper
-from posthorn_maintenance.acme import records
+from posthorn_maintenance import dns_records as records
 from posthorn_maintenance.acme.renewal import LONGEST_PAUSE, pause, renewal_time
 from posthorn_maintenance.jobs import acme
 from posthorn_maintenance.jobs.acme import Acme
@@ -206,7 +206,7 @@ async def test_a_command_writes_records_too(
         f"""#!{sys.executable}
 import sys, os, asyncio
 open({str(tmp_path / "calls")!r}, "a").write(" ".join(sys.argv[1:3]) + " " + ",".join(sorted(os.environ)) + "\\n")
-from posthorn_maintenance.acme import records
+from posthorn_maintenance import dns_records as records
 from posthorn_node.settings import DnsSettings
 asyncio.run(records.change(DnsSettings(server="127.0.0.1:{name_server.port}", zone="{ZONE}",
     key_name="{name_server.key_name}", key_secret="{name_server.key_secret}"), sys.argv[1], [tuple(sys.argv[2:])]))

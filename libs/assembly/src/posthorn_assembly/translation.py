@@ -125,6 +125,7 @@ def roles(settings: NodeSettings) -> Mapping[str, node_settings.EligibleNodes]:
         "purge.stores": found.purge.stores,
         "purge.accounts": found.purge.accounts,
         "acme.renew": found.acme.renew,
+        "dkim.rotate": found.dkim.rotate,
         "metrics.calculate": found.metrics.calculate,
         "metrics.push": found.metrics.push,
         "index.messages": found.index.messages,

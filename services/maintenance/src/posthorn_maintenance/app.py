@@ -9,7 +9,9 @@ from posthorn_bus import Owner, election, role_of
 from posthorn_maintenance.api import cluster
 from posthorn_maintenance.api.app import ApiApp
 from posthorn_maintenance.bus_watch import EchoTest, NodeNotices, NodesHeard
+from posthorn_maintenance.dkim.txt_lookup import TxtLookup
 from posthorn_maintenance.duties import duties
+from posthorn_maintenance.jobs.dkim import DkimRotation
 from posthorn_maintenance.jobs.push import metrics_push
 from posthorn_maintenance.roles import RoleWork, follow_wishes, watch_lists
 from posthorn_maintenance.scheduler import Scheduler
@@ -24,7 +26,8 @@ async def build(node: Node) -> "Maintenance":
     settings: MaintenanceSettings = node.own
     parts = await assemble(node)
     push, providers = metrics_push(node, parts.storage), node.settings.acme
-    does = duties(node.metrics, parts.storage, settings, parts.bus.publish, providers, push)
+    dkim = DkimRotation(parts.storage, node.settings.dkim, TxtLookup(node.settings.resolver), node.metrics)
+    does = duties(node.metrics, parts.storage, settings, parts.bus.publish, providers, dkim, push)
     eligible = {role: nodes for role, nodes in roles(node.settings).items() if role in does}
     shares = {role: max(1, len(nodes)) for role, nodes in eligible.items()}
     scheduler = Scheduler(parts.storage.role_jobs, node.metrics)

@@ -6,6 +6,7 @@ from functools import partial
 from posthorn_maintenance.jobs import purge_accounts, purge_stores
 from posthorn_maintenance.jobs.acme import Acme
 from posthorn_maintenance.jobs.calculate import ClusterFigures
+from posthorn_maintenance.jobs.dkim import STEP_LIMIT, DkimRotation
 from posthorn_maintenance.jobs.index_messages import Indexing
 from posthorn_maintenance.jobs.job import Duty, Job, Tenure
 from posthorn_maintenance.jobs.moves import MoveKeeper
@@ -28,6 +29,7 @@ def duties(
     settings: MaintenanceSettings,
     publish: Callable[[Control], None],
     providers: Mapping[str, AcmeSettings],
+    dkim: DkimRotation,
     push: MetricsPush | None = None,
 ) -> Mapping[str, Duty]:
     """Every role that this process can do. One that settings may name must be here, and the other way round.
@@ -60,11 +62,20 @@ def duties(
             ]
         ),
         **({"acme.renew": Duty(jobs=[Job("certificates", settings.acme_interval, acme.step)])} if providers else {}),
+        "dkim.rotate": Duty(jobs=[Job("keys", settings.dkim_interval, dkim.step, limit=STEP_LIMIT)]),
         "metrics.calculate": Duty(kept=[partial(ClusterFigures(metrics).keep, storage, settings.metrics_interval)]),
         **({"metrics.push": Duty(jobs=[push.job()])} if push is not None else {}),
         "index.messages": Duty(kept=[partial(Indexing(metrics, settings).keep, storage.search)]),
     }
 
 
-ROLES = ("purge.stores", "purge.accounts", "acme.renew", "metrics.calculate", "metrics.push", "index.messages")
+ROLES = (
+    "purge.stores",
+    "purge.accounts",
+    "acme.renew",
+    "dkim.rotate",
+    "metrics.calculate",
+    "metrics.push",
+    "index.messages",
+)
 """Their names, in the order in which people are shown them."""

@@ -42,3 +42,5 @@ class MaintenanceSettings(Section):
     """How often the holder of metrics.calculate asks every process for an answer over the bus."""
     acme_interval: Interval = 30.0
     """How often acme.renew looks whether a certificate is to be ordered or renewed."""
+    dkim_interval: Interval = 60.0
+    """How often dkim.rotate looks whether a key of DKIM is to be made, published, used or removed."""

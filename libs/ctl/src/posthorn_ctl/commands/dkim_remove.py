@@ -13,7 +13,7 @@ from posthorn_ctl.commands.door import ConfigChoice, DataChoice, Door, DsnChoice
 if TYPE_CHECKING:
     from posthorn_storage import Storage
 
-EPILOG = "Example: posthorn dkim remove example.org rsa20260131 --yes --config node.toml"
+EPILOG = "Example: posthorn dkim remove example.org rsa-20260131 --yes --config node.toml"
 
 
 def remove(

@@ -1,6 +1,6 @@
 """Settings from TOML and the environment: read, judged as a whole, typed. It knows no service's own table."""
 
-from posthorn_node.settings.acme import AcmeSettings, DnsSettings, EabSettings
+from posthorn_node.settings.acme import AcmeSettings, EabSettings
 from posthorn_node.settings.auth import AuthSettings, Rate, ThrottleSettings, parse_rate
 from posthorn_node.settings.blob_stores import AzureStore, BlobStore, FsStore, RocksStore, S3Store
 from posthorn_node.settings.certificates import CertificateFiles, CertificatesSettings, ServerTlsSettings
@@ -8,6 +8,8 @@ from posthorn_node.settings.check import notices, validate
 from posthorn_node.settings.cluster import ClusterSettings
 from posthorn_node.settings.coordinators import BusSaslSettings, BusTlsSettings, KafkaSettings, NatsSettings
 from posthorn_node.settings.display import shown
+from posthorn_node.settings.dkim import DkimSettings
+from posthorn_node.settings.dns_updates import DnsSettings
 from posthorn_node.settings.file import SettingsFile, load, parse
 from posthorn_node.settings.keys import known_keys
 from posthorn_node.settings.lookup_stores import LookupStore, MemoryStore, RedisStore
@@ -53,6 +55,7 @@ __all__ = [
     "CertificateFiles",
     "CertificatesSettings",
     "ClusterSettings",
+    "DkimSettings",
     "DnsSettings",
     "Duration",
     "EabSettings",

@@ -82,6 +82,8 @@ def notices(settings: NodeSettings) -> list[str]:
         found.append("cluster.roles.metrics.push is not used: metrics.push.url does not say where to push")
     if settings.acme and not settings.sealing_secrets():
         found.append("nothing is ordered by acme: set certificates.secret, under which the keys are sealed")
+    if settings.dkim and not settings.sealing_secrets():
+        found.append("no DKIM key is made: set certificates.secret, under which the keys are sealed")
     return found
 
 

@@ -10,6 +10,7 @@ from posthorn_node.settings.blob_stores import BLOB_KINDS, BlobStore
 from posthorn_node.settings.certificates import MIN_SECRET, CertificatesSettings
 from posthorn_node.settings.cluster import ClusterSettings
 from posthorn_node.settings.coordinators import KafkaSettings, NatsSettings
+from posthorn_node.settings.dkim import DkimDomain, DkimSettings
 from posthorn_node.settings.lookup_stores import LookupStore, RedisStore
 from posthorn_node.settings.metrics_push import PushSettings
 from posthorn_node.settings.postgres import PostgresStore
@@ -56,6 +57,7 @@ class NodeSettings(Section):
     auth: AuthSettings = AuthSettings()
     certificates: CertificatesSettings = CertificatesSettings()
     cluster: ClusterSettings = ClusterSettings()
+    dkim: Annotated[dict[DkimDomain, DkimSettings], Field(max_length=10_000)] = Field(default_factory=dict)
     server: ServerSettings = Field(default_factory=ServerSettings)
     storage: StorageSettings = StorageSettings()
     store: dict[str, Store] = Field(default_factory=dict)

@@ -16,6 +16,12 @@ class AcmeRoles(Section):
     renew: EligibleNodes = ()
 
 
+class DkimRoles(Section):
+    """Who makes, publishes and rotates DKIM keys."""
+
+    rotate: EligibleNodes = ()
+
+
 class MetricsRoles(Section):
     """Who sums up and who pushes the cluster's figures."""
 
@@ -34,5 +40,6 @@ class RolesSettings(Section):
 
     purge: PurgeRoles = PurgeRoles()
     acme: AcmeRoles = AcmeRoles()
+    dkim: DkimRoles = DkimRoles()
     metrics: MetricsRoles = MetricsRoles()
     index: IndexRoles = IndexRoles()

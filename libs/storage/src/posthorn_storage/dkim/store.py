@@ -56,7 +56,8 @@ WHERE domain = $1 AND selector = $2 AND state = 'waiting'
 """
 WAITING = "SELECT algorithm FROM dkim_key WHERE domain = $1 AND selector = $2 AND state = 'waiting'"
 REMOVE = """
-UPDATE dkim_key SET state = 'removed', removed_at = now(), sealed_key = NULL, due = now(), problem = NULL, failures = 0
+UPDATE dkim_key SET state = 'removed', removed_at = now(), published_at = coalesce(published_at, now()),
+    sealed_key = NULL, due = now(), problem = NULL, failures = 0
 WHERE domain = $1 AND selector = $2 AND state <> 'removed'
 """
 GONE = """
@@ -64,7 +65,8 @@ UPDATE dkim_key SET published_at = NULL, problem = NULL, failures = 0
 WHERE domain = $1 AND selector = $2 AND state = 'removed'
 """
 PUT_OFF = """
-UPDATE dkim_key SET problem = $3, failures = least(failures + 1, 32000), due = now() + make_interval(secs => $4)
+UPDATE dkim_key SET problem = $3::text, due = now() + make_interval(secs => $4),
+    failures = CASE WHEN $3::text IS NULL THEN 0 ELSE least(failures + 1, 32000) END
 WHERE domain = $1 AND selector = $2
 """
 SEALED = "SELECT domain, selector, sealed_key FROM dkim_key WHERE sealed_key IS NOT NULL"
@@ -94,7 +96,7 @@ class DkimKey:
     """The p= tag."""
     created_at: datetime
     published_at: datetime | None
-    """Since when its record is known to be in DNS; None: it is not."""
+    """Since when its record is known to be in DNS; None: it is not. That of a removed key may be there."""
     active_at: datetime | None
     retired_at: datetime | None
     removed_at: datetime | None
@@ -218,9 +220,10 @@ class DkimStore:
         """The record of a removed key is not in DNS any more."""
         await self._change(fence, GONE, key)
 
-    async def put_off(self, fence: Fence, key: DkimKey, problem: str, pause: float) -> None:
-        """Something is in the way; look again in `pause` seconds."""
-        await self._change(fence, PUT_OFF, key, problem.replace("\0", "")[:MAX_PROBLEM], float(pause))
+    async def put_off(self, fence: Fence, key: DkimKey, problem: str | None, pause: float) -> None:
+        """Look again in `pause` seconds; `problem`: what is in the way."""
+        text = None if problem is None else problem.replace("\0", "")[:MAX_PROBLEM]
+        await self._change(fence, PUT_OFF, key, text, float(pause))
 
     async def reseal(self) -> int:
         """Seal under the current secret what is sealed under a former one; returns how many keys were. Repeatable.
@@ -247,9 +250,9 @@ class DkimStore:
 
 
 def _next(algorithm: Algorithm, day: str, known: Sequence[Row]) -> str:
-    """The selector of a new key: such as rsa20260131, or rsa20260131-2 for the second one of a day."""
+    """The selector of a new key: such as rsa-20260131, or rsa-20260131-2 for the second one of a day."""
     taken = {row["selector"] for row in known}
-    names = (f"{algorithm}{day}", *(f"{algorithm}{day}-{number}" for number in range(2, MAX_OF_DOMAIN + 2)))
+    names = (f"{algorithm}-{day}", *(f"{algorithm}-{day}-{number}" for number in range(2, MAX_OF_DOMAIN + 2)))
     return next(name for name in names if name not in taken)
 
 

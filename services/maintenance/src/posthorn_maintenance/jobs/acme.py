@@ -28,7 +28,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from posthorn_assembly.notices import CERTIFICATES
-from posthorn_maintenance.acme import records, renewal
+from posthorn_maintenance import dns_records as records
+from posthorn_maintenance.acme import renewal
 from posthorn_maintenance.acme.authority import NO_ACCOUNT, Authority, Authorization, Challenge, Order, dns_value
 from posthorn_maintenance.jobs.job import Progress, Tenure
 from posthorn_model.errors import AlreadyExists, AuthorityRefused, LeaseLost, PosthornError, Unavailable

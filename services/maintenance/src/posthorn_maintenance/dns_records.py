@@ -1,4 +1,4 @@
-"""TXT records for dns-01 (RFC 8555 8.4): written by dynamic update (RFC 2136, TSIG of RFC 8945) or by a command."""
+"""TXT records, written by dynamic update (RFC 2136, TSIG of RFC 8945) or by a command. It asks for none."""
 
 import asyncio
 import os
@@ -19,8 +19,8 @@ from posthorn_node.settings import DnsSettings, parse_bind
 
 SECONDS: Final = 10.0
 COMMAND_SECONDS: Final = 120.0
-LIFETIME: Final = 60
-"""Of a record, in seconds: long enough for the authority, short enough for the next try."""
+STRING_OCTETS: Final = 255
+"""Most of one string of a TXT record (RFC 1035 3.3.14)."""
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "TZ")
 """Of the environment: the rest may hold secrets that are not the command's."""
 
@@ -29,19 +29,28 @@ Record = tuple[str, str]
 Verb = Literal["add", "remove"]
 
 
-async def change(settings: DnsSettings, verb: Verb, records: Sequence[Record]) -> None:
-    """Add or remove all of them. Raises AuthorityRefused when DNS does not take it, Unavailable without an answer."""
+LIFETIME: Final = 60
+"""Of a record of ACME, in seconds: long enough for the authority, short enough for the next try."""
+
+
+async def change(
+    settings: DnsSettings, verb: Verb, records: Sequence[Record], *, zone: str = "", lifetime: int = LIFETIME
+) -> None:
+    """Add or remove all of them, which may be there, or gone, already; `zone` where the settings name none.
+
+    Raises AuthorityRefused when DNS does not take it, Unavailable without an answer.
+    """
     if settings.command:
         for name, text in records:
             await _run([*settings.command, verb, name, text])
     else:
-        await _update(settings, verb, records)
+        await _update(settings, settings.zone or zone, verb, records, lifetime)
 
 
-async def _update(settings: DnsSettings, verb: Verb, records: Sequence[Record]) -> None:
+async def _update(settings: DnsSettings, zone: str, verb: Verb, records: Sequence[Record], lifetime: int) -> None:
     host, port = parse_bind(settings.server, default_port=53)
     try:
-        message = _message(settings, verb, records)
+        message = _message(settings, zone, verb, records, lifetime)
         address = await _address(host)
         answer = await dns.asyncquery.tcp(message, address, port=port, timeout=SECONDS)
     except (OSError, dns.exception.Timeout, EOFError) as error:
@@ -53,32 +62,38 @@ async def _update(settings: DnsSettings, verb: Verb, records: Sequence[Record]) 
         ) from error
     if answer.rcode() != dns.rcode.NOERROR:
         raise AuthorityRefused(
-            f"the DNS server {settings.server} does not take the update of {settings.zone}: "
-            f"{dns.rcode.to_text(answer.rcode())}",
+            f"the DNS server {settings.server} does not take the update of {zone}: {dns.rcode.to_text(answer.rcode())}",
             dead=False,
         )
 
 
-def _message(settings: DnsSettings, verb: Verb, records: Sequence[Record]) -> dns.update.UpdateMessage:
-    zone = dns.name.from_text(settings.zone)
+def _message(
+    settings: DnsSettings, zone: str, verb: Verb, records: Sequence[Record], lifetime: int
+) -> dns.update.UpdateMessage:
+    top = dns.name.from_text(zone)
     keyring = None
     if settings.key_name:
         keyring = dns.tsigkeyring.from_text({settings.key_name: settings.key_secret.get_secret_value()})
     message = dns.update.UpdateMessage(
-        zone,
+        top,
         keyring=keyring,
         keyname=dns.name.from_text(settings.key_name) if settings.key_name else None,
         keyalgorithm=dns.name.from_text(settings.key_algorithm),
     )
     for name, text in records:
         owner = dns.name.from_text(name)
-        if not owner.is_subdomain(zone):
-            raise AuthorityRefused(f"{name} is not in the zone {settings.zone}: see dns.zone", dead=False)
+        if not owner.is_subdomain(top):
+            raise AuthorityRefused(f"{name} is not in the zone {zone}: see dns.zone", dead=False)
         if verb == "add":
-            message.add(owner, LIFETIME, "TXT", f'"{text}"')
+            message.add(owner, lifetime, "TXT", _strings(text))
         else:
-            message.delete(owner, "TXT", f'"{text}"')
+            message.delete(owner, "TXT", _strings(text))
     return message
+
+
+def _strings(text: str) -> str:
+    """A text in the form of zone files, in as few strings as it takes."""
+    return " ".join(f'"{text[at : at + STRING_OCTETS]}"' for at in range(0, len(text), STRING_OCTETS))
 
 
 async def _address(host: str) -> str:
