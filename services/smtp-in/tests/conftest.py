@@ -23,6 +23,7 @@ from posthorn_node.stream.door import Door
 from posthorn_node.stream.reception import Reception
 from posthorn_node.tls import TlsContexts
 from posthorn_smtp_in.figures import Figures
+from posthorn_smtp_in.filters.roster import make_roster
 from posthorn_smtp_in.listening import make_reception
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.settings import SessionLimits, SessionTimes, SmtpInSettings
@@ -142,10 +143,12 @@ async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
         own = SmtpInSettings(
             limits=SessionLimits(**(limits or {})), timeouts=SessionTimes(**(timeouts or {})), **settings
         )
+        listeners = [ListenerSettings(name=name, bind=("127.0.0.1:0",), **fields) for name, fields in LISTENERS.items()]
         events: list[Event] = []
         spool = tmp_path / "spool"
         spool.mkdir(exist_ok=True)
         log = io.StringIO()
+        metrics = Metrics()
         parts = Parts(
             settings=own,
             hostname=HOSTNAME,
@@ -157,16 +160,17 @@ async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
                 structlog.WriteLogger(log),
                 [structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()],
             ),
-            figures=Figures(Metrics()),
+            figures=Figures(metrics),
+            filters=make_roster(own.filter, listeners),
             door=Door(own.limits.connections, own.limits.connections_per_address),
             spool=spool,
             large=asyncio.Semaphore(own.limits.large_deliveries),
         )
         receptions = {}
-        for name, fields in LISTENERS.items():
-            receptions[name] = make_reception(parts, ListenerSettings(name=name, bind=("127.0.0.1:0",), **fields))
-            receptions[name].open()
-            running.append(receptions[name])
+        for listener in listeners:
+            receptions[listener.name] = make_reception(parts, listener)
+            receptions[listener.name].open()
+            running.append(receptions[listener.name])
         return Service(parts, receptions, events, log)
 
     yield begin

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from posthorn_storage.directory import AccountRecord
     from posthorn_testkit.acme_servers import Authority, NameServer
     from posthorn_testkit.azure_server import Azure
+    from posthorn_testkit.content_filters import Clamd
     from posthorn_testkit.databases import Databases
     from posthorn_testkit.failover import PatroniSet
     from posthorn_testkit.nats_servers import NatsServer
@@ -274,3 +275,21 @@ def acme_authority(name_server: NameServer) -> Iterator[Authority]:
 
     with ExitStack() as stack:
         yield _started(stack, authority(name_server))
+
+
+@pytest.fixture(scope="session")
+def clamd() -> Iterator[Clamd]:
+    """A real clamd that knows EICAR alone."""
+    from posthorn_testkit.content_filters import clamd_server
+
+    with ExitStack() as stack:
+        yield _started(stack, clamd_server())
+
+
+@pytest.fixture(scope="session")
+def spamd() -> Iterator[str]:
+    """host:port of a real spamd that asks nobody in the network."""
+    from posthorn_testkit.content_filters import spamd_server
+
+    with ExitStack() as stack:
+        yield _started(stack, spamd_server())

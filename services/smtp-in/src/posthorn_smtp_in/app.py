@@ -8,6 +8,7 @@ from posthorn_node.node import Node
 from posthorn_node.stream.door import Door
 from posthorn_node.stream.reception import Reception
 from posthorn_smtp_in.figures import Figures
+from posthorn_smtp_in.filters.roster import Roster, make_roster
 from posthorn_smtp_in.listening import make_reception
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.settings import SmtpInSettings
@@ -16,6 +17,8 @@ from posthorn_smtp_in.settings import SmtpInSettings
 async def build(node: Node) -> "SmtpIn":
     """Put the service together."""
     settings: SmtpInSettings = node.own
+    listeners = node.listeners("smtp", "submission", "lmtp")
+    filters = make_roster(settings.filter, listeners)
     cluster = await posthorn_assembly.assemble(node, duplicate_window=settings.duplicate_window)
     spool = node.settings.server.data / "spool"
     spool.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -28,14 +31,15 @@ async def build(node: Node) -> "SmtpIn":
         clock=node.clock,
         log=node.log,
         figures=Figures(node.metrics),
+        filters=filters,
         door=Door(settings.limits.connections, settings.limits.connections_per_address),
         spool=spool,
         large=asyncio.Semaphore(settings.limits.large_deliveries),
     )
-    receptions = [make_reception(parts, each) for each in node.listeners("smtp", "submission", "lmtp")]
-    for name in sorted(settings.listener.keys() - {each.name for each in node.listeners("smtp", "submission", "lmtp")}):
+    receptions = [make_reception(parts, each) for each in listeners]
+    for name in sorted(settings.listener.keys() - {each.name for each in listeners}):
         node.log.warning(f'smtp-in.listener "{name}" is not used: no listener of that name takes mail here')
-    return SmtpIn(node, cluster, receptions)
+    return SmtpIn(node, cluster, receptions, filters)
 
 
 @dataclass(slots=True)
@@ -45,6 +49,7 @@ class SmtpIn:
     node: Node
     cluster: posthorn_assembly.Parts
     receptions: list[Reception]
+    filters: Roster
 
     async def start(self) -> None:
         """Open the listeners; raises ListenError, TlsError."""
@@ -60,4 +65,5 @@ class SmtpIn:
     async def stop(self) -> None:
         """End what is left, close the rest."""
         await asyncio.gather(*(reception.stop() for reception in self.receptions))
+        self.filters.close()
         await self.cluster.close()

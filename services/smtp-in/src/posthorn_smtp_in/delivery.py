@@ -13,7 +13,7 @@ from posthorn_mail_format import summarize
 from posthorn_model.errors import MailboxNotFound, OverQuota, PosthornError
 from posthorn_model.events import QueueDue
 from posthorn_model.ids import AccountId
-from posthorn_model.mail import MessageSummary, NewMessage, PreparedBlob
+from posthorn_model.mail import MessageSummary, NewMessage, PreparedBlob, Role
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient
 from posthorn_smtp_in.errors import reply_to
 from posthorn_smtp_in.parts import Parts
@@ -40,6 +40,8 @@ class Letter:
     client_message_id: bool
     """The Message-ID is the client's own; without it a repeat cannot be told (decision 0005)."""
     account: AccountId | None
+    junk: bool = False
+    """It goes into the mailbox for junk."""
 
 
 async def deliver(parts: Parts, letter: Letter) -> Reply:
@@ -49,7 +51,7 @@ async def deliver(parts: Parts, letter: Letter) -> Reply:
     """
     summary, blob = await _prepare(parts, letter)
     outgoing = _outgoing(letter, blob)
-    messages = _messages(letter, summary, blob, letter.recipients)
+    messages = await _placed(parts, letter, _messages(letter, summary, blob, letter.recipients))
     if messages:
         report = await _report(parts, letter, letter.recipients)
         queued = [each for each in (outgoing, report) if each is not None]
@@ -62,7 +64,7 @@ async def deliver(parts: Parts, letter: Letter) -> Reply:
     elif outgoing is not None:
         await parts.storage.queue.enqueue(outgoing)
         _tell_queue(parts, [outgoing])
-    return _accepted(letter)
+    return accepted(letter.delivery)
 
 
 async def deliver_each(parts: Parts, letter: Letter) -> list[Reply]:
@@ -73,13 +75,14 @@ async def deliver_each(parts: Parts, letter: Letter) -> list[Reply]:
         try:
             report = await _report(parts, letter, [recipient])
             queued = [] if report is None else [report]
-            await _store(parts, _messages(letter, summary, blob, [recipient]), queued)
+            messages = await _placed(parts, letter, _messages(letter, summary, blob, [recipient]))
+            await _store(parts, messages, queued)
         except OverQuota as error:
             return await no_room(parts.storage, error, recipient.accounts, len(letter.content))
         except PosthornError as error:
             return reply_to(error)
         _tell_queue(parts, queued)
-        return _accepted(letter)
+        return accepted(letter.delivery)
 
     # Two addresses of one account are one delivery, and share its reply.
     distinct = {recipient.accounts: recipient for recipient in letter.recipients}
@@ -115,8 +118,21 @@ def _tell_queue(parts: Parts, queued: Sequence[NewQueueMessage]) -> None:
         parts.publish(QueueDue(shard))
 
 
-def _accepted(letter: Letter) -> Reply:
-    return reply(250, "2.6.0", f"Message accepted as {letter.delivery}")
+def accepted(delivery: UUID) -> Reply:
+    """The reply for a message that is taken."""
+    return reply(250, "2.6.0", f"Message accepted as {delivery}")
+
+
+async def _placed(parts: Parts, letter: Letter, messages: list[NewMessage]) -> list[NewMessage]:
+    """Junk goes into each account's mailbox for it; the inbox takes it where there is none."""
+    if not letter.junk:
+        return messages
+    found = []
+    for message in messages:
+        boxes = await parts.storage.mail.mailboxes(message.account)
+        junk = tuple(box.id for box in boxes if box.role is Role.JUNK)
+        found.append(replace(message, mailboxes=junk[:1]))
+    return found
 
 
 def _messages(

@@ -19,4 +19,10 @@ class Figures:
         self.recipients = metrics.counter("smtp_in_recipients_total", "Recipients, by verdict", ["listener", "verdict"])
         self.logins = metrics.counter("smtp_in_logins_total", "AUTH exchanges, by result", ["listener", "result"])
         self.delivery = metrics.histogram("smtp_in_delivery_seconds", "From the end of content to its reply")
+        self.filters = metrics.counter(
+            "smtp_in_filter_results_total", "Opinions of content filters, by result", ["filter", "result"]
+        )
+        self.filter_time = metrics.histogram(
+            "smtp_in_filter_seconds", "How long a content filter took for a message", ["filter"]
+        )
         self.bugs = metrics.counter("smtp_in_internal_errors_total", "Unforeseen errors answered with 451")

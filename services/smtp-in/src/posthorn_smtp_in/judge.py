@@ -1,10 +1,12 @@
 """Verdicts: functions from facts to a reply with a reason code. They neither answer the client nor touch a store."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from posthorn_model.ids import AccountId
 from posthorn_smtp_in.errors import reply_to_fault
+from posthorn_smtp_in.filters.opinions import Opinion, Result
 from posthorn_smtp_in.protocol.content import Fault
 from posthorn_smtp_in.protocol.reading import NEEDS_SMTPUTF8
 from posthorn_smtp_in.protocol.replies import Reply, reply
@@ -24,6 +26,10 @@ class Verdict:
 
     reason: str
     refusal: Reply | None = None
+    junk: bool = False
+    """Accepted, into the mailbox for junk."""
+    discard: bool = False
+    """Accepted, and kept nowhere."""
 
 
 ACCEPTED = Verdict("accepted")
@@ -123,4 +129,28 @@ def judge_content(facts: ContentFacts) -> Verdict:
         return Verdict(facts.fault.name.lower().replace("_", "-"), reply_to_fault(facts.fault))
     if facts.received > facts.max_received:
         return Verdict("loop", reply(554, "5.4.6", "Too many hops: the message is in a loop"))
+    return ACCEPTED
+
+
+_UNWANTED = reply(550, "5.7.1", "The message is not wanted here")
+_LATER = reply(451, "4.7.1", "The message cannot be taken now, try again later")
+_NOT_FILTERED = reply(451, "4.7.1", "A content filter does not answer, try again later")
+
+
+def judge_opinions(opinions: Sequence[Opinion]) -> Verdict:
+    """The gravest opinion of content filters decides; the first of those that are equally grave says why."""
+    first: dict[Result, Opinion] = {}
+    for opinion in opinions:
+        if opinion.result is not Result.FAILED or opinion.closed:
+            first.setdefault(opinion.result, opinion)
+    if found := first.get(Result.REJECTED):
+        return Verdict("filter-rejected", found.reply or _UNWANTED)
+    if found := first.get(Result.DEFERRED):
+        return Verdict("filter-deferred", found.reply or _LATER)
+    if Result.FAILED in first:
+        return Verdict("filter-failed", _NOT_FILTERED)
+    if Result.DISCARDED in first:
+        return Verdict("filter-discarded", discard=True)
+    if Result.JUNK in first:
+        return Verdict("junk", junk=True)
     return ACCEPTED

@@ -12,6 +12,7 @@ from posthorn_model.events import Event
 from posthorn_model.ports import Clock
 from posthorn_node.stream.door import Door
 from posthorn_smtp_in.figures import Figures
+from posthorn_smtp_in.filters.roster import Roster
 from posthorn_smtp_in.settings import SmtpInSettings
 from posthorn_storage import Storage
 
@@ -29,6 +30,7 @@ class Parts:
     clock: Clock
     log: FilteringBoundLogger
     figures: Figures
+    filters: Roster
     door: Door
     spool: Path
     """Folder for content that is too large to be kept in memory while it arrives."""

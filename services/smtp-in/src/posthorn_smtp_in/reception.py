@@ -1,10 +1,14 @@
 """Flow A, from the end of the content on: facts, verdict, trace fields, delivery, and the replies."""
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from posthorn_smtp_in.delivery import Letter, deliver, deliver_each
-from posthorn_smtp_in.judge import ContentFacts, Kind, Verdict, judge_content
+from posthorn_smtp_in.delivery import Letter, accepted, deliver, deliver_each
+from posthorn_smtp_in.filters.roster import Panel
+from posthorn_smtp_in.filters.scanning import scan_all
+from posthorn_smtp_in.filters.spam_fields import changed
+from posthorn_smtp_in.filters.specimen import Envelope, Specimen
+from posthorn_smtp_in.judge import ContentFacts, Kind, Verdict, judge_content, judge_opinions
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.content import Fault
 from posthorn_smtp_in.protocol.replies import Reply, reply
@@ -22,6 +26,7 @@ class Origin:
     """Where the content came from."""
 
     kind: Kind
+    listener: str
     address: str
     client: Client
     tls: str
@@ -39,16 +44,22 @@ async def receive(
     if fault is None and spool.failure:
         parts.log.error("cannot spool", folder=str(parts.spool), reason=spool.failure)
         return Verdict("no-space", NO_SPACE), _for_all(origin, transaction, NO_SPACE)
-    # A.2: facts, then one verdict
+    # A.2: facts, then one verdict; filters are asked only about what can still be taken
     head = b"" if fault is not None else spool.head()
     verdict = judge_content(ContentFacts(fault, count_received(head), parts.settings.max_received))
     if verdict.refusal is not None:
         return verdict, _for_all(origin, transaction, verdict.refusal)
-    if len(head) >= MAX_HEAD and origin.kind is Kind.SUBMISSION:
+    panel = parts.filters.panel(origin.listener)
+    if len(head) >= MAX_HEAD and (origin.kind is Kind.SUBMISSION or panel.scanners):
         return HEAD_TOO_LARGE, _for_all(origin, transaction, reply(552, "5.3.4", "Header section too large"))
+    draft = _draft(parts, origin, transaction, head)
+    if panel.scanners:
+        verdict, draft = await _filter(parts, panel, origin, transaction, draft)
+        if verdict.refusal is not None or verdict.discard:
+            return verdict, _for_all(origin, transaction, verdict.refusal or accepted(transaction.delivery))
     # A.3 to A.5: scan, blob, one transaction; A.6: the replies, after the commit
     async with parts.large if spool.spooled else contextlib.nullcontext():
-        letter = _letter(parts, origin, transaction, spool, head)
+        letter = _letter(origin, transaction, spool, draft, junk=verdict.junk)
         if origin.kind is Kind.LMTP:
             return verdict, await deliver_each(parts, letter)
         return verdict, [await deliver(parts, letter)]
@@ -58,30 +69,72 @@ def _for_all(origin: Origin, transaction: Transaction, refusal: Reply) -> list[R
     return [refusal] * (len(transaction.recipients) if origin.kind is Kind.LMTP else 1)
 
 
-def _letter(parts: Parts, origin: Origin, transaction: Transaction, spool: Spool, head: bytes) -> Letter:
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What stands in front of the body: our fields, and the header section of the client (or of a filter)."""
+
+    return_path: bytes
+    received: bytes
+    head: bytes
+    body_at: int
+    """Where in the spool the body begins."""
+    client_message_id: bool = True
+
+
+def _draft(parts: Parts, origin: Origin, transaction: Transaction, head: bytes) -> _Draft:
     """Put our fields in front; behind them the content is what the client sent, octet for octet.
 
     Only a submission's header section is mended (RFC 6409 8).
     """
     now = parts.clock.time()
     local = any(recipient.accounts for recipient in transaction.recipients)
-    fields = return_path(transaction.mail.sender) if local else b""
-    fields += received(_trace(parts, origin, transaction, now))
-    replaced = 0
-    client_message_id = True
-    if origin.kind is Kind.SUBMISSION:
-        mended = mend(head, hostname=parts.hostname, delivery=transaction.delivery, at=now)
-        fields += mended.head
-        replaced = len(head)
-        client_message_id = not mended.message_id_added
+    path = return_path(transaction.mail.sender) if local else b""
+    trace = received(_trace(parts, origin, transaction, now))
+    if origin.kind is not Kind.SUBMISSION:
+        return _Draft(path, trace, head, len(head))
+    mended = mend(head, hostname=parts.hostname, delivery=transaction.delivery, at=now)
+    return _Draft(path, trace, mended.head, len(head), client_message_id=not mended.message_id_added)
+
+
+async def _filter(
+    parts: Parts, panel: Panel, origin: Origin, transaction: Transaction, draft: _Draft
+) -> tuple[Verdict, _Draft]:
+    """Ask the filters of the listener; the draft with the fields that they change."""
+    spool = transaction.spool
+    assert spool is not None
+    trace = draft.return_path + draft.received
+    specimen = Specimen(_envelope(parts, origin, transaction), trace, draft.head, draft.body_at, spool)
+    log = parts.log.bind(listener=origin.listener, delivery=str(transaction.delivery))
+    opinions = await scan_all(panel.scanners, specimen, figures=parts.figures, clock=parts.clock, log=log)
+    head = changed(draft.head, opinions, marks_spam=panel.marks_spam)
+    return judge_opinions(opinions), replace(draft, received=head.top + draft.received, head=head.encode())
+
+
+def _envelope(parts: Parts, origin: Origin, transaction: Transaction) -> Envelope:
+    client = origin.client
+    return Envelope(
+        listener=origin.listener,
+        hostname=parts.hostname,
+        address=origin.address,
+        hello=client.hello,
+        account=client.account.address if client.account is not None else "",
+        tls=origin.tls,
+        delivery=str(transaction.delivery),
+        sender=transaction.mail.sender,
+        recipients=tuple(recipient.command.recipient for recipient in transaction.recipients),
+    )
+
+
+def _letter(origin: Origin, transaction: Transaction, spool: Spool, draft: _Draft, *, junk: bool) -> Letter:
     return Letter(
         delivery=transaction.delivery,
         mail=transaction.mail,
         recipients=transaction.recipients,
-        content=spool.with_head(fields, replaced),
+        content=spool.with_head(draft.return_path + draft.received + draft.head, draft.body_at),
         client_digest=spool.digest(),
-        client_message_id=client_message_id,
+        client_message_id=draft.client_message_id,
         account=origin.client.account.id if origin.client.account is not None else None,
+        junk=junk,
     )
 
 

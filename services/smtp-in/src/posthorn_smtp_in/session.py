@@ -319,7 +319,7 @@ class Session:
         assert transaction is not None
         self._spool(transaction)
         started = parts.clock.monotonic()
-        origin = Origin(self._listener.kind, self._address, self._client, self._connection.cipher)
+        origin = Origin(self._listener.kind, self._listener.name, self._address, self._client, self._connection.cipher)
         every = len(transaction.recipients) if self._lmtp else 1
         reason = "error"
         try:

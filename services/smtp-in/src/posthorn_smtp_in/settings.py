@@ -5,6 +5,7 @@ from typing import Annotated, TypeVar
 from pydantic import Field
 
 from posthorn_node.settings import Duration, Network, Section, Size
+from posthorn_smtp_in.filters.settings import FilterName, FilterSettings
 
 Recipients = Annotated[int, Field(ge=100, le=100_000)]
 Transactions = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -96,6 +97,8 @@ class SmtpInSettings(Section):
     """Received fields that make a message a loop (RFC 5321 6.3)."""
     duplicate_window: Annotated[Duration, Field(ge=0)] = 300.0
     """How long a delivery whose reply may be lost suppresses its repeat."""
+    filter: dict[FilterName, FilterSettings] = Field(default_factory=dict)
+    """Content filters by name; milters are asked in this order."""
     limits: SessionLimits = SessionLimits()
     relay: RelaySettings = RelaySettings()
     timeouts: SessionTimes = SessionTimes()

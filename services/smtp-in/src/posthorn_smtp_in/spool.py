@@ -5,6 +5,7 @@ The file has no name once it is open: nothing is left behind by a process that d
 
 import hashlib
 import mmap
+import os
 import tempfile
 from pathlib import Path
 from typing import IO
@@ -67,6 +68,12 @@ class Spool:
             return b"\r\n"
         end = start.find(b"\r\n\r\n")
         return start if end < 0 else start[: end + 4]
+
+    def read(self, start: int, size: int) -> bytes:
+        """Up to `size` octets from `start` on, fewer at the end."""
+        if self._file is None:
+            return bytes(self._held[start : start + size])
+        return os.pread(self._file.fileno(), size, start)
 
     @property
     def spooled(self) -> bool:

@@ -1,0 +1,166 @@
+"""Content filters in the running service: the real clamd and spamd, and filters that misbehave."""
+
+import re
+from typing import Any
+
+import pytest
+
+from posthorn_model.mail import Role
+from posthorn_smtp_in.filters.settings import ClamdSettings, SpamdSettings
+from posthorn_storage.mail.messages import MessageFields
+from posthorn_testkit.bad_filters import CLOSE, FLOOD, SILENCE, bad_filter
+from posthorn_testkit.content_filters import EICAR, GTUBE
+
+pytestmark = pytest.mark.postgres
+
+ENVELOPE = "S: 220 *\nC: EHLO c\nS: 250-*\nC: MAIL FROM:<e@f.net>\nS: 250 *\nC: RCPT TO:<ann@example.org>\nS: 250 *\n"
+HAM = (
+    b"From: Eve <eve@example.net>\r\nTo: ann@example.org\r\nSubject: lunch on Friday\r\n"
+    b"Message-ID: <m1@example.net>\r\nDate: Thu, 26 Nov 2026 10:00:00 +0000\r\n\r\n"
+    b"Shall we meet at noon, as we did last week?\r\n"
+)
+INFECTED = (
+    b'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\nSubject: x\r\n\r\n--b\r\n'
+    b"Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    + EICAR.encode()
+    + b"\r\n--b--\r\n"
+)
+
+
+def clamd_filter(address: str, **more: Any) -> dict[str, Any]:
+    return {"virus": ClamdSettings(type="clamd", address=address, **more)}
+
+
+def spamd_filter(address: str, **more: Any) -> dict[str, Any]:
+    return {"spam": SpamdSettings(type="spamd", address=address, **more)}
+
+
+async def send(service: Any, content: bytes, answer: str, *, listener: str = "smtp") -> None:
+    """One message to Ann, and the reply to its content."""
+    async with await service.connect(listener) as talk:
+        await talk.play((ENVELOPE if listener != "lmtp" else ENVELOPE.replace("EHLO", "LHLO")) + "C: DATA\nS: 354 *")
+        talk.send(content + b".\r\n")
+        await talk.play(f"S: {answer}\nC: NOOP\nS: 250 *")
+
+
+async def mailbox(service: Any, account: Any, role: Role) -> list[bytes]:
+    mail = service.parts.storage.mail
+    (box,) = [box for box in await mail.mailboxes(account.id) if box.role is role]
+    ids = [entry.message for entry in await mail.entries(account.id, box.id)]
+    stored = await mail.messages(account.id, ids, MessageFields.NONE)
+    return [await service.parts.storage.blobs.read(account.id, each.blob) for each in stored]
+
+
+def head_of(content: bytes) -> str:
+    return content.partition(b"\r\n\r\n")[0].decode()
+
+
+async def test_an_infected_message_is_refused_with_the_name_and_others_pass(
+    start: Any, people: Any, clamd: Any
+) -> None:
+    for number, address in enumerate((clamd.address, f"unix:{clamd.socket}")):
+        service = await start(filter=clamd_filter(address))
+        await send(service, HAM.replace(b"m1@", b"%d@" % number), "250 *")
+        await send(service, INFECTED, "554 5.7.1 The message is infected: Eicar-Test-Signature*")
+        assert "filter='virus' result='rejected' detail='Eicar" in service.log.getvalue()
+    assert len(await service.inbox(people[0])) == 2
+
+
+@pytest.mark.parametrize(("infected", "role"), [("junk", Role.JUNK), ("discard", None)])
+async def test_an_infected_message_goes_where_the_settings_say(
+    start: Any, people: Any, clamd: Any, infected: Any, role: Role | None
+) -> None:
+    service = await start(filter=clamd_filter(clamd.address, infected=infected))
+    await send(service, INFECTED, "250 2.6.0 *")
+    found = {each: await mailbox(service, people[0], each) for each in (Role.INBOX, Role.JUNK)}
+    assert {each for each, contents in found.items() if contents} == ({role} if role else set())
+
+
+async def test_many_messages_share_a_session_and_a_larger_one_than_clamd_takes_is_its_failure(
+    start: Any, people: Any, clamd: Any
+) -> None:
+    service = await start(filter=clamd_filter(clamd.address))
+    for number in range(3):
+        await send(service, HAM.replace(b"m1@", f"{number}@".encode()), "250 *")
+    large = HAM + (b"y" * 76 + b"\r\n") * (clamd.stream_limit // 78 + 1000)
+    await send(service, large, "451 4.7.1 *")
+    await send(service, HAM.replace(b"m1@", b"9@"), "250 *")
+    small = await start(filter=clamd_filter(clamd.address, max_size=clamd.stream_limit))
+    await send(small, large, "250 *")
+    assert "result='skipped'" in small.log.getvalue()
+
+
+async def test_spam_is_marked_and_goes_to_junk_and_forged_marks_go(start: Any, people: Any, spamd: str) -> None:
+    service = await start(filter=spamd_filter(spamd))
+    forged = b"X-Spam-Flag: NO\r\nX-Spam-Status: No, score=-100\r\n\tfolded\r\n" + HAM
+    await send(service, forged, "250 *")
+    await send(service, HAM.replace(b"m1@", b"m2@") + GTUBE.encode() + b"\r\n", "250 *")
+    (ham,), (spam,) = await mailbox(service, people[0], Role.INBOX), await mailbox(service, people[0], Role.JUNK)
+    status = r"X-Spam-Status: {}, score=(-?\d+\.\d) required=5\.0\s+tests=[A-Z0-9_,\s]+ by=spam\r\n"
+    assert re.search(status.format("No"), head_of(ham))
+    assert "X-Spam-Flag" not in head_of(ham)
+    assert ham.endswith(HAM)
+    found = re.search(status.format("Yes"), head_of(spam))
+    assert found is not None
+    assert float(found[1]) > 900
+    assert "GTUBE" in found[0]
+    assert "X-Spam-Flag: YES\r\n" in head_of(spam)
+    # Return-Path, Received, what the filter says, what the client sent
+    names = re.findall(r"^([A-Za-z-]+):", head_of(spam), re.MULTILINE)
+    assert names[:6] == ["Return-Path", "Received", "X-Spam-Status", "X-Spam-Score", "X-Spam-Flag", "From"]
+
+
+async def test_thresholds_of_the_settings_rule_and_the_fields_may_be_those_of_spamassassin(
+    start: Any, people: Any, spamd: str
+) -> None:
+    service = await start(filter=spamd_filter(spamd, reject_score=100, junk_score=-50, command="headers"))
+    await send(service, HAM + GTUBE.encode() + b"\r\n", "550 5.7.1 *")
+    await send(service, HAM, "250 *")
+    (content,) = await mailbox(service, people[0], Role.JUNK)
+    assert "X-Spam-Checker-Version: SpamAssassin" in head_of(content)
+    silent = await start(filter=spamd_filter(spamd, write_fields=False, command="check"))
+    await send(silent, HAM.replace(b"m1@", b"m3@"), "250 *")
+    assert "X-Spam" not in head_of((await mailbox(silent, people[0], Role.INBOX))[0])
+
+
+async def test_only_the_listeners_named_ask_a_filter(start: Any, people: Any, spamd: str) -> None:
+    service = await start(filter=spamd_filter(spamd, reject_score=100, listeners=("lmtp",)))
+    await send(service, HAM + GTUBE.encode() + b"\r\n", "250 *")
+    await send(service, HAM + GTUBE.encode() + b"\r\n", "550 5.7.1 *", listener="lmtp")
+
+
+BAD = [
+    (CLOSE, b""),
+    (CLOSE, b"noon"),
+    (SILENCE, b""),
+    (FLOOD, b"noon"),
+    (FLOOD, b""),
+    (b"220 mx.example.org ESMTP\r\n", b""),
+    (b"SPAMD/1.1 0 EX_OK\r\nContent-length: 99999999999\r\nSpam: True ; 1 / 5\r\n\r\n", b"noon"),
+    (b"SPAMD/1.1 76 EX_PROTOCOL Bad header line\r\n\r\n", b"noon"),
+    (b"SPAMD/1.1 0 EX_OK\r\n\r\n", b"noon"),
+    (b"1: stream: \xff\xff\0", b"noon"),
+    (b"1: stream: OK\0" + b"2: stream: OK\0", b"noon"),
+]
+
+
+@pytest.mark.parametrize(("answer", "after"), BAD)
+async def test_a_bad_filter_defers_mail_or_lets_it_pass_as_the_settings_say(
+    start: Any, people: Any, answer: bytes, after: bytes
+) -> None:
+    async with bad_filter(answer, after=after) as address:
+        times = {"answer": 0.3, "connect": 0.3}
+        make = clamd_filter if b"stream" in answer or answer in (CLOSE, FLOOD) else spamd_filter
+        closed = await start(filter=make(address, timeouts=times))
+        await send(closed, HAM, "451 4.7.1 A content filter does not answer, try again later")
+        assert "result='failed'" in closed.log.getvalue()
+        service = await start(filter=make(address, timeouts=times, on_failure="open"))
+        await send(service, HAM, "250 *")
+    assert len(await service.inbox(people[0])) == 1
+
+
+async def test_a_filter_that_is_not_there_defers_mail(start: Any, people: Any, tmp_path: Any) -> None:
+    service = await start(filter=clamd_filter(f"unix:{tmp_path}/nobody"))
+    await send(service, HAM, "451 4.7.1 *")
+    assert await service.inbox(people[0]) == []
+    assert "cannot connect: No such file or directory" in service.log.getvalue()
