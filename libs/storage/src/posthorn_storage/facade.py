@@ -45,6 +45,7 @@ from posthorn_storage.shards.regions import check_regions, said_by
 from posthorn_storage.shards.registry import open_shards
 from posthorn_storage.shards.removals import Removals
 from posthorn_storage.shards.shard import HOME, assemble_blobs, assemble_shard, refuse_queue
+from posthorn_storage.sieve_scripts import SieveScripts
 from posthorn_storage.submissions import Submissions
 from posthorn_storage.version import check_version
 
@@ -95,6 +96,7 @@ class Storage:
             self.shards, settings.placement, self._passwords, throttle, removals, self.recipients, clock
         )
         self.submissions = Submissions(self.shards, self.mail, self.queue.enqueue_in, settings.duplicate_window)
+        self.sieve = SieveScripts(self.shards, clock)
         self.groupware = GroupwareStore(self.shards)
         self.search = SearchStore(self.shards)
         self.leases = LeaseStore(pools.queue)

@@ -35,6 +35,11 @@ class Recipients:
         self._mail = mail
         self._rules = rules
 
+    @property
+    def delimiters(self) -> str:
+        """Characters that may stand between user and detail, one at least."""
+        return self._rules.delimiters
+
     def keys(self, address: str) -> tuple[str, ...]:
         """The stored forms that an address is looked up under, the best first; () when it is none."""
         return lookup_keys(address, self._rules.delimiters)

@@ -14,6 +14,7 @@ from posthorn_storage.schema import (
     mail,
     queue,
     search,
+    sieve,
     submission,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "metadata",
     "queue",
     "search",
+    "sieve",
     "submission",
 ]
