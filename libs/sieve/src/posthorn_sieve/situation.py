@@ -33,8 +33,8 @@ class Situation:
     """Who authenticated as the sender, for `envelope "auth"`; "" for nobody."""
     addresses: frozenset[str] = frozenset()
     """All addresses of the owner, in lower case."""
-    separator: str = "+"
-    """Between user and detail of a local part (RFC 5233)."""
+    separators: str = "+"
+    """Characters that part user and detail of a local part (RFC 5233); none in front does."""
     mailboxes: frozenset[str] = frozenset()
     """Names of the owner's mailboxes; the inbox is "INBOX"."""
     special_uses: Mapping[str, str] = field(default_factory=dict)

@@ -108,10 +108,11 @@ def part_of(run: Run, call: Call, address: Address) -> Sequence[str]:
         return (address.host,)
     if wanted == "localpart":
         return (address.mailbox,)
-    user, separator, detail = address.mailbox.partition(run.situation.separator)
+    local, separators = address.mailbox, run.situation.separators
+    place = next((place for place, letter in enumerate(local) if place and letter in separators), None)
     if wanted == "user":
-        return (user,)
-    return (detail,) if separator else ()
+        return (local[:place],)
+    return () if place is None else (local[place + 1 :],)
 
 
 def _envelope(run: Run, call: Call) -> bool:
