@@ -213,6 +213,7 @@ async def test_written_sent_and_filed_in_one_request(jmap: Any, bob: AccountReco
 
     (queued,) = await served.storage.queue.messages()
     assert (queued.sender, f"a{queued.account}") == ("ann@example.org", jmap.account)
+    assert await served.storage._database.fetchval("SELECT signing_domain FROM queue_message") == "example.org"
     assert [(to.address, to.site, to.state) for to in queued.recipients] == [
         ("karl@outside.example", "outside.example", RecipientState.WAITING)
     ]

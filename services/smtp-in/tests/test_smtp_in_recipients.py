@@ -122,6 +122,8 @@ async def test_networks_of_the_settings_may_relay_and_nobody_else(start: Any, pe
         await talk.play("C: DATA\nS: 354 *\nC: x\nC: .\nS: 250 *")
     (queued,) = await service.parts.storage.queue.messages(QueueFilter())
     assert [each.address for each in queued.recipients] == ["eve@example.net"]
+    signs = await service.parts.storage._database.fetchval("SELECT signing_domain FROM queue_message")
+    assert signs is None, "nobody has logged in"
     async with await service.connect("proxied") as talk:
         talk.send(b"PROXY TCP4 198.51.100.7 127.0.0.1 12345 25\r\n")
         await talk.play(HELLO + ask.format("550 5.7.1 Relaying denied"))

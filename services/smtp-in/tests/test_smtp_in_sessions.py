@@ -280,6 +280,8 @@ async def test_submission_mends_the_header_and_queues_what_is_for_others(service
     assert "with ESMTPA id" in text
     (queued,) = await service.parts.storage.queue.messages(QueueFilter())
     assert queued.sender == "ann@example.org"
+    signs = await service.parts.storage._database.fetchval("SELECT signing_domain FROM queue_message")
+    assert signs == "example.org"
     assert {(each.address, each.site) for each in queued.recipients} == {
         ("eve@example.net", "example.net"),
         ("eve@[192.0.2.7]", "[192.0.2.7]"),

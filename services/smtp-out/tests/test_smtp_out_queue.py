@@ -26,13 +26,17 @@ from posthorn_smtp_out.resolver import Resolver
 from posthorn_smtp_out.routes import Router
 from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.shard import Shards
+from posthorn_smtp_out.signing import Signer
 from posthorn_storage import AccountRecord, Storage
+from posthorn_storage.certificates.sealing import KeyRing
+from posthorn_storage.dkim import NewDkimKey, made
 from posthorn_storage.mail.messages import MessageFields
 from posthorn_storage.queue import Attempts
 from posthorn_testkit.dns import DnsServer
 from posthorn_testkit.sink import DROP, END, Sink
 
 pytestmark = pytest.mark.postgres
+LOG = structlog.wrap_logger(structlog.WriteLogger(io.StringIO()))
 
 CONTENT = b"Return-Path: <ann@example.org>\r\nMessage-ID: <q1@example.org>\r\nSubject: out\r\n\r\n.text\r\n"
 SENT = CONTENT.partition(b"\r\n")[2]
@@ -56,9 +60,10 @@ class Worker:
                 attempts=Attempts(storage.queue, own.write_window),
                 router=router,
                 pool=self.pool,
+                signer=Signer(storage.dkim, SystemClock().monotonic, LOG, self.figures),
                 policy=Policy(own.retry, own.expire),
                 clock=SystemClock(),
-                log=structlog.wrap_logger(structlog.WriteLogger(io.StringIO())),
+                log=LOG,
                 figures=self.figures,
             )
         )
@@ -354,3 +359,21 @@ async def test_many_messages_share_few_connections(storage: Storage, sink: Sink,
         await until_states(storage, message, DELIVERED)
     assert sink.most_connections <= 5
     assert len({mail.recipients for mail in sink.mails}) == len(sink.mails) == 40
+
+
+async def test_what_the_domain_vouches_for_is_signed_once_for_all_sites(
+    storage: Storage, sink: Sink, start: Start
+) -> None:
+    storage.dkim.keys = KeyRing(["the secret of all nodes"])
+    await storage.dkim.add(NewDkimKey("example.org", made("ed25519"), active=True))
+    await start()
+    content = b"Return-Path: <>\r\nFrom: ann@example.org\r\n\r\n.text"
+    signed = await enqueue(storage, "bob@example.net", "eve@example.com", content=content, signing_domain="example.org")
+    await until_states(storage, signed, DELIVERED, DELIVERED)
+    first, second = [mail.content for mail in await sink.wait(2)]
+    assert first == second
+    assert first.startswith(b"DKIM-Signature: v=1; a=ed25519-sha256;")
+    assert first.endswith(b"\r\nFrom: ann@example.org\r\n\r\n.text\r\n")
+    passed_on = await enqueue(storage, "bob@example.net", content=content)
+    await until_states(storage, passed_on, DELIVERED)
+    assert (await sink.wait(3))[2].content == b"From: ann@example.org\r\n\r\n.text\r\n"

@@ -14,7 +14,7 @@ from posthorn_model.errors import MailboxNotFound, OverQuota, PosthornError
 from posthorn_model.events import QueueDue
 from posthorn_model.ids import AccountId
 from posthorn_model.mail import MessageSummary, NewMessage, PreparedBlob, Role
-from posthorn_model.queue_items import NewQueueMessage, NewRecipient
+from posthorn_model.queue_items import NewQueueMessage, NewRecipient, site_of
 from posthorn_smtp_in.errors import reply_to
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.commands import Mail
@@ -184,4 +184,6 @@ def _outgoing(letter: Letter, blob: PreparedBlob) -> NewQueueMessage | None:
         ret=letter.mail.ret,
         envid=letter.mail.envid,
         delivery_id=letter.delivery,
+        # Only who has logged in is known to be of the domain: what is passed on for others is never signed as theirs.
+        signing_domain=None if letter.account is None else site_of(letter.mail.sender) or None,
     )

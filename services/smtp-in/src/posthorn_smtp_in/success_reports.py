@@ -48,6 +48,7 @@ async def success_report(
         smtputf8=not mail.sender.isascii(),
         eight_bit=not written.isascii(),
         delivery_id=identity,
+        signing_domain=site_of(parts.hostname),
     )
 
 

@@ -17,6 +17,7 @@ from posthorn_smtp_out.resolver import Resolver
 from posthorn_smtp_out.routes import Destination, Router
 from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.shard import Shards
+from posthorn_smtp_out.signing import Signer
 from posthorn_storage.queue import Attempts
 
 HAND_OVER_SECONDS = 5.0
@@ -44,6 +45,7 @@ async def build(node: Node) -> "SmtpOut":
         routes=settings.routes,
     )
     limits = PoolLimits(settings.connections_per_site, settings.messages_per_connection, settings.connection_idle)
+    figures = Figures(node.metrics)
     parts = Parts(
         settings=settings,
         hostname=hostname,
@@ -51,10 +53,11 @@ async def build(node: Node) -> "SmtpOut":
         attempts=Attempts(storage.queue, settings.write_window),
         router=router,
         pool=Pool(router, _manners(settings, hostname), limits),
+        signer=Signer(storage.dkim, node.clock.monotonic, node.log, figures),
         policy=Policy(settings.retry, settings.expire),
         clock=storage.clock,
         log=node.log,
-        figures=Figures(node.metrics),
+        figures=figures,
     )
     shards = Shards(parts)
     # A keeper of our own: attempts under way need longer to end than other work does.

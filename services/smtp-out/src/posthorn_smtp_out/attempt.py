@@ -15,7 +15,7 @@ from posthorn_smtp_out.mailboxes import deliver_locally
 from posthorn_smtp_out.outcomes import Answer, conclude, wants_report
 from posthorn_smtp_out.parts import Parts
 from posthorn_smtp_out.pool import Unreachable
-from posthorn_smtp_out.protocol.content import is_eight_bit, stuffed, without_return_path
+from posthorn_smtp_out.protocol.content import in_lines, is_eight_bit, stuffed, without_return_path
 from posthorn_smtp_out.protocol.envelope import Envelope, EnvelopeRecipient
 from posthorn_smtp_out.protocol.replies import Reply
 from posthorn_smtp_out.protocol.transaction import Transaction
@@ -69,7 +69,8 @@ async def _deliver(parts: Parts, group: Group, before_end: BeforeEnd) -> Mapping
         parts.figures.attempts.labels("local").inc()
         return await deliver_locally(parts.storage, group)
     parts.figures.attempts.labels("relay" if destination.relay else "direct").inc()
-    content = without_return_path(await parts.storage.blobs.read(None, group.first.blob))
+    content = in_lines(without_return_path(await parts.storage.blobs.read(None, group.first.blob)))
+    content = await parts.signer.signed(group.first, content)
     return await _send(parts, group, destination, content, before_end)
 
 

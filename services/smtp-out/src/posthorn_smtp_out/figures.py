@@ -16,6 +16,9 @@ class Figures:
         )
         self.fenced = metrics.counter("smtp_out_fenced_total", "Outcomes dropped because the shard has a new owner")
         self.bounces = metrics.counter("smtp_out_reports_total", "Delivery status notifications written", ["action"])
+        self.signed = metrics.counter(
+            "smtp_out_dkim_signatures_total", "Messages signed by DKIM; no-from, no-key: that could not be", ["outcome"]
+        )
         self.shards = metrics.gauge("smtp_out_shards", "Queue shards owned by this process")
         self.depth = metrics.gauge("smtp_out_queue_depth", "Recipients in the whole queue, by state", ["state"])
         self.seconds = metrics.histogram("smtp_out_transaction_seconds", "From the connection to the outcome")

@@ -10,6 +10,7 @@ from posthorn_smtp_out.outcomes import Policy
 from posthorn_smtp_out.pool import Pool
 from posthorn_smtp_out.routes import Router
 from posthorn_smtp_out.settings import SmtpOutSettings
+from posthorn_smtp_out.signing import Signer
 from posthorn_storage import Storage
 from posthorn_storage.queue import Attempts
 
@@ -24,6 +25,7 @@ class Parts:
     attempts: Attempts
     router: Router
     pool: Pool
+    signer: Signer
     policy: Policy
     clock: Clock
     """The database's: due times are judged by it, on whatever node."""

@@ -80,5 +80,13 @@ async def _addressed(parts: Parts, sender: str, content: bytes, identity: UUID) 
     smtputf8 = not sender.isascii()
     recipient = NewRecipient(sender, site, notify="NEVER")
     return [
-        NewQueueMessage("", blob, [recipient], smtputf8=smtputf8, eight_bit=not content.isascii(), delivery_id=identity)
+        NewQueueMessage(
+            "",
+            blob,
+            [recipient],
+            smtputf8=smtputf8,
+            eight_bit=not content.isascii(),
+            delivery_id=identity,
+            signing_domain=site_of(parts.hostname),
+        )
     ]

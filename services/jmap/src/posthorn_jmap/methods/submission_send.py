@@ -180,6 +180,7 @@ async def _send(context: Context, new: NewSubmission, raw: bytes, route: Route) 
         account=context.account.id,
         smtputf8=needs_smtputf8(content, addresses),
         eight_bit=not content.isascii(),
+        signing_domain=site_of(sender) or None,
     )
     made, sites = await storage.submissions.submit(new, messages, outgoing)
     for shard in {storage.queue.shard_of(site) for site in sites}:

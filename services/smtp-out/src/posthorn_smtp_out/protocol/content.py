@@ -18,8 +18,8 @@ def is_eight_bit(content: bytes) -> bool:
     return not content.isascii()
 
 
-def stuffed(content: bytes) -> bytes:
-    """Content with doubled leading dots and a final CRLF, but without the end of data (RFC 5321 4.5.2).
+def in_lines(content: bytes) -> bytes:
+    """Content in lines that all end with CRLF, the last one too: the octets that are signed and sent.
 
     A bare CR or LF would let what follows be read as commands by a lax remote: each becomes CRLF.
     """
@@ -28,5 +28,11 @@ def stuffed(content: bytes) -> bytes:
         content = _BARE.sub(b"\r\n", content)
     if content and not content.endswith(b"\r\n"):
         content += b"\r\n"
+    return content
+
+
+def stuffed(content: bytes) -> bytes:
+    """Content in lines with doubled leading dots, but without the end of data (RFC 5321 4.5.2)."""
+    content = in_lines(content)
     content = content.replace(b"\r\n.", b"\r\n..")
     return b"." + content if content.startswith(b".") else content
