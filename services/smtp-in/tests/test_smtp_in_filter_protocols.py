@@ -1,5 +1,8 @@
 """Protocols of content filters, known answers and any octets: a value or BadAnswer, never more than was allowed."""
 
+import json
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +21,7 @@ from posthorn_smtp_in.filters.changes import (
     write_field,
 )
 from posthorn_smtp_in.filters.opinions import Opinion, Result
-from posthorn_smtp_in.filters.protocol import clamd, spamd
+from posthorn_smtp_in.filters.protocol import clamd, rspamd, spamd
 from posthorn_smtp_in.filters.protocol.clamd import ScanAnswer
 from posthorn_smtp_in.filters.protocol.problems import BadAnswer
 
@@ -59,8 +62,74 @@ def test_a_request_to_spamd() -> None:
         spamd.request("check", size=1, user="ann\r\nX: y")
 
 
+def exchange(answer: bytes, *, pieces: int = 1) -> rspamd.SpamJudgement | None:
+    asked = rspamd.Exchange("rspamd", [("Rcpt", "b\u00fccher@example.org"), ("User", "")], 3)
+    head = asked.head() + asked.body(b"a\r\n") + asked.end()
+    assert head.endswith(b"\r\n\r\na\r\n")
+    assert b"Rcpt: b\xc3\xbccher@example.org\r\n" in head
+    assert b"User" not in head
+    found = None
+    for start in range(0, len(answer), pieces):
+        assert found is None
+        found = asked.feed(answer[start : start + pieces])
+    return found
+
+
+JUDGEMENT = {
+    "action": "add header",
+    "score": 7.5,
+    "required_score": 15,
+    "symbols": {"A_B": {"score": 1}, "bad name": {}},
+    "messages": {"smtp_message": "no\r\n250 OK"},
+    "milter": {
+        "remove_headers": {"X-A": 0, "X-B": -1, "X-C": 10**30, "X-D": "x"},
+        "add_headers": {"X-E": "e", "X-F": [{"value": "f", "order": 10**30}, "g"]},
+    },
+}
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 10_000])
+def test_a_judgement_of_rspamd_however_it_comes(pieces: int) -> None:
+    body = json.dumps(JUDGEMENT).encode()
+    found = exchange(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body), pieces=pieces)
+    assert found is not None
+    assert (found.action, found.score, found.required, found.symbols) == ("add header", 7.5, 15.0, ("A_B",))
+    assert found.words == "no 250 OK"
+    changed = apply(split(b"X-A: 1\r\nX-B: 1\r\nX-b: 2\r\nx-a: 2\r\n\r\n"), found.changes).encode()
+    assert changed == b"X-B: 1\r\nX-E: e\r\nX-F: f\r\nX-F: g\r\n\r\n"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys([*JUDGEMENT, "dkim-signature"], json_values)), json_values)
+def test_any_json_is_a_judgement_or_a_bad_answer(answer: dict[str, object], milter: object) -> None:
+    for value in (
+        answer,
+        {**JUDGEMENT, **answer},
+        {**JUDGEMENT, "milter": {"add_headers": milter, "remove_headers": milter}},
+    ):
+        try:
+            found = rspamd.read_judgement(json.dumps(value).encode())
+            apply(split(HEAD), found.changes)
+        except (BadAnswer, BadChange):
+            continue
+        assert found.action
+
+
+def test_json_as_deep_as_it_gets_is_a_bad_answer() -> None:
+    with pytest.raises(BadAnswer):
+        rspamd.read_judgement(b"[" * 900_000)
+
+
 @given(st.binary(max_size=3000), st.booleans())
 def test_any_octets_are_an_answer_or_a_bad_one(octets: bytes, ended: bool) -> None:
+    with suppress(BadAnswer):
+        exchange(b"HTTP/1.1 200 OK\r\n" + octets, pieces=100)
     for prefix in (b"", b"1: stream: ", b"SPAMD/1.1 0 EX_OK\r\nSpam: True ; 1 / 2\r\n"):
         for read in (clamd.read_answer, lambda data: spamd.read_response(data, ended=ended)):
             try:

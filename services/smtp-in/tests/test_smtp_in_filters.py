@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from posthorn_model.mail import Role
-from posthorn_smtp_in.filters.settings import ClamdSettings, SpamdSettings
+from posthorn_smtp_in.filters.settings import ClamdSettings, RspamdSettings, SpamdSettings
 from posthorn_storage.mail.messages import MessageFields
 from posthorn_testkit.bad_filters import CLOSE, FLOOD, SILENCE, bad_filter
 from posthorn_testkit.content_filters import EICAR, GTUBE
@@ -33,6 +33,10 @@ def clamd_filter(address: str, **more: Any) -> dict[str, Any]:
 
 def spamd_filter(address: str, **more: Any) -> dict[str, Any]:
     return {"spam": SpamdSettings(type="spamd", address=address, **more)}
+
+
+def rspamd_filter(address: str, **more: Any) -> dict[str, Any]:
+    return {"spam": RspamdSettings(type="rspamd", address=address, **more)}
 
 
 async def send(service: Any, content: bytes, answer: str, *, listener: str = "smtp") -> None:
@@ -123,6 +127,43 @@ async def test_thresholds_of_the_settings_rule_and_the_fields_may_be_those_of_sp
     assert "X-Spam" not in head_of((await mailbox(silent, people[0], Role.INBOX))[0])
 
 
+async def test_rspamd_sees_the_envelope_and_changes_fields(start: Any, people: Any, rspamd: str) -> None:
+    service = await start(filter=rspamd_filter(rspamd))
+    await send(service, b"X-Ask: 1\r\nX-Spam: yes\r\n" + HAM, "250 *")
+    await send(service, b"X-Ask: 1\r\n" + HAM.replace(b"m1@", b"m2@"), "250 *")
+    (content, _) = await mailbox(service, people[0], Role.INBOX)
+    names = re.findall(r"^([A-Za-z-]+):", head_of(content), re.MULTILINE)
+    own = ["X-Spam-Status", "X-Spam-Score", "X-Seen"]
+    assert names == ["Return-Path", "Received", *own, "From", "To", "Subject", "Message-ID", "Date", "X-Many", "X-Many"]
+    assert "X-Seen: e@f.net 127.0.0.1 c\r\n" in head_of(content)
+    unchanged = await start(filter=rspamd_filter(rspamd, change_fields=False, write_fields=False))
+    sent = b"X-Ask: 1\r\nX-Spam: yes\r\n" + HAM.replace(b"m1@", b"m3@")
+    await send(unchanged, sent, "250 *")
+    assert (await mailbox(service, people[0], Role.INBOX))[2].endswith(sent)
+
+
+async def test_rspamd_refuses_with_its_words_or_says_junk(start: Any, people: Any, rspamd: str) -> None:
+    service = await start(filter=rspamd_filter(rspamd))
+    await send(service, HAM + GTUBE.encode() + b"\r\n", "550 5.7.1 Gtube pattern")
+    await send(service, HAM + b"Y" + GTUBE[1:].encode() + b"\r\n", "250 *")
+    (content,) = await mailbox(service, people[0], Role.JUNK)
+    assert "X-Spam-Flag: YES" in head_of(content)
+    lenient = await start(filter=rspamd_filter(rspamd, reject_score=1000, on_failure="open"))
+    await send(lenient, HAM.replace(b"m1@", b"m2@") + GTUBE.encode() + b"\r\n", "250 *")
+    assert len(await mailbox(service, people[0], Role.JUNK)) == 2
+
+
+async def test_filters_are_asked_side_by_side_and_the_gravest_decides(
+    start: Any, people: Any, rspamd: str, spamd: str, clamd: Any
+) -> None:
+    service = await start(
+        filter=clamd_filter(clamd.address) | spamd_filter(spamd) | {"other": rspamd_filter(rspamd)["spam"]}
+    )
+    await send(service, HAM + EICAR.encode() + b"\r\n" + GTUBE.encode() + b"\r\n", "554 5.7.1 *infected*")
+    await send(service, HAM, "250 *")
+    assert service.log.getvalue().count("event='filtered'") == 6
+
+
 async def test_only_the_listeners_named_ask_a_filter(start: Any, people: Any, spamd: str) -> None:
     service = await start(filter=spamd_filter(spamd, reject_score=100, listeners=("lmtp",)))
     await send(service, HAM + GTUBE.encode() + b"\r\n", "250 *")
@@ -139,6 +180,9 @@ BAD = [
     (b"SPAMD/1.1 0 EX_OK\r\nContent-length: 99999999999\r\nSpam: True ; 1 / 5\r\n\r\n", b"noon"),
     (b"SPAMD/1.1 76 EX_PROTOCOL Bad header line\r\n\r\n", b"noon"),
     (b"SPAMD/1.1 0 EX_OK\r\n\r\n", b"noon"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"noon"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n" + b" " * 2_000_000, b"noon"),
+    (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", b"noon"),
     (b"1: stream: \xff\xff\0", b"noon"),
     (b"1: stream: OK\0" + b"2: stream: OK\0", b"noon"),
 ]
@@ -150,7 +194,8 @@ async def test_a_bad_filter_defers_mail_or_lets_it_pass_as_the_settings_say(
 ) -> None:
     async with bad_filter(answer, after=after) as address:
         times = {"answer": 0.3, "connect": 0.3}
-        make = clamd_filter if b"stream" in answer or answer in (CLOSE, FLOOD) else spamd_filter
+        kinds = {b"HTTP": rspamd_filter, b"1: s": clamd_filter, FLOOD[:4]: clamd_filter, CLOSE[:4]: rspamd_filter}
+        make = kinds.get(answer[:4], spamd_filter)
         closed = await start(filter=make(address, timeouts=times))
         await send(closed, HAM, "451 4.7.1 A content filter does not answer, try again later")
         assert "result='failed'" in closed.log.getvalue()

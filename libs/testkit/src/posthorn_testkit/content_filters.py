@@ -1,4 +1,4 @@
-"""Real content filters of Debian's packages: clamd with one signature, and spamd without network tests.
+"""Real content filters of Debian's packages: clamd with one signature, spamd and rspamd without the network.
 
 Each lives in a temporary folder, on a free port of the loopback address, and ends with the test that started it.
 """
@@ -82,4 +82,45 @@ def spamd_server() -> Iterator[str]:
         words = [command, "--local", "--nouser-config", "--listen", f"{ports.LOOPBACK}:{port}", "--syslog", "stderr"]
         words += ["--siteconfigpath", str(site), "--max-children", "2", "--min-children", "1"]
         with listening(words, port, folder, environ={"HOME": str(folder)}):
+            yield f"{ports.LOOPBACK}:{port}"
+
+
+_RSPAMD_RULE = """
+rspamd_config:register_symbol({
+  name = 'OWN_FIELDS', type = 'postfilter', priority = 10,
+  callback = function(task)
+    if not task:get_header('X-Ask') then return end
+    local seen = string.format('%s %s %s', task:get_from('smtp')[1].addr, tostring(task:get_ip()), task:get_helo())
+    task:set_milter_reply({
+      add_headers = {
+        ['X-Seen'] = {value = seen, order = 1},
+        ['X-Many'] = {{value = 'a', order = -1}, {value = 'b', order = -1}},
+      },
+      remove_headers = {['X-Ask'] = 0},
+    })
+  end
+})
+"""
+
+
+@contextmanager
+def rspamd_server() -> Iterator[str]:
+    """host:port of an rspamd with one rule of ours: a message with X-Ask gets fields. Raises PartError."""
+    command = program("rspamd", "rspamd")
+    with folder_of_server("rspamd") as folder:
+        port = ports.free_ports(1)[0]
+        (folder / "rule.lua").write_text(_RSPAMD_RULE, encoding="utf-8")
+        (folder / "tld").write_text("com\nnet\norg\nexample\n", encoding="utf-8")  # the whole list takes half a minute
+        settings = folder / "rspamd.conf"
+        settings.write_text(
+            f'options {{ pidfile = "{folder}/pid"; filters = ""; tempdir = "{folder}"; url_tld = "{folder}/tld";\n'
+            f'  hs_cache_dir = "{folder}"; enable_test_patterns = true;\n'
+            f'  dns {{ nameserver = ["{ports.LOOPBACK}:9"]; }} }}\n'
+            'logging { type = "console"; }\n'
+            f'worker "normal" {{ bind_socket = "{ports.LOOPBACK}:{port}"; count = 1; }}\n'
+            "actions { reject = 15; add_header = 6; greylist = null; }\n"
+            f'lua = "{folder}/rule.lua";\n',
+            encoding="utf-8",
+        )
+        with listening([command, "--no-fork", "--insecure", "--config", str(settings)], port, folder):
             yield f"{ports.LOOPBACK}:{port}"

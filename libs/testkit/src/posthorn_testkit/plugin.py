@@ -293,3 +293,12 @@ def spamd() -> Iterator[str]:
 
     with ExitStack() as stack:
         yield _started(stack, spamd_server())
+
+
+@pytest.fixture(scope="session")
+def rspamd() -> Iterator[str]:
+    """host:port of a real rspamd that asks nobody in the network."""
+    from posthorn_testkit.content_filters import rspamd_server
+
+    with ExitStack() as stack:
+        yield _started(stack, rspamd_server())

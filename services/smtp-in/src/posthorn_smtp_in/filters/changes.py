@@ -39,7 +39,7 @@ class InsertField:
 
 @dataclass(frozen=True, slots=True)
 class ChangeField:
-    """Another value for a field, the `occurrence`th of its name, from 1; b"" removes it.
+    """Another value for a field, the `occurrence`th of its name, from 1 (-1 is the last one); b"" removes it.
 
     A field that is not there is added, where there is a value.
     """
@@ -127,9 +127,9 @@ def apply(head: Head, changes: Iterable[Change]) -> Head:
             case InsertField(0, name, value):
                 top = write_field(name, value) + top
             case InsertField(index, name, value):
-                fields.insert(max(index, 1) - 1, write_field(name, value))
+                fields.insert(min(max(index, 1) - 1, len(fields)), write_field(name, value))
             case ChangeField(name, occurrence, value):
-                _change(fields, name, max(occurrence, 1), value)
+                _change(fields, name, occurrence or 1, value)
             case RemoveFields(name):
                 fields = [field for field in fields if field_name(field) != name.lower()]
     return Head(tuple(fields), head.rest, top)
@@ -137,13 +137,15 @@ def apply(head: Head, changes: Iterable[Change]) -> Head:
 
 def _change(fields: list[bytes], name: bytes, occurrence: int, value: bytes) -> None:
     places = _places(fields, name)
-    if occurrence > len(places):
+    if abs(occurrence) > len(places):
         if value:
             fields.append(write_field(name, value))
-    elif value:
-        fields[places[occurrence - 1]] = write_field(name, value)
+        return
+    place = places[occurrence - 1 if occurrence > 0 else occurrence]
+    if value:
+        fields[place] = write_field(name, value)
     else:
-        del fields[places[occurrence - 1]]
+        del fields[place]
 
 
 def _places(fields: Sequence[bytes], name: bytes) -> list[int]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from posthorn_node.settings import ListenerSettings, Problem, SettingsError
 from posthorn_smtp_in.filters.channels import Channels, place
 from posthorn_smtp_in.filters.clamd import Clamd
+from posthorn_smtp_in.filters.rspamd import Rspamd
 from posthorn_smtp_in.filters.scanning import Scanner
-from posthorn_smtp_in.filters.settings import ClamdSettings, FilterSettings, SpamdSettings
+from posthorn_smtp_in.filters.settings import ClamdSettings, FilterSettings, RspamdSettings, SpamdSettings
 from posthorn_smtp_in.filters.spamd import Spamd
 
 
@@ -67,6 +68,8 @@ def _scanner(name: str, settings: FilterSettings) -> Scanner:
     match settings:
         case ClamdSettings():
             return Clamd(name, settings, channels)
+        case RspamdSettings():
+            return Rspamd(name, settings, channels)
         case SpamdSettings():
             return Spamd(name, settings, channels)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from posthorn_node.settings import Duration, Section, Size, parse_bind, refused
 from posthorn_node.settings.client_tls import ClientTlsSettings
@@ -105,6 +105,19 @@ class SpamdSettings(ScannerSettings):
     write_fields: bool = True
 
 
+class RspamdSettings(ScannerSettings):
+    """rspamd, spoken to by HTTP."""
+
+    type: Literal["rspamd"]
+    password: SecretStr = SecretStr("")
+    junk_score: Score | None = None
+    """None: as rspamd's action says; so the next."""
+    reject_score: Score | None = None
+    write_fields: bool = True
+    change_fields: bool = True
+    """Whether fields that rspamd adds and removes are added and removed."""
+
+
 FilterName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 """It stands in header fields, in the log and in metrics."""
-FilterSettings = Annotated[ClamdSettings | SpamdSettings, Field(discriminator="type")]
+FilterSettings = Annotated[ClamdSettings | RspamdSettings | SpamdSettings, Field(discriminator="type")]
