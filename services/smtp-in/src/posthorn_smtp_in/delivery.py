@@ -21,6 +21,7 @@ from posthorn_smtp_in.protocol.commands import Mail
 from posthorn_smtp_in.protocol.replies import Reply, reply
 from posthorn_smtp_in.recipients import Recipient
 from posthorn_smtp_in.recipients.room import no_room
+from posthorn_smtp_in.sieve.filing import Arrival, file_by_scripts, settled
 from posthorn_smtp_in.success_reports import success_report
 
 IN_THREAD = 262_144
@@ -42,6 +43,8 @@ class Letter:
     account: AccountId | None
     junk: bool = False
     """It goes into the mailbox for junk."""
+    remote: str = ""
+    """The client's IP address, "" for a local socket."""
 
 
 async def deliver(parts: Parts, letter: Letter) -> Reply:
@@ -51,14 +54,18 @@ async def deliver(parts: Parts, letter: Letter) -> Reply:
     """
     summary, blob = await _prepare(parts, letter)
     outgoing = _outgoing(letter, blob)
-    messages = await _placed(parts, letter, _messages(letter, summary, blob, letter.recipients))
-    if messages:
+    plain = await _placed(parts, letter, _messages(letter, summary, blob, letter.recipients))
+    if plain:
         report = await _report(parts, letter, letter.recipients)
-        queued = [each for each in (outgoing, report) if each is not None]
+        filing = await file_by_scripts(parts, _arrival(letter, letter.recipients), plain)
+        if filing.refusal is not None:
+            return filing.refusal
+        queued = [each for each in (outgoing, report, *filing.queued) if each is not None]
         try:
-            await _store(parts, messages, queued)
+            async with settled(parts, filing):
+                await _store(parts, filing.instead_of(plain), queued)
         except OverQuota as error:
-            accounts = [message.account for message in messages]
+            accounts = [message.account for message in plain]
             return await no_room(parts.storage, error, accounts, len(letter.content))
         _tell_queue(parts, queued)
     elif outgoing is not None:
@@ -73,10 +80,14 @@ async def deliver_each(parts: Parts, letter: Letter) -> list[Reply]:
 
     async def one(recipient: Recipient) -> Reply:
         try:
+            plain = await _placed(parts, letter, _messages(letter, summary, blob, [recipient]))
             report = await _report(parts, letter, [recipient])
-            queued = [] if report is None else [report]
-            messages = await _placed(parts, letter, _messages(letter, summary, blob, [recipient]))
-            await _store(parts, messages, queued)
+            filing = await file_by_scripts(parts, _arrival(letter, [recipient]), plain)
+            if filing.refusal is not None:
+                return filing.refusal
+            queued = [each for each in (report, *filing.queued) if each is not None]
+            async with settled(parts, filing):
+                await _store(parts, filing.instead_of(plain), queued)
         except OverQuota as error:
             return await no_room(parts.storage, error, recipient.accounts, len(letter.content))
         except PosthornError as error:
@@ -133,6 +144,20 @@ async def _placed(parts: Parts, letter: Letter, messages: list[NewMessage]) -> l
         junk = tuple(box.id for box in boxes if box.role is Role.JUNK)
         found.append(replace(message, mailboxes=junk[:1]))
     return found
+
+
+def _arrival(letter: Letter, recipients: Sequence[Recipient]) -> Arrival:
+    """What Sieve is told of the message."""
+    return Arrival(
+        delivery=letter.delivery,
+        sender=letter.mail.sender,
+        smtputf8=letter.mail.smtputf8,
+        content=letter.content,
+        remote=letter.remote,
+        junk=letter.junk,
+        recipients={account: to.command.recipient for to in reversed(recipients) for account in to.accounts},
+        alone=len(recipients) == 1 and len(recipients[0].accounts) == 1,
+    )
 
 
 def _messages(

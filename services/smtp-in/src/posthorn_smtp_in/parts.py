@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
@@ -14,6 +14,7 @@ from posthorn_node.stream.door import Door
 from posthorn_smtp_in.figures import Figures
 from posthorn_smtp_in.filters.roster import Roster
 from posthorn_smtp_in.settings import SmtpInSettings
+from posthorn_smtp_in.sieve.programs import Programs
 from posthorn_storage import Storage
 
 
@@ -36,3 +37,5 @@ class Parts:
     """Folder for content that is too large to be kept in memory while it arrives."""
     large: asyncio.Semaphore
     """How many spooled messages may be in memory at once, to be scanned and stored."""
+    programs: Programs = field(default_factory=Programs)
+    """Compiled Sieve scripts."""

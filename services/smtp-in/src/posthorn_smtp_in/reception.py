@@ -135,6 +135,7 @@ def _letter(origin: Origin, transaction: Transaction, spool: Spool, draft: _Draf
         client_message_id=draft.client_message_id,
         account=origin.client.account.id if origin.client.account is not None else None,
         junk=junk,
+        remote=origin.address,
     )
 
 

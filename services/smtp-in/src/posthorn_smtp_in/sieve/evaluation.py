@@ -1,0 +1,132 @@
+"""One script over one message: what the run must know is read, what it asks is looked up, until it has an outcome."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from posthorn_model.errors import AccountNotFound, Unavailable
+from posthorn_model.ids import AccountId
+from posthorn_model.lookup import lookup_key
+from posthorn_sieve import InvalidScript, Outcome, Question, Script, Situation, evaluate
+from posthorn_sieve.actions import Keep
+from posthorn_smtp_in.parts import Parts
+from posthorn_smtp_in.sieve.folders import Folders
+from posthorn_storage.sieve_scripts import ActiveScript
+
+MAX_SCRIPTS = 30
+"""Scripts that one run may include."""
+_NEED_MAILBOXES = frozenset({"fileinto", "mailbox", "special-use"})
+_NEED_ADDRESSES = frozenset({"vacation", "enotify"})
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a script of one account is run for."""
+
+    account: AccountId
+    recipient: str
+    sender: str
+    content: bytes
+    remote: str
+    """The client's IP address, "" for a local socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What was decided for one account."""
+
+    account: AccountId
+    recipient: str
+    script: str
+    outcome: Outcome
+    folders: Folders | None = None
+
+
+async def rule(parts: Parts, subject: Subject, active: ActiveScript) -> Ruling:
+    """Run an account's active script. Raises Unavailable."""
+    try:
+        script = await parts.programs.compiled(active.content)
+    except InvalidScript as error:
+        return Ruling(subject.account, subject.recipient, active.name, Outcome((Keep(),), fault=error))
+    scripts = await _included(parts, subject.account, script)
+    extensions = script.extensions.union(*(each.extensions for each in scripts.values()))
+    folders = None
+    if extensions & _NEED_MAILBOXES:
+        folders = Folders(await parts.storage.mail.mailboxes(subject.account))
+    situation = Situation(
+        content=subject.content,
+        sender=subject.sender,
+        recipient=subject.recipient,
+        now=datetime.fromtimestamp(parts.clock.time(), UTC),
+        addresses=await _addresses(parts, subject.account) if extensions & _NEED_ADDRESSES else frozenset(),
+        separators=parts.storage.recipients.delimiters,
+        mailboxes=frozenset() if folders is None else folders.names,
+        special_uses={} if folders is None else folders.special_uses,
+        environment=_environment(parts, subject),
+        scripts=scripts,
+        monotonic=parts.clock.monotonic,
+    )
+    outcome = await _outcome(parts, subject.account, script, situation)
+    return Ruling(subject.account, subject.recipient, active.name, outcome, folders)
+
+
+async def _outcome(parts: Parts, account: AccountId, script: Script, situation: Situation) -> Outcome:
+    """Run, and run again with what the run asked for; the run itself bounds how often (RFC 7352)."""
+    while True:
+        # In a thread: a run may take its two seconds, and other sessions go on.
+        result = await asyncio.to_thread(evaluate, script, situation)
+        if isinstance(result, Outcome):
+            return result
+        known = await _was_seen(parts, account, result)
+        situation = replace(situation, seen={**situation.seen, result.key: known})
+
+
+async def _was_seen(parts: Parts, account: AccountId, question: Question) -> bool:
+    key = duplicate_key(account, question.key)
+    try:
+        return key in await parts.storage.lookup.get([key])
+    except Unavailable:
+        return False  # rather twice than never
+
+
+def duplicate_key(account: AccountId, key: bytes) -> str:
+    """Where the memory of duplicates keeps a key of a script (RFC 7352)."""
+    return lookup_key("sieve-duplicate", str(account), key.hex())
+
+
+async def _included(parts: Parts, account: AccountId, script: Script) -> Mapping[tuple[str, str], Script]:
+    """The personal scripts that are included, and those that these include; what is not valid counts as missing."""
+    found: dict[tuple[str, str], Script] = {}
+    looked_for: set[str] = set()
+    wanted = {name for place, name in script.includes if place == "personal"}
+    while (missing := sorted(wanted - looked_for)) and len(looked_for) < MAX_SCRIPTS:
+        looked_for |= set(missing)
+        for name, content in (await parts.storage.sieve.contents(account, missing)).items():
+            try:
+                found["personal", name] = inner = await parts.programs.compiled(content)
+            except InvalidScript:
+                continue
+            wanted |= {each for place, each in inner.includes if place == "personal"}
+    return found
+
+
+async def _addresses(parts: Parts, account: AccountId) -> frozenset[str]:
+    try:
+        record = await parts.storage.directory.account(account)
+    except AccountNotFound:
+        return frozenset()
+    return frozenset(address for address in (record.address, *record.aliases) if not address.startswith("@"))
+
+
+def _environment(parts: Parts, subject: Subject) -> dict[str, str]:
+    """RFC 5183 4.1; an item that is not known is left out."""
+    items = {
+        "domain": parts.hostname.partition(".")[2],
+        "host": parts.hostname,
+        "location": "MDA",
+        "name": "Posthorn",
+        "phase": "during",
+        "remote-ip": subject.remote,
+    }
+    return {name: value for name, value in items.items() if value}

@@ -1,0 +1,128 @@
+"""What actions send: redirected messages, answers, notifications, reports of a rejection. All of it only queued."""
+
+from datetime import UTC, datetime
+from uuid import UUID, uuid5
+
+from posthorn_mail_format.headers import decode_text, iterate
+from posthorn_mail_format.reports import DeliveryReport, ReportedRecipient, write_dsn
+from posthorn_model.errors import Unavailable
+from posthorn_model.lookup import lookup_key
+from posthorn_model.queue_items import NewQueueMessage, NewRecipient, site_of
+from posthorn_sieve.actions import Notify, Redirect, Reject, Vacation
+from posthorn_sieve.answers import Occasion, notification, vacation_answer
+from posthorn_smtp_in.parts import Parts
+from posthorn_smtp_in.sieve.evaluation import Subject
+from posthorn_smtp_in.trace import return_path
+
+REDIRECTED = "X-Sieve-Redirected-From"
+"""Who sent a message on: one that comes back to the same address goes no second round."""
+
+
+async def redirected(
+    parts: Parts, delivery: UUID, subject: Subject, action: Redirect, *, smtputf8: bool
+) -> NewQueueMessage | None:
+    """The message on its way to another address, from its own sender (RFC 5228 4.2)."""
+    content = subject.content if action.content is None else action.content
+    mark = f"{REDIRECTED}: {subject.recipient.lower()}\r\n".encode()
+    return await _queued(
+        parts,
+        uuid5(delivery, f"sieve/redirect/{subject.account}/{action.address}"),
+        subject.sender,
+        (action.address,),
+        mark + content.removeprefix(return_path(subject.sender)),
+        smtputf8=smtputf8,
+        notify=None,
+    )
+
+
+def came_back(subject: Subject) -> bool:
+    """Whether this address sent the message on before."""
+    name = REDIRECTED.lower().encode()
+    own = subject.recipient.lower()
+    return any(
+        decode_text(field.value).strip().lower() == own
+        for field in iterate(subject.content)
+        if field.name.lower() == name
+    )
+
+
+async def answered(
+    parts: Parts, delivery: UUID, subject: Subject, action: Vacation
+) -> tuple[NewQueueMessage | None, str | None]:
+    """The answer of vacation, and the key of the memory that says so; no answer to whom has had it (RFC 5230 4.1).
+
+    The memory is written before the answer is queued: two deliveries at once lead to one answer.
+    """
+    key = lookup_key("sieve-vacation", str(subject.account), action.recipient.lower(), action.handle.hex())
+    if action.seconds:
+        try:
+            if await parts.storage.lookup.add(key, b"1", float(action.seconds)) is not None:
+                return None, None
+        except Unavailable:
+            return None, None  # nobody would remember it: rather no answer than a hundred
+    identity = uuid5(delivery, f"sieve/vacation/{subject.account}")
+    content = vacation_answer(action, _occasion(parts, identity, subject))
+    queued = await _queued(parts, identity, "", (action.recipient,), content)
+    return queued, key if action.seconds else None
+
+
+async def notified(
+    parts: Parts, delivery: UUID, subject: Subject, action: Notify, number: int
+) -> NewQueueMessage | None:
+    """The mail of a notification (RFC 5436)."""
+    identity = uuid5(delivery, f"sieve/notify/{subject.account}/{number}")
+    content = notification(action, _occasion(parts, identity, subject))
+    return await _queued(parts, identity, "", action.recipients, content)
+
+
+async def rejected(parts: Parts, delivery: UUID, subject: Subject, action: Reject) -> NewQueueMessage | None:
+    """The report that a recipient refuses the message (RFC 5429 2.1.2): where no reply can say so."""
+    if not subject.sender:
+        return None
+    identity = uuid5(delivery, f"sieve/reject/{subject.account}")
+    at = datetime.fromtimestamp(parts.clock.time(), UTC)
+    report = DeliveryReport(
+        reporter=parts.hostname,
+        sender=f"postmaster@{parts.hostname}",
+        recipient=subject.sender,
+        recipients=[ReportedRecipient(subject.recipient, "failed", "5.7.1", diagnostic=action.reason)],
+        date=at,
+        message_id=f"{identity}@{parts.hostname}",
+        arrived_at=at,
+    )
+    content = write_dsn(report, subject.content.removeprefix(return_path(subject.sender)), return_full=False)
+    return await _queued(parts, identity, "", (subject.sender,), content)
+
+
+def _occasion(parts: Parts, identity: UUID, subject: Subject) -> Occasion:
+    return Occasion(
+        content=subject.content,
+        owner=subject.recipient,
+        date=datetime.fromtimestamp(parts.clock.time(), UTC),
+        message_id=f"{identity}@{parts.hostname}",
+    )
+
+
+async def _queued(
+    parts: Parts,
+    identity: UUID,
+    sender: str,
+    addresses: tuple[str, ...],
+    content: bytes,
+    *,
+    smtputf8: bool = False,
+    notify: str | None = "NEVER",
+) -> NewQueueMessage | None:
+    """A message to these addresses; None when none of them can be sent to."""
+    sites = [(address, site_of(address)) for address in addresses]
+    recipients = [NewRecipient(address, site, notify=notify) for address, site in sites if site is not None]
+    if not recipients:
+        return None
+    return NewQueueMessage(
+        sender=sender,
+        blob=await parts.storage.blobs.prepare(content, queued=True),
+        recipients=recipients,
+        smtputf8=smtputf8 or not all(address.isascii() for address in (sender, *addresses)),
+        eight_bit=not content.isascii(),
+        delivery_id=identity,
+    )
