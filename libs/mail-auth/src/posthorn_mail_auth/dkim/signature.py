@@ -122,9 +122,9 @@ def number(tags: dict[str, str], name: str) -> int | None:
     return int(tags[name])
 
 
-def forms(tags: dict[str, str]) -> tuple[Form, Form]:
-    """c=: the forms of header and body; what is not said is simple (RFC 6376 3.5)."""
-    header, _, body = tags.get("c", "simple/simple").lower().partition("/")
+def forms(tags: dict[str, str], default: str = "simple/simple") -> tuple[Form, Form]:
+    """c=: the forms of header and body; a body that is not named is simple (RFC 6376 3.5)."""
+    header, _, body = tags.get("c", default).lower().partition("/")
     try:
         return Form(header.strip()), Form(body.strip() or "simple")
     except ValueError:

@@ -110,14 +110,16 @@ def write_tags(name: bytes, tags: Iterable[bytes]) -> bytes:
     """A field of tags without its last line end, folded between tags and between the names of a list."""
     lines = [name]
     for tag in tags:
+        if len(lines[-1]) + 2 + len(tag) <= _WIDTH:
+            lines[-1] += b" " + tag + b";"
+            continue
         words = [word + b":" for word in tag.split(b":")]
-        words[-1] = words[-1][:-1] + b";"
-        for number, word in enumerate(words):
-            gap = b" " if number == 0 else b""
-            if len(lines[-1]) + len(gap) + len(word) > _WIDTH and lines[-1] != name:
-                lines.append(b"\t" + word)
-            else:
-                lines[-1] += gap + word
+        lines.append(b"\t")
+        for word in words:
+            if len(lines[-1]) + len(word) > _WIDTH:
+                lines.append(b"\t")
+            lines[-1] += word
+        lines[-1] = lines[-1][:-1] + b";"
     return b"\r\n".join(lines).removesuffix(b";")
 
 
