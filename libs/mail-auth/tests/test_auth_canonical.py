@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from posthorn_mail_auth import canonical
 from posthorn_mail_auth.canonical import BodyHash, Form, header_field
+from posthorn_mail_auth.message import HeldBody
 
 
 def plainly(body: bytes, form: Form) -> bytes:
@@ -27,7 +28,7 @@ def plainly(body: bytes, form: Form) -> bytes:
 
 
 def hashed(body: bytes, form: Form, length: int | None = None) -> tuple[bytes, int]:
-    found = BodyHash(memoryview(body), form, length)
+    found = BodyHash(HeldBody(memoryview(body)), form, length)
     return found.digest, found.size
 
 

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from enum import Enum
 
+from posthorn_mail_auth.message import Body
+
 PIECE = 1 << 20
 """Octets of a body that are brought into canonical form at a time."""
 _SPACES = re.compile(rb"[ \t]+")
@@ -39,7 +41,7 @@ class BodyHash:
 
     __slots__ = ("digest", "size")
 
-    def __init__(self, body: memoryview, form: Form, length: int | None = None) -> None:
+    def __init__(self, body: Body, form: Form, length: int | None = None) -> None:
         digest = hashlib.sha256()
         self.size = 0
         for piece in _pieces(body, form):
@@ -51,15 +53,14 @@ class BodyHash:
         self.digest = digest.digest()
 
 
-def _pieces(body: memoryview, form: Form) -> Iterator[bytes]:
+def _pieces(body: Body, form: Form) -> Iterator[bytes]:
     """The canonical body. Empty lines are held back until something follows them: those at the end do not count."""
     empty_lines = 0
     begun = False
     position = 0
-    while position < len(body):
-        stop = _line_end(body, position)
-        piece = bytes(body[position:stop])
-        position = stop
+    while position < body.size:
+        piece = _lines(body, position)
+        position += len(piece)
         if not piece.endswith(b"\r\n"):
             piece += b"\r\n"
         if form is Form.RELAXED:
@@ -75,15 +76,18 @@ def _pieces(body: memoryview, form: Form) -> Iterator[bytes]:
         yield b"\r\n"
 
 
-def _line_end(body: memoryview, position: int) -> int:
-    """Where the piece from `position` ends: behind a line end, so that no run of white space is cut, or at the end."""
-    stop = position + PIECE
-    while stop < len(body):
-        found = bytes(body[stop : stop + 4096]).find(b"\r\n")
-        if found >= 0:
-            return stop + found + 2
-        stop += 4095
-    return len(body)
+def _lines(body: Body, position: int) -> bytes:
+    """The piece from `position` on: it ends behind a line end, so that no run of white space is cut, or at the end."""
+    piece = body.read(position, PIECE)
+    while len(piece) == PIECE or position + len(piece) < body.size:
+        end = piece.rfind(b"\r\n")
+        if end >= 0:
+            return piece[: end + 2]
+        more = body.read(position + len(piece), max(PIECE, len(piece)))
+        if not more:
+            break
+        piece += more
+    return piece
 
 
 def _relaxed(text: bytes) -> bytes:

@@ -80,7 +80,7 @@ async def validate(message: Message, resolver: Resolver) -> ArcResult:
 
 
 async def _body_hash(message: Message, signature: SignatureTags) -> BodyHash:
-    if len(message.body) > IN_THREAD:
+    if message.body.size > IN_THREAD:
         return await asyncio.to_thread(BodyHash, message.body, signature.body_form)
     return BodyHash(message.body, signature.body_form)
 

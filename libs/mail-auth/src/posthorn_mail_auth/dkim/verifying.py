@@ -134,7 +134,7 @@ async def _hashes(message: Message, signatures: Sequence[Signature], *, partial_
     def all_of_them() -> dict[tuple[Form, int | None], BodyHash]:
         return {each: BodyHash(message.body, *each) for each in dict.fromkeys(wanted)}
 
-    found = await asyncio.to_thread(all_of_them) if len(message.body) > IN_THREAD else all_of_them()
+    found = await asyncio.to_thread(all_of_them) if message.body.size > IN_THREAD else all_of_them()
     return [found[each] for each in wanted]
 
 
