@@ -13,7 +13,15 @@ from posthorn_model.errors import BlobNotFound, InvalidContent, NotFound
 from posthorn_model.events import Changed, ChangeKind
 from posthorn_model.ids import AccountId, Epoch, QueueMessageId
 from posthorn_model.mail import MessageSummary, NewMessage
-from posthorn_model.queue_items import DueRecipient, NewQueueMessage, NewRecipient, Outcome, RecipientState
+from posthorn_model.queue_items import (
+    NO_TERMS,
+    DueRecipient,
+    NewQueueMessage,
+    NewRecipient,
+    Outcome,
+    RecipientState,
+    Terms,
+)
 from posthorn_storage import AccountRecord, Storage
 from posthorn_storage.database import Connection
 from posthorn_storage.queue import QueueFilter
@@ -56,6 +64,35 @@ async def attempt(
     due = await storage.queue.claim(shard, epoch, 100)
     started = await storage.queue.start_attempts([row.id for row in due], shard, epoch)
     return await storage.queue.finish([outcome(row, epoch, state, when) for row in due if row.id in started], shard)
+
+
+async def test_of_what_is_due_the_highest_priority_goes_first(storage: Storage, shard: int, epoch: Epoch) -> None:
+    for number, priority in enumerate((0, -2, 9, 0, 3, -9, 9)):
+        message = await new_message(storage, f"{priority}/{number}")
+        await storage.queue.enqueue(replace(message, terms=Terms(priority=priority)))
+    names = [due.address.partition("@")[0] for due in await storage.queue.claim(shard, epoch, 100)]
+    assert names == ["9/2", "9/6", "3/4", "0/0", "0/3", "-2/1", "-9/5"]
+    assert [due.terms.priority for due in await storage.queue.claim(shard, epoch, 4)] == [9, 9, 3, 0]
+
+
+async def test_what_was_asked_of_a_message_comes_out_as_it_went_in(storage: Storage, shard: int, epoch: Epoch) -> None:
+    by = datetime(2031, 2, 3, 4, 5, 6, tzinfo=UTC)
+    wanted = [
+        NO_TERMS,
+        Terms(by, by_return=True, by_trace=True),
+        Terms(by, by_return=False, priority=-1),
+        Terms(require_tls=True),
+    ]
+    for terms in wanted:
+        await storage.queue.enqueue(replace(await new_message(storage), terms=terms))
+    found = await storage.queue.claim(shard, epoch, 10)
+    assert [due.terms for due in sorted(found, key=lambda due: due.id)] == wanted
+    await storage.queue.start_attempts([due.id for due in found], shard, epoch)
+    told = [replace(outcome(due, epoch, RecipientState.WAITING, by), noticed=due == found[0]) for due in found]
+    assert await storage.queue.finish(told, shard) == 4
+    await storage._database.execute("UPDATE queue_recipient SET due = now()")
+    again = {due.id: due.noticed for due in await storage.queue.claim(shard, epoch, 10)}
+    assert again == {due.id: due == found[0] for due in found}
 
 
 async def refs(storage: Storage) -> int:

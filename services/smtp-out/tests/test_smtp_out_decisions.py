@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthorn_model.ids import BlobKey, Epoch, QueueMessageId
-from posthorn_model.queue_items import DueRecipient, RecipientState
+from posthorn_model.queue_items import DueRecipient, RecipientState, Terms
 from posthorn_smtp_out.groups import grouped
 from posthorn_smtp_out.outcomes import Answer, Policy, conclude, wants_report
 from posthorn_smtp_out.protocol.replies import Reply
@@ -105,6 +105,41 @@ def test_reports_follow_notify_and_never_answer_the_null_sender(
     due = replace(DUE, sender=sender, notify=notify)
     outcome = conclude(due, answer, epoch=Epoch(1), policy=POLICY, now=NOW)
     assert wants_report(due, outcome, answer) == action
+
+
+BY = NOW + timedelta(seconds=50)
+
+
+@pytest.mark.parametrize(
+    ("terms", "at", "answer", "state", "again", "action"),
+    [
+        # Before the time: the next attempt is not later than it.
+        (Terms(BY), NOW, LATER, RecipientState.WAITING, BY, None),
+        (Terms(BY, by_return=False), NOW, LATER, RecipientState.WAITING, BY, None),
+        (Terms(BY + timedelta(days=1)), NOW, LATER, RecipientState.WAITING, NOW + timedelta(seconds=120), None),
+        # After it: back, or tried on and its sender told.
+        (Terms(BY), BY, LATER, RecipientState.FAILED, None, "failed"),
+        (Terms(BY, by_return=False), BY, LATER, RecipientState.WAITING, BY + timedelta(seconds=120), "delayed"),
+        (Terms(BY, by_return=False), BY, TAKEN, RecipientState.DELIVERED, None, None),
+        (Terms(BY, by_trace=True), NOW, TAKEN, RecipientState.DELIVERED, None, "relayed"),
+    ],
+)
+def test_a_time_to_deliver_by_is_kept(
+    terms: Terms, at: datetime, answer: Reply, state: RecipientState, again: datetime | None, action: str | None
+) -> None:
+    due = replace(DUE, terms=terms, created_at=NOW, attempt=0, sender="ann@example.org", notify="FAILURE")
+    outcome = conclude(due, Answer(answer), epoch=Epoch(1), policy=POLICY, now=at)
+    assert (outcome.state, outcome.due) == (state, again)
+    assert wants_report(due, outcome, Answer(answer)) == action
+    never = replace(due, notify="NEVER")
+    outcome = conclude(never, Answer(answer), epoch=Epoch(1), policy=POLICY, now=at)
+    assert wants_report(never, outcome, Answer(answer)) is None
+
+
+def test_who_was_told_that_it_is_late_is_not_told_again() -> None:
+    due = replace(DUE, terms=Terms(BY, by_return=False), created_at=NOW, noticed=True)
+    outcome = conclude(due, Answer(LATER), epoch=Epoch(1), policy=POLICY, now=BY)
+    assert (outcome.noticed, wants_report(due, outcome, Answer(LATER))) == (False, None)
 
 
 def test_recipients_of_one_message_and_site_share_a_transaction_up_to_the_limit() -> None:

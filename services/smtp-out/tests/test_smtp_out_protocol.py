@@ -1,6 +1,8 @@
 """The client's protocol core: replies in any cut and of any garbage, transactions as tables, stuffing and back."""
 
 import re
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -226,3 +228,32 @@ def test_only_a_leading_return_path_goes() -> None:
 def test_eight_bit_is_found() -> None:
     assert is_eight_bit("Grüße".encode())
     assert not is_eight_bit(b"plain")
+
+
+ASKING = Envelope("a@b.org", [EnvelopeRecipient(1, "c@d.org")], size=1, eight_bit=False, smtputf8=False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "offered", "line", "status"),
+    [
+        ({"by": 100}, "", None, "5.4.7"),
+        ({"by": 100}, "DELIVERBY 101", None, "5.4.7"),
+        ({"by": 0}, "DELIVERBY", None, "5.4.7"),
+        ({"by": 100, "by_trace": True}, "DELIVERBY 100", "BY=100;RT", None),
+        ({"by": -5, "by_return": False}, "DELIVERBY 100", "BY=-5;N", None),
+        ({"by": -5, "by_return": False}, "", "", None),
+        ({"priority": -3}, "MT-PRIORITY MIXER", "MT-PRIORITY=-3", None),
+        ({"priority": -3}, "", "", None),
+        ({"require_tls": True}, "REQUIRETLS", "REQUIRETLS", None),
+        ({"require_tls": True}, "", None, "5.7.30"),
+    ],
+)
+def test_what_the_sender_asked_for_is_passed_on_or_refused_where_it_must_be(
+    asked: dict[str, Any], offered: str, line: str | None, status: str | None
+) -> None:
+    capabilities = read_capabilities(Reply(250, ("mx", *filter(None, [offered]))))
+    envelope = replace(ASKING, **asked)
+    refusal = obstacle(envelope, capabilities)
+    assert (refusal.status if refusal else None) == status
+    if line is not None:
+        assert mail_line(envelope, capabilities).decode() == f"MAIL FROM:<a@b.org>{' ' if line else ''}{line}\r\n"

@@ -14,7 +14,7 @@ from posthorn_bus import LeaseKeeper, LeaseTimes
 from posthorn_model.clock import SystemClock
 from posthorn_model.ids import QueueMessageId
 from posthorn_model.mail import Role
-from posthorn_model.queue_items import NewQueueMessage, NewRecipient, RecipientState
+from posthorn_model.queue_items import NewQueueMessage, NewRecipient, RecipientState, Terms
 from posthorn_node.metrics import Metrics
 from posthorn_node.settings import ResolverSettings
 from posthorn_smtp_out.figures import Figures
@@ -377,3 +377,48 @@ async def test_what_the_domain_vouches_for_is_signed_once_for_all_sites(
     passed_on = await enqueue(storage, "bob@example.net", content=content)
     await until_states(storage, passed_on, DELIVERED)
     assert (await sink.wait(3))[2].content == b"From: ann@example.org\r\n\r\n.text\r\n"
+
+
+async def test_what_is_asked_of_a_message_is_kept_or_it_comes_back(
+    storage: Storage, sink: Sink, start: Start, account: Callable[..., Awaitable[AccountRecord]]
+) -> None:
+    ann = await account("ann@example.org")
+    now = datetime.now(UTC)
+    asked = {
+        "late": Terms(deliver_by=now - timedelta(seconds=1)),
+        "no-promise": Terms(deliver_by=now + timedelta(hours=1)),
+        "plain": Terms(require_tls=True),
+        "told": Terms(deliver_by=now + timedelta(hours=1), by_return=False),
+    }
+    messages = {
+        name: await enqueue(storage, f"{name}@example.net", terms=terms, ret="FULL") for name, terms in asked.items()
+    }
+    held = await enqueue(storage, "held@example.net", hold_until=now + timedelta(hours=1))
+    await start()
+    await until_states(storage, messages["told"], DELIVERED)
+    for name, status in (("late", "5.4.7"), ("no-promise", "5.4.7"), ("plain", "5.7.30")):
+        await until_states(storage, messages[name], FAILED)
+        assert (await storage.queue.show(messages[name])).recipients[0].status == status
+    assert [mail.recipients for mail in sink.mails] == [("told@example.net",)]
+    assert await states(storage, held) == {"held@example.net": WAITING}
+    bounces = await inbox(storage, ann, least=3)
+    (secret,) = [bounce for bounce in bounces if b"plain@example.net" in bounce]
+    assert b".text" not in secret  # RFC 8689 5: the header section alone
+    (late,) = [bounce for bounce in bounces if b"late@example.net" in bounce]
+    assert b".text" in late
+
+
+async def test_who_wants_to_hear_of_a_delay_hears_of_it_once(
+    storage: Storage, sink: Sink, start: Start, account: Callable[..., Awaitable[AccountRecord]]
+) -> None:
+    ann = await account("ann@example.org")
+    sink.always("RCPT", "451 4.2.1 later")
+    by = datetime.now(UTC) + timedelta(seconds=0.3)
+    message = await enqueue(storage, "bob@example.net", terms=Terms(deliver_by=by, by_return=False))
+    await start(retry=(0.2,))
+    (told,) = await inbox(storage, ann, least=1)
+    assert b"Action: delayed" in told
+    async with asyncio.timeout(30):
+        while (await storage.queue.show(message)).recipients[0].attempt < 6:  # noqa: ASYNC110 (a bounded poll)
+            await asyncio.sleep(0.01)
+    assert len(await inbox(storage, ann)) == 1

@@ -46,6 +46,25 @@ class NewRecipient:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What a sender asks of the way a message takes, beyond that it arrives."""
+
+    deliver_by: datetime | None = None
+    """RFC 2852: what has not arrived then comes back, or its sender hears of it."""
+    by_return: bool = True
+    """Of the two: it comes back (by-mode R); False: the sender hears of it (N)."""
+    by_trace: bool = False
+    """The sender hears of each relaying too (T)."""
+    priority: int = 0
+    """RFC 6710: -9 to 9; of what is due the highest goes first."""
+    require_tls: bool = False
+    """RFC 8689: rather back than over a connection that is not encrypted and verified."""
+
+
+NO_TERMS = Terms()
+
+
+@dataclass(frozen=True, slots=True)
 class NewQueueMessage:
     """A message to send: envelope, content and recipients. The content's bytes are the blob's."""
 
@@ -61,6 +80,8 @@ class NewQueueMessage:
     delivery_id: UUID | None = None
     """With it, enqueueing the same thing twice is a no-op."""
     hold_until: datetime | None = None
+    """Not before (RFC 4865); None: at once."""
+    terms: Terms = NO_TERMS
     signing_domain: str | None = None
     """Whose DKIM keys sign it (RFC 6376 d=), in A-labels: of who sends it, and never of who is only named in it."""
 
@@ -90,6 +111,9 @@ class DueRecipient:
     """A dead owner had it in flight: the remote may have it already (flows.md C)."""
     signing_domain: str | None = None
     """Whose DKIM keys sign it; None: nobody's."""
+    terms: Terms = NO_TERMS
+    noticed: bool = False
+    """The sender has heard that the time of `terms.deliver_by` is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +132,5 @@ class Outcome:
     due: datetime | None = None
     """Next attempt, when WAITING."""
     tls: str | None = None
+    noticed: bool = False
+    """The sender hears now that the time of `terms.deliver_by` is over."""

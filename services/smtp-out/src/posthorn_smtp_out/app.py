@@ -1,7 +1,7 @@
 """The composition root of smtp-out: everything is built and handed in here, top to bottom."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import posthorn_assembly
 from posthorn_bus import LeaseKeeper, LeaseTimes, Owner
@@ -73,7 +73,8 @@ def _manners(settings: SmtpOutSettings, hostname: str) -> "_Manners":
     if settings.relay_login:
         login = Login(settings.relay_login, settings.relay_password.get_secret_value())
     plain = Manners(hostname, settings.tls, settings.timeouts, client_context(verify=settings.tls == "required"))
-    return _Manners(plain, login)
+    verified = Manners(hostname, "required", settings.timeouts, client_context(verify=True))
+    return _Manners(plain, verified, login)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +82,12 @@ class _Manners:
     """The login is for the relay alone."""
 
     plain: Manners
+    verified: Manners
     login: Login | None
 
     def __call__(self, destination: Destination) -> Manners:
-        if self.login is None or not destination.relay:
-            return self.plain
-        return Manners(self.plain.hello, self.plain.tls, self.plain.times, self.plain.context, self.login)
+        manners = self.verified if destination.verified else self.plain
+        return replace(manners, login=self.login) if destination.relay else manners
 
 
 @dataclass(slots=True)

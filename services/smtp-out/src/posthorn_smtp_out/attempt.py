@@ -22,10 +22,12 @@ from posthorn_smtp_out.protocol.transaction import Transaction
 from posthorn_smtp_out.remote import Remote
 from posthorn_smtp_out.reports import write_reports
 from posthorn_smtp_out.resolver import NoRoute
-from posthorn_smtp_out.routes import Destination
+from posthorn_smtp_out.retry import returned
+from posthorn_smtp_out.routes import Destination, verified
 
 BeforeEnd = Callable[[Sequence[int]], Awaitable[bool]]
 """Writes the intent for these recipients; says whether the final dot may be sent (C.3)."""
+TOO_LATE = Answer(Reply(554, ("5.4.7 Not delivered within the time that the sender set",)))
 NO_CONTENT = Reply(554, ("5.3.0 The stored content is missing",))
 
 
@@ -44,7 +46,7 @@ async def attempt(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group) 
         return await ledger.start(recipients)
 
     try:
-        answers = await _deliver(parts, group, before_end)
+        answers = await _deliver(parts, group, before_end) if not _too_late(parts, group) else _same(group, TOO_LATE)
     except (NoRoute, Unreachable) as error:
         remote = error.remote if isinstance(error, Unreachable) else ""
         answers = _same(group, Answer(error.reply, remote))
@@ -63,12 +65,18 @@ async def attempt(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group) 
     parts.figures.seconds.observe(parts.clock.monotonic() - began)
 
 
+def _too_late(parts: Parts, group: Group) -> bool:
+    return returned(group.first, datetime.fromtimestamp(parts.clock.time(), UTC))
+
+
 async def _deliver(parts: Parts, group: Group, before_end: BeforeEnd) -> Mapping[int, Answer]:
     destination = None if group.site == "local" else parts.router.destination(group.site)
     if destination is None or await parts.storage.directory.is_local_domain(group.site):
         parts.figures.attempts.labels("local").inc()
         return await deliver_locally(parts.storage, group)
     parts.figures.attempts.labels("relay" if destination.relay else "direct").inc()
+    if group.first.terms.require_tls:
+        destination = verified(destination)
     content = in_lines(without_return_path(await parts.storage.blobs.read(None, group.first.blob)))
     content = await parts.signer.signed(group.first, content)
     return await _send(parts, group, destination, content, before_end)
@@ -80,7 +88,8 @@ async def _send(
     """C.2 to C.4: connection, envelope, the intent on record, the final dot, the reply."""
     wire = stuffed(content)
     async with parts.pool.connection(destination) as remote:
-        transaction = Transaction(_envelope(group, wire, content), remote.capabilities)
+        now = datetime.fromtimestamp(parts.clock.time(), UTC)
+        transaction = Transaction(_envelope(group, wire, content, now), remote.capabilities)
         uncertain = await remote.send(transaction, wire, before_end)
         if uncertain:
             parts.figures.in_doubt.inc(len(transaction.accepted))
@@ -99,8 +108,9 @@ def _answer(remote: Remote, reply: Reply) -> Answer:
     )
 
 
-def _envelope(group: Group, wire: bytes, content: bytes) -> Envelope:
-    first = group.first
+def _envelope(group: Group, wire: bytes, content: bytes, now: datetime) -> Envelope:
+    first, terms = group.first, group.first.terms
+    left = None if terms.deliver_by is None else int((terms.deliver_by - now).total_seconds())
     return Envelope(
         sender=first.sender,
         recipients=[
@@ -112,6 +122,11 @@ def _envelope(group: Group, wire: bytes, content: bytes) -> Envelope:
         smtputf8=first.smtputf8,
         ret=first.ret,
         envid=first.envid,
+        by=left,
+        by_return=terms.by_return,
+        by_trace=terms.by_trace,
+        priority=terms.priority,
+        require_tls=terms.require_tls,
     )
 
 

@@ -8,7 +8,7 @@ from posthorn_mail_format.reports import Action
 from posthorn_model.ids import Epoch
 from posthorn_model.queue_items import DueRecipient, Outcome, RecipientState
 from posthorn_smtp_out.protocol.replies import MAX_TEXT, Reply
-from posthorn_smtp_out.retry import expired, next_due
+from posthorn_smtp_out.retry import by_deadline, expired, late, next_due, returned
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ def conclude(due: DueRecipient, answer: Answer, *, epoch: Epoch, policy: Policy,
     if reply.permanent:
         state = RecipientState.FAILED
     elif not reply.positive:
-        again = next_due(policy.retry, due.attempt + 1, now)
+        again = by_deadline(due, next_due(policy.retry, due.attempt + 1, now), now)
         state = RecipientState.WAITING
-        if expired(due.created_at, policy.expire, now):
+        if expired(due.created_at, policy.expire, now) or returned(due, now):
             state, again = RecipientState.FAILED, None
             text, status = f"Delivery time expired; last: {text}"[:MAX_TEXT], "5.4.7"
     if due.in_doubt:
@@ -56,6 +56,7 @@ def conclude(due: DueRecipient, answer: Answer, *, epoch: Epoch, policy: Policy,
         remote=answer.remote,
         due=again,
         tls=answer.tls or None,
+        noticed=state is RecipientState.WAITING and late(due, now) and not due.noticed,
     )
 
 
@@ -67,8 +68,12 @@ def wants_report(due: DueRecipient, outcome: Outcome, answer: Answer) -> Action 
     wanted = {"FAILURE"} if due.notify is None else set(due.notify.split(","))
     if not due.sender or "NEVER" in wanted:
         return None
+    if outcome.noticed:
+        return "delayed"  # RFC 2852 4.1.3: whatever else NOTIFY says
     if outcome.state is RecipientState.FAILED and "FAILURE" in wanted:
         return "failed"
+    if outcome.state is RecipientState.DELIVERED and due.terms.by_trace and not answer.local:
+        return "relayed"
     if outcome.state is RecipientState.DELIVERED and "SUCCESS" in wanted:
         if answer.local:
             return "delivered"

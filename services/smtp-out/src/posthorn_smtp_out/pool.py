@@ -48,13 +48,14 @@ class Pool:
         self._router = router
         self._manners = manners
         self._limits = limits
-        self._sites: OrderedDict[str, _Site] = OrderedDict()
+        self._sites: OrderedDict[tuple[str, bool], _Site] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def connection(self, destination: Destination) -> AsyncIterator[Remote]:
         """A connection for one message: an idle one that is still good, or a new one. Raises Unreachable, NoRoute."""
-        site = self._sites.setdefault(destination.key, _Site(asyncio.Semaphore(self._limits.connections)))
+        name = destination.key, destination.verified
+        site = self._sites.setdefault(name, _Site(asyncio.Semaphore(self._limits.connections)))
         site.users += 1
         try:
             async with site.slots:
@@ -68,7 +69,7 @@ class Pool:
         finally:
             site.users -= 1
             if not site.users and not site.idle:
-                self._sites.pop(destination.key, None)
+                self._sites.pop(name, None)
 
     async def close(self) -> None:
         """Say QUIT on every idle connection."""

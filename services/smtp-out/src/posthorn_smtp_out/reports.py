@@ -12,7 +12,7 @@ from posthorn_mail_format import summarize
 from posthorn_mail_format.reports import Action, DeliveryReport, ReportedRecipient, write_dsn
 from posthorn_model.errors import NotFound
 from posthorn_model.mail import NewMessage
-from posthorn_model.queue_items import DueRecipient, NewQueueMessage, NewRecipient, Outcome, site_of
+from posthorn_model.queue_items import DueRecipient, NewQueueMessage, NewRecipient, Outcome, Terms, site_of
 from posthorn_smtp_out.groups import Group
 from posthorn_smtp_out.mailboxes import delivery_id
 from posthorn_smtp_out.parts import Parts
@@ -46,10 +46,15 @@ async def write_reports(
             envelope_id=first.envid,
         )
         # RFC 3461 4.3: RET is about failures; other reports carry the header section only.
-        content = write_dsn(report, original, return_full=first.ret == "FULL" and action == "failed")
-        found += await _addressed(parts, first.sender, content, identity)
+        content = write_dsn(report, original, return_full=_in_full(first, action))
+        found += await _addressed(parts, first, content, identity)
         parts.figures.bounces.labels(action).inc()
     return found
+
+
+def _in_full(first: DueRecipient, action: Action) -> bool:
+    """RFC 3461 4.3; never of what asked for TLS on its whole way (RFC 8689 5)."""
+    return first.ret == "FULL" and action == "failed" and not first.terms.require_tls
 
 
 def _reported(due: DueRecipient, outcome: Outcome, action: Action, at: datetime) -> ReportedRecipient:
@@ -64,8 +69,9 @@ def _reported(due: DueRecipient, outcome: Outcome, action: Action, at: datetime)
     )
 
 
-async def _addressed(parts: Parts, sender: str, content: bytes, identity: UUID) -> list[Report]:
+async def _addressed(parts: Parts, first: DueRecipient, content: bytes, identity: UUID) -> list[Report]:
     """As messages to the sender's mailboxes, or as one for the queue; nothing for a local sender who is gone."""
+    sender = first.sender
     domain = sender.rpartition("@")[2]
     storage = parts.storage
     if await storage.directory.is_local_domain(domain):
@@ -77,16 +83,15 @@ async def _addressed(parts: Parts, sender: str, content: bytes, identity: UUID) 
     if site is None:
         return []
     blob = await storage.blobs.prepare(content, queued=True)
-    smtputf8 = not sender.isascii()
-    recipient = NewRecipient(sender, site, notify="NEVER")
     return [
         NewQueueMessage(
-            "",
-            blob,
-            [recipient],
-            smtputf8=smtputf8,
+            sender="",
+            blob=blob,
+            recipients=[NewRecipient(sender, site, notify="NEVER")],
+            smtputf8=not sender.isascii(),
             eight_bit=not content.isascii(),
             delivery_id=identity,
+            terms=Terms(require_tls=first.terms.require_tls),
             signing_domain=site_of(parts.hostname),
         )
     ]

@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from posthorn_node.settings import parse_bind
 from posthorn_smtp_out.protocol.replies import Reply
@@ -14,6 +14,7 @@ MAX_EXCHANGERS = 10
 MAX_ADDRESSES = 4
 """Of one exchanger."""
 LOOP = Reply(554, ("5.4.6 The best mail exchanger is this server: a mail loop",))
+UNVERIFIED = Reply(550, ("5.7.30 REQUIRETLS, and nothing vouches for the mail exchangers of the destination",))
 BAD_LITERAL = Reply(550, ("5.1.2 Not an address literal",))
 
 
@@ -33,6 +34,8 @@ class Destination:
     key: str
     fixed: tuple[str, int] | None = None
     relay: bool = False
+    verified: bool = False
+    """Only over TLS, with a certificate of that name (RFC 8689)."""
 
 
 class Router:
@@ -90,6 +93,16 @@ class Router:
         if hops:
             return hops
         raise failure or NoRoute(NO_ADDRESS if exchangers else NO_SERVER)
+
+
+def verified(destination: Destination) -> Destination:
+    """The same next hop for a message with REQUIRETLS. Raises NoRoute where nothing vouches for the hop's name.
+
+    What DNS without DNSSEC or MTA-STS says of a site's exchangers may not be believed (RFC 8689 4.2.1).
+    """
+    if destination.fixed is None:
+        raise NoRoute(UNVERIFIED)
+    return replace(destination, verified=True)
 
 
 def _literal(site: str) -> str:

@@ -97,16 +97,27 @@ def start_columns(starts: Sequence[Start]) -> list[list[object]]:
 
 
 def outcome_columns(ends: Sequence[Finish]) -> list[list[object]]:
-    """Outcomes as nine arrays, by ascending recipient; of several for one recipient the first."""
+    """Outcomes as ten arrays, by ascending recipient; of several for one recipient the first."""
     wanted: dict[int, tuple[int, Outcome]] = {}
     for end in ends:
         for outcome in end.outcomes:
             wanted.setdefault(outcome.recipient, (end.shard, outcome))
     rows = [
-        (o.recipient, shard, o.epoch, int(o.state), _line(o.reply), o.status[:20], _line(o.remote), o.due, o.tls)
+        (
+            o.recipient,
+            shard,
+            o.epoch,
+            int(o.state),
+            _line(o.reply),
+            o.status[:20],
+            _line(o.remote),
+            o.due,
+            o.tls,
+            o.noticed,
+        )
         for _, (shard, o) in sorted(wanted.items())
     ]
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(9)]
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(10)]
 
 
 def _line(text: str) -> str:

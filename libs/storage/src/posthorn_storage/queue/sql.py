@@ -7,26 +7,28 @@ a shard over while the statement's transaction runs, and an owner of the past ch
 from posthorn_storage.leases import STANDING
 from posthorn_storage.mail.plans import one_plan
 
-# $1-$11 arrays over messages, $12 onward arrays over recipients, whose `n` is the message's place from 1.
+# $1-$14 arrays over messages, $15 onward arrays over recipients, whose `n` is the message's place from 1.
 ENQUEUE = """
 WITH new AS (
     SELECT nextval('queue_message_id_seq') AS id, m.*
     FROM unnest($1::text[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bool[], $6::bool[], $7::text[], $8::text[],
-                $9::uuid[], $10::timestamptz[], $11::text[]) WITH ORDINALITY
+                $9::uuid[], $10::timestamptz[], $11::text[], $12::timestamptz[], $13::text[], $14::bool[])
+        WITH ORDINALITY
         AS m (sender, blob_key, size, account_id, smtputf8, eight_bit, ret, envid, delivery_id, hold_until,
-              signing_domain, n)
+              signing_domain, deliver_by, by_mode, require_tls, n)
 ), made AS (
     INSERT INTO queue_message (id, sender, blob_key, size, account_id, smtputf8, eight_bit, ret, envid, delivery_id,
-                               signing_domain)
-    SELECT id, sender, blob_key, size, account_id, smtputf8, eight_bit, ret, envid, delivery_id, signing_domain
+                               signing_domain, deliver_by, by_mode, require_tls)
+    SELECT id, sender, blob_key, size, account_id, smtputf8, eight_bit, ret, envid, delivery_id, signing_domain,
+           deliver_by, by_mode, require_tls
     FROM new ORDER BY n
     ON CONFLICT (delivery_id) DO NOTHING
     RETURNING id
 ), recipients AS (
-    INSERT INTO queue_recipient (message_id, shard, due, state, site, address, notify, orcpt)
-    SELECT new.id, r.shard, coalesce(new.hold_until, now()), 0, r.site, r.address, r.notify, r.orcpt
-    FROM unnest($12::bigint[], $13::smallint[], $14::text[], $15::text[], $16::text[], $17::text[])
-        AS r (n, shard, site, address, notify, orcpt)
+    INSERT INTO queue_recipient (message_id, shard, due, state, site, address, notify, orcpt, priority)
+    SELECT new.id, r.shard, coalesce(new.hold_until, now()), 0, r.site, r.address, r.notify, r.orcpt, r.priority
+    FROM unnest($15::bigint[], $16::smallint[], $17::text[], $18::text[], $19::text[], $20::text[], $21::smallint[])
+        AS r (n, shard, site, address, notify, orcpt, priority)
     JOIN new USING (n) JOIN made ON made.id = new.id
 ), referred AS (
     INSERT INTO blob_ref (blob_key, kind, account_id, ref_id)
@@ -51,15 +53,30 @@ _IN_DOUBT = """(r.state = 1 AND (
     r.epoch < {epoch} AND r.since <= now() - make_interval(secs => {doubt})
     OR r.since <= now() - make_interval(secs => {lost})))"""
 
-CLAIM = f"""
-SELECT r.id, r.message_id, r.shard, r.site, r.address, m.sender, m.blob_key, m.size, r.attempt, m.created_at, r.notify,
-    r.orcpt, m.smtputf8, m.eight_bit, m.ret, m.envid, m.signing_domain, r.state = 1 OR r.doubts > 0 AS in_doubt
+_CLAIMED = f"""
+(SELECT r.id, r.message_id, r.shard, r.site, r.address, m.sender, m.blob_key, m.size, r.attempt, m.created_at, r.notify,
+    r.orcpt, m.smtputf8, m.eight_bit, m.ret, m.envid, m.signing_domain, r.state = 1 OR r.doubts > 0 AS in_doubt,
+    m.deliver_by, m.by_mode, m.require_tls, r.priority, r.noticed
 FROM queue_recipient r JOIN queue_message m ON m.id = r.message_id
 WHERE r.shard = $3 AND r.state IN (0, 1) AND r.due <= now()
     AND (r.state = 0 OR {_IN_DOUBT.format(epoch="$2", doubt="$4", lost="$5")})
     AND r.id NOT IN (SELECT unnest($7::bigint[])) AND EXISTS (SELECT 1 FROM lease WHERE key = $1 AND epoch = $2)
-ORDER BY r.due LIMIT $6
-"""  # noqa: S608  constants only
+    AND {{which}}
+ORDER BY {{order}} LIMIT $6)"""  # noqa: S608  constants only
+
+# Those of high priority, then the usual ones, then those of low priority; the later parts run only while there is room.
+# Few have a priority: an index of its own finds them without a look at the others.
+CLAIM = (
+    "\nUNION ALL\n".join(
+        _CLAIMED.format(which=which, order=order)
+        for which, order in (
+            ("r.priority > 0", "r.priority DESC, r.due"),
+            ("r.priority = 0", "r.due"),
+            ("r.priority < 0", "r.priority DESC, r.due"),
+        )
+    )
+    + "\nLIMIT $6"
+)
 
 # $4 recipients with $5 their shards and $6 the epochs under which they are started; seconds of doubt: $7, $8.
 START = one_plan(f"""
@@ -84,15 +101,15 @@ WITH {_FENCE}, open AS MATERIALIZED (
 SELECT id FROM started
 """)  # noqa: S608  constants only
 
-# $4-$12 outcomes. A message whose other recipients are closed already, as this statement sees it, is done at once: none
+# $4-$13 outcomes. A message whose other recipients are closed already, as this statement sees it, is done at once: none
 # is ever opened again. Where others seem open it must be looked at once more, under its lock: they may be closed just
 # now by somebody who sees this one open.
 FINISH = one_plan(f"""
 WITH {_FENCE}, ended AS MATERIALIZED (
     SELECT o.*
     FROM unnest($4::bigint[], $5::smallint[], $6::bigint[], $7::smallint[], $8::text[], $9::text[], $10::text[],
-                $11::timestamptz[], $12::text[])
-        AS o (id, shard, epoch, state, reply, status, remote, due, tls)
+                $11::timestamptz[], $12::text[], $13::bool[])
+        AS o (id, shard, epoch, state, reply, status, remote, due, tls, noticed)
     JOIN fence USING (shard, epoch)
 ), open AS MATERIALIZED (
     SELECT r.place, o.* FROM ended o, LATERAL (
@@ -100,7 +117,8 @@ WITH {_FENCE}, ended AS MATERIALIZED (
         WHERE r.id = o.id AND r.shard = o.shard AND r.state = 1 AND r.epoch = o.epoch FOR NO KEY UPDATE) AS r
 ), finished AS (
     UPDATE queue_recipient r SET
-        state = o.state, due = coalesce(o.due, r.due), status = o.status, reply = o.reply, since = NULL
+        state = o.state, due = coalesce(o.due, r.due), status = o.status, reply = o.reply, since = NULL,
+        noticed = r.noticed OR o.noticed
     FROM open o WHERE r.ctid = o.place
     RETURNING r.id, r.message_id, r.attempt, o.epoch, o.state, o.reply, o.status, o.remote, o.tls
 ), noted AS (

@@ -13,7 +13,7 @@ from posthorn_model.errors import InvalidContent, NotFound
 from posthorn_model.events import Changed
 from posthorn_model.ids import BlobKey, Epoch, QueueMessageId
 from posthorn_model.mail import NewMessage
-from posthorn_model.queue_items import DueRecipient, NewQueueMessage, Outcome, RecipientState
+from posthorn_model.queue_items import NO_TERMS, DueRecipient, NewQueueMessage, Outcome, RecipientState, Terms
 from posthorn_storage.blobs.attach import attach, release
 from posthorn_storage.blobs.store import Blobs
 from posthorn_storage.codes import REF_QUEUE
@@ -238,7 +238,7 @@ class QueueStore:
 
     def _recipient_columns(self, messages: Sequence[NewQueueMessage]) -> list[list[object]]:
         rows = [
-            (n, self.shard_of(r.site), r.site, r.address, r.notify, r.orcpt)
+            (n, self.shard_of(r.site), r.site, r.address, r.notify, r.orcpt, message.terms.priority)
             for n, message in enumerate(messages, 1)
             for r in message.recipients
         ]
@@ -248,7 +248,7 @@ class QueueStore:
 def _message_columns(messages: Sequence[NewQueueMessage]) -> list[list[object]]:
     rows = [
         (m.sender, m.blob.key, m.blob.size, m.account, m.smtputf8, m.eight_bit, m.ret, m.envid, m.delivery_id,
-         m.hold_until, m.signing_domain)
+         m.hold_until, m.signing_domain, m.terms.deliver_by, _by_mode(m.terms), m.terms.require_tls)
         for m in messages
     ]  # fmt: skip
     return [list(column) for column in zip(*rows, strict=True)]
@@ -274,4 +274,20 @@ def _due(row: Row) -> DueRecipient:
         envid=row["envid"],
         in_doubt=row["in_doubt"],
         signing_domain=row["signing_domain"],
+        terms=_terms(row),
+        noticed=row["noticed"],
     )
+
+
+def _by_mode(terms: Terms) -> str | None:
+    """The by-mode and by-trace of RFC 2852 4.1.2 as one text; None without a time to deliver by."""
+    if terms.deliver_by is None:
+        return None
+    return ("R" if terms.by_return else "N") + ("T" if terms.by_trace else "")
+
+
+def _terms(row: Row) -> Terms:
+    mode = row["by_mode"] or "R"
+    if row["deliver_by"] is None and not row["priority"] and not row["require_tls"]:
+        return NO_TERMS
+    return Terms(row["deliver_by"], mode[0] == "R", mode.endswith("T"), row["priority"], row["require_tls"])

@@ -16,6 +16,11 @@ class Capabilities:
     starttls: bool = False
     size: int | None = None
     """Limit in octets; 0 means no fixed limit (RFC 1870 4); None: the extension is not offered."""
+    deliver_by: bool = False
+    min_by: int = 0
+    """The shortest time in seconds that the remote takes with by-mode R (RFC 2852 4); 0: any."""
+    priority: bool = False
+    require_tls: bool = False
     auth: frozenset[str] = frozenset()
 
 
@@ -34,5 +39,14 @@ def read_capabilities(reply: Reply) -> Capabilities:
         dsn="DSN" in offered,
         starttls="STARTTLS" in offered,
         size=size,
+        deliver_by="DELIVERBY" in offered,
+        min_by=_seconds(offered.get("DELIVERBY", [])),
+        priority="MT-PRIORITY" in offered,
+        require_tls="REQUIRETLS" in offered,
         auth=frozenset(offered.get("AUTH", ())),
     )
+
+
+def _seconds(words: list[str]) -> int:
+    given = words[0] if words else ""
+    return int(given) if given.isascii() and given.isdigit() and len(given) <= 9 else 0

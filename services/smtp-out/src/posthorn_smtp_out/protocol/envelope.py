@@ -28,15 +28,28 @@ class Envelope:
     smtputf8: bool
     ret: str | None = None
     envid: str | None = None
+    by: int | None = None
+    """Seconds left of the time to deliver by (RFC 2852); below 0 when it is over."""
+    by_return: bool = True
+    by_trace: bool = False
+    priority: int = 0
+    require_tls: bool = False
 
 
 TOO_LARGE = Reply(552, ("5.3.4 Message larger than the destination accepts",))
 NEEDS_SMTPUTF8 = Reply(553, ("5.6.7 The destination does not support internationalized addresses",))
+NEEDS_TLS = Reply(550, ("5.7.30 The destination does not support REQUIRETLS",))
+NEEDS_DELIVERBY = Reply(554, ("5.4.7 The destination does not promise to deliver in time, as the sender requires",))
 NEEDS_8BIT = Reply(554, ("5.6.3 The destination does not support 8-bit content",))
 
 
 def obstacle(envelope: Envelope, capabilities: Capabilities) -> Reply | None:
     """The refusal that the remote's own words imply, so that nothing needs to be sent; None when there is none."""
+    if envelope.require_tls and not capabilities.require_tls:
+        return NEEDS_TLS  # RFC 8689 4.2.1
+    promised = capabilities.deliver_by and (envelope.by or 0) >= max(capabilities.min_by, 1)
+    if envelope.by is not None and envelope.by_return and not promised:
+        return NEEDS_DELIVERBY  # RFC 2852 4.1: it may not be relayed without the request
     if capabilities.size and envelope.size > capabilities.size:
         return TOO_LARGE
     addresses = (envelope.sender, *(recipient.address for recipient in envelope.recipients))
@@ -59,6 +72,12 @@ def mail_line(envelope: Envelope, capabilities: Capabilities) -> bytes:
     if capabilities.dsn:
         line += f" RET={envelope.ret}" if envelope.ret else ""
         line += f" ENVID={envelope.envid}" if envelope.envid else ""
+    if capabilities.deliver_by and envelope.by is not None:
+        line += f" BY={envelope.by};{'R' if envelope.by_return else 'N'}{'T' if envelope.by_trace else ''}"
+    if capabilities.priority and envelope.priority:
+        line += f" MT-PRIORITY={envelope.priority}"
+    if envelope.require_tls:
+        line += " REQUIRETLS"
     return f"{line}\r\n".encode()
 
 
