@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthorn_smtp_in.protocol import replies
-from posthorn_smtp_in.protocol.commands import Auth, Bare, Bdat, Command, CommandProblem, Hello, Mail, Rcpt, Verb
+from posthorn_smtp_in.protocol.commands import Auth, Bare, Bdat, Command, Hello, Mail, Rcpt, Verb
 from posthorn_smtp_in.protocol.content import ContentLimits, Fault
 from posthorn_smtp_in.protocol.dialogue import (
     ChallengeAnswer,
@@ -19,6 +19,7 @@ from posthorn_smtp_in.protocol.dialogue import (
     Event,
     Malformed,
 )
+from posthorn_smtp_in.protocol.problems import CommandProblem
 from posthorn_smtp_in.protocol.reading import read_command
 from posthorn_smtp_in.protocol.states import TABLE, Phase, out_of_sequence
 

@@ -22,7 +22,9 @@ from posthorn_smtp_in.protocol.replies import Reply, reply
 from posthorn_smtp_in.recipients import Recipient
 from posthorn_smtp_in.recipients.room import no_room
 from posthorn_smtp_in.sieve.filing import Arrival, file_by_scripts, settled
+from posthorn_smtp_in.submission.extensions import hold_until, terms_of
 from posthorn_smtp_in.success_reports import success_report
+from posthorn_storage.codes import LOCAL_SITE
 
 IN_THREAD = 262_144
 """Octets of content whose scan would hold up the other sessions for too long."""
@@ -45,6 +47,13 @@ class Letter:
     """It goes into the mailbox for junk."""
     remote: str = ""
     """The client's IP address, "" for a local socket."""
+    at: float = 0.0
+    """Seconds since 1970 when it was complete: what is asked of the queue counts from then."""
+
+    @property
+    def held(self) -> bool:
+        """It waits in the queue for everybody, mailboxes of the cluster too (RFC 4865)."""
+        return self.mail.requests.holds
 
 
 async def deliver(parts: Parts, letter: Letter) -> Reply:
@@ -106,8 +115,8 @@ async def _prepare(parts: Parts, letter: Letter) -> tuple[MessageSummary, Prepar
         summary = await asyncio.to_thread(summarize, letter.content)
     else:
         summary = summarize(letter.content)
-    accounts = [account for recipient in letter.recipients for account in recipient.accounts]
-    queued = any(recipient.site for recipient in letter.recipients)
+    accounts = [] if letter.held else [account for to in letter.recipients for account in to.accounts]
+    queued = letter.held or any(recipient.site for recipient in letter.recipients)
     return summary, await parts.storage.blobs.prepare(letter.content, accounts=accounts, queued=queued)
 
 
@@ -163,7 +172,9 @@ def _arrival(letter: Letter, recipients: Sequence[Recipient]) -> Arrival:
 def _messages(
     letter: Letter, summary: MessageSummary, blob: PreparedBlob, recipients: Sequence[Recipient]
 ) -> list[NewMessage]:
-    """One message for each account, however many of the recipients lead to it."""
+    """One message for each account, however many of the recipients lead to it; none while it is held."""
+    if letter.held:
+        return []
     accounts = {account: to.mailboxes.get(account) for to in reversed(recipients) for account in to.accounts}
     dedupe = repeat_digest(letter, summary.message_id)
     return [
@@ -193,16 +204,15 @@ def repeat_digest(letter: Letter, message_id: str | None) -> bytes | None:
 
 
 def _outgoing(letter: Letter, blob: PreparedBlob) -> NewQueueMessage | None:
-    remote = [recipient for recipient in letter.recipients if recipient.site]
+    remote = [(to.command, to.site or LOCAL_SITE) for to in letter.recipients if to.site or letter.held]
     if not remote:
         return None
     return NewQueueMessage(
         sender=letter.mail.sender,
         blob=blob,
-        recipients=[
-            NewRecipient(recipient.command.recipient, recipient.site, recipient.command.notify, recipient.command.orcpt)
-            for recipient in remote
-        ],
+        recipients=[NewRecipient(to.recipient, site, to.notify, to.orcpt) for to, site in remote],
+        hold_until=hold_until(letter.mail.requests, letter.at),
+        terms=terms_of(letter.mail.requests, letter.at),
         account=letter.account,
         smtputf8=letter.mail.smtputf8,
         eight_bit=letter.mail.eight_bit,

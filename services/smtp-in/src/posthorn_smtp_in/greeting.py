@@ -16,6 +16,8 @@ class Offer:
     starttls: bool
     mechanisms: Sequence[str]
     """Of AUTH; none: it is not offered."""
+    more: Sequence[str] = ()
+    """Lines of other extensions."""
 
 
 def banner(hostname: str, *, lmtp: bool) -> Reply:
@@ -37,6 +39,7 @@ def greet(command: Hello, offer: Offer) -> Reply:
         "CHUNKING",
         "SMTPUTF8",
     ]
+    lines.extend(offer.more)
     if offer.starttls:
         lines.append("STARTTLS")
     if offer.mechanisms:

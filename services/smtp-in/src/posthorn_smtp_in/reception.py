@@ -13,6 +13,7 @@ from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.content import Fault
 from posthorn_smtp_in.protocol.replies import Reply, reply
 from posthorn_smtp_in.spool import MAX_HEAD, Spool
+from posthorn_smtp_in.submission.authors import judge_authors
 from posthorn_smtp_in.submission_fields import mend
 from posthorn_smtp_in.trace import Trace, count_received, protocol_keyword, received, return_path
 from posthorn_smtp_in.transaction import Client, Transaction
@@ -52,6 +53,9 @@ async def receive(
     panel = parts.filters.panel(origin.listener)
     if len(head) >= MAX_HEAD and (origin.kind is Kind.SUBMISSION or panel.scanners):
         return HEAD_TOO_LARGE, _for_all(origin, transaction, reply(552, "5.3.4", "Header section too large"))
+    refused = await _judge_authors(parts, origin, transaction, head)
+    if refused is not None and refused.refusal is not None:
+        return refused, [refused.refusal]
     draft = _draft(parts, origin, transaction, head)
     if panel.scanners:
         verdict, draft = await _filter(parts, panel, origin, transaction, draft)
@@ -59,10 +63,17 @@ async def receive(
             return verdict, _for_all(origin, transaction, verdict.refusal or accepted(transaction.delivery))
     # A.3 to A.5: scan, blob, one transaction; A.6: the replies, after the commit
     async with parts.large if spool.spooled else contextlib.nullcontext():
-        letter = _letter(origin, transaction, spool, draft, junk=verdict.junk)
+        letter = _letter(origin, transaction, spool, draft, junk=verdict.junk, at=parts.clock.time())
         if origin.kind is Kind.LMTP:
             return verdict, await deliver_each(parts, letter)
         return verdict, [await deliver(parts, letter)]
+
+
+async def _judge_authors(parts: Parts, origin: Origin, transaction: Transaction, head: bytes) -> Verdict | None:
+    account = origin.client.account
+    if origin.kind is not Kind.SUBMISSION or account is None or not parts.settings.submission.check_from:
+        return None
+    return await judge_authors(parts.storage, account.id, transaction.mail.sender, head)
 
 
 def _for_all(origin: Origin, transaction: Transaction, refusal: Reply) -> list[Reply]:
@@ -125,7 +136,7 @@ def _envelope(parts: Parts, origin: Origin, transaction: Transaction) -> Envelop
     )
 
 
-def _letter(origin: Origin, transaction: Transaction, spool: Spool, draft: _Draft, *, junk: bool) -> Letter:
+def _letter(origin: Origin, transaction: Transaction, spool: Spool, draft: _Draft, *, junk: bool, at: float) -> Letter:
     return Letter(
         delivery=transaction.delivery,
         mail=transaction.mail,
@@ -136,14 +147,16 @@ def _letter(origin: Origin, transaction: Transaction, spool: Spool, draft: _Draf
         account=origin.client.account.id if origin.client.account is not None else None,
         junk=junk,
         remote=origin.address,
+        at=at,
     )
 
 
 def _trace(parts: Parts, origin: Origin, transaction: Transaction, now: float) -> Trace:
+    hidden = origin.kind is Kind.SUBMISSION and parts.settings.submission.hide_client
     only = transaction.recipients[0].command.recipient if len(transaction.recipients) == 1 else ""
     return Trace(
-        hello=origin.client.hello,
-        address=origin.address,
+        hello="" if hidden else origin.client.hello,
+        address="" if hidden else origin.address,
         hostname=parts.hostname,
         protocol=protocol_keyword(
             lmtp=origin.kind is Kind.LMTP,

@@ -31,6 +31,7 @@ from posthorn_smtp_in.protocol.states import Phase
 from posthorn_smtp_in.reception import NO_SPACE, Origin, receive
 from posthorn_smtp_in.recipients import Asked, take_recipient
 from posthorn_smtp_in.spool import Spool
+from posthorn_smtp_in.submission.extensions import Offered, judge_requests, keywords, offered
 from posthorn_smtp_in.transaction import Client, Listener, Transaction
 
 DRAINING = reply(421, "4.3.2", "Service closing, try again elsewhere")
@@ -224,7 +225,11 @@ class Session:
             size=self._parts.settings.max_message_size,
             starttls=self._listener.starttls and not tls,
             mechanisms=self._authentication.mechanisms if self._client.account is None else (),
+            more=keywords(self._offered(), self._parts.clock.time()),
         )
+
+    def _offered(self) -> Offered:
+        return offered(self._parts.settings.submission, self._listener.kind, tls=self._connection.encrypted)
 
     async def _upgrade(self) -> None:
         if self._connection.encrypted:
@@ -274,8 +279,9 @@ class Session:
                 size_limit=self._parts.settings.max_message_size,
             )
         )
-        if verdict.refusal is not None:
-            self._answer(verdict.refusal)
+        refusal = verdict.refusal or judge_requests(command.requests, self._offered(), self._parts.clock.time())
+        if refusal is not None:
+            self._answer(refusal)
             return
         self._transactions += 1
         self._transaction_over()

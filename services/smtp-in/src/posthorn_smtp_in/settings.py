@@ -6,6 +6,7 @@ from pydantic import Field
 
 from posthorn_node.settings import Duration, Network, Section, Size
 from posthorn_smtp_in.filters.settings import FilterName, FilterSettings
+from posthorn_smtp_in.submission.settings import SubmissionSettings
 
 Recipients = Annotated[int, Field(ge=100, le=100_000)]
 Transactions = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -101,6 +102,7 @@ class SmtpInSettings(Section):
     """Content filters by name; milters are asked in this order."""
     limits: SessionLimits = SessionLimits()
     relay: RelaySettings = RelaySettings()
+    submission: SubmissionSettings = SubmissionSettings()
     timeouts: SessionTimes = SessionTimes()
     listener: dict[str, OwnSettings] = Field(default_factory=dict)
     """By the names of [server.listener]."""

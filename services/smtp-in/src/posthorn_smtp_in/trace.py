@@ -14,7 +14,7 @@ class Trace:
     """What a Received field tells of one transaction."""
 
     hello: str
-    """The client's name for itself."""
+    """The client's name for itself; "" with an empty `address`: the client is not to be told of."""
     address: str
     """The client's IP address, "" for a local socket."""
     hostname: str
@@ -47,7 +47,8 @@ def received(trace: Trace) -> bytes:
     literal = f"IPv6:{trace.address}" if ":" in trace.address else trace.address
     source = f"from {name} ([{literal}])" if trace.address else f"from {name}"
     at = format_datetime(datetime.fromtimestamp(trace.at, UTC))
-    lines = [f"Received: {source}", f"\tby {trace.hostname} (Posthorn) with {trace.protocol} id {trace.delivery}"]
+    by = f"by {trace.hostname} (Posthorn) with {trace.protocol} id {trace.delivery}"
+    lines = [f"Received: {source}", f"\t{by}"] if trace.hello or trace.address else [f"Received: {by}"]
     if trace.tls:
         lines.append(f"\t({trace.tls})")
     if trace.recipient:

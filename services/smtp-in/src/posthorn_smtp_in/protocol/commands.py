@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from posthorn_smtp_in.protocol.replies import Reply
+from posthorn_smtp_in.protocol.requests import NOTHING, Requests
 
 
 class Verb(Enum):
@@ -46,6 +46,8 @@ class Mail:
     ret: str | None = None
     envid: str | None = None
     """As on the wire, in xtext (RFC 3461 4.4)."""
+    requests: Requests = NOTHING
+    """What it asks of the queue, whether that is offered or not."""
     verb: Verb = Verb.MAIL
 
 
@@ -86,11 +88,3 @@ class Bare:
 
 
 Command = Hello | Mail | Rcpt | Bdat | Auth | Bare
-
-
-class CommandProblem(Exception):
-    """A line that is no command; `reply` says why."""
-
-    def __init__(self, problem: Reply) -> None:
-        self.reply = problem
-        super().__init__(problem.lines[0])

@@ -7,8 +7,9 @@ reply per recipient) before the next is handed out, so that pipelined commands a
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from posthorn_smtp_in.protocol.commands import Bdat, Command, CommandProblem, Verb
+from posthorn_smtp_in.protocol.commands import Bdat, Command, Verb
 from posthorn_smtp_in.protocol.content import ChunkReader, ContentLimits, DotReader, Fault, flood_size
+from posthorn_smtp_in.protocol.problems import CommandProblem
 from posthorn_smtp_in.protocol.reading import read_command
 from posthorn_smtp_in.protocol.replies import BARE_LINE_END, LINE_TOO_LONG, OUT_OF_SEQUENCE, UNKNOWN_COMMAND, Reply
 from posthorn_smtp_in.protocol.states import Phase, next_phase, out_of_sequence

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Callable, Mapping
 
-from posthorn_smtp_in.protocol.commands import Auth, Bare, Bdat, Command, CommandProblem, Hello, Mail, Rcpt, Verb
+from posthorn_smtp_in.protocol.commands import Auth, Bare, Bdat, Command, Hello, Mail, Rcpt, Verb
 from posthorn_smtp_in.protocol.paths import PathProblem, read_mailbox, split_path
+from posthorn_smtp_in.protocol.problems import CommandProblem
 from posthorn_smtp_in.protocol.replies import BAD_CHARACTERS, UNKNOWN_COMMAND, Reply, reply
+from posthorn_smtp_in.protocol.requests import take_requests
 
 MAX_PARAMETERS = 16
 MAX_DIGITS = 20
@@ -107,6 +109,7 @@ def _mail(argument: str) -> Command:
         smtputf8=smtputf8,
         ret=_choice(parameters, "RET", frozenset({"FULL", "HDRS"})),
         envid=_xtext(parameters, "ENVID", 100),
+        requests=take_requests(parameters),
     )
     _xtext(parameters, "AUTH", 500)  # RFC 4954 5: accepted, and not trusted
     if parameters:

@@ -1,7 +1,7 @@
 """RCPT: who is behind an address. Local ones become accounts, others a destination site for the queue."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from posthorn_model.ids import AccountId, MailboxId
 from posthorn_model.queue_items import site_of
@@ -43,6 +43,7 @@ async def take_recipient(parts: Parts, asked: Asked) -> tuple[Verdict, Recipient
     """Look the recipient up and judge it; raises Unavailable."""
     storage, command = parts.storage, asked.command
     address = await _full_address(storage, command.recipient)
+    command = replace(command, recipient=address)
     site = site_of(address)
     if site is None:
         return Verdict("bad-domain", reply(553, "5.1.2", "The domain cannot be used in DNS")), None
