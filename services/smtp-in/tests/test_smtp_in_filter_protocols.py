@@ -156,11 +156,6 @@ def test_changes_of_fields(change: Change, fields: bytes) -> None:
     assert apply(split(HEAD), [change]).encode() == fields
 
 
-def test_a_field_above_ours_is_kept_apart() -> None:
-    head = apply(split(HEAD), [InsertField(0, b"A", b"1"), InsertField(0, b"B", b"2")])
-    assert (head.top, head.encode()) == (b"B: 2\r\nA: 1\r\n", HEAD)
-
-
 def test_what_is_no_field_ends_the_fields() -> None:
     assert split(b"A: 1\r\nno field\r\nB: 2\r\n\r\n") == Head((b"A: 1\r\n",), b"no field\r\nB: 2\r\n\r\n")
     assert split(b"A: 1") == Head((b"A: 1\r\n",), b"")

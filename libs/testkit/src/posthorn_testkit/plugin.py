@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from posthorn_testkit.content_filters import Clamd
     from posthorn_testkit.databases import Databases
     from posthorn_testkit.failover import PatroniSet
+    from posthorn_testkit.milters import OwnMilter
     from posthorn_testkit.nats_servers import NatsServer
     from posthorn_testkit.pushgateway import Pushgateway
     from posthorn_testkit.redis_servers import RedisCluster, RedisServer, SentinelSet
@@ -302,3 +303,30 @@ def rspamd() -> Iterator[str]:
 
     with ExitStack() as stack:
         yield _started(stack, rspamd_server())
+
+
+@pytest.fixture(scope="session")
+def milter() -> Iterator[OwnMilter]:
+    """A real milter, on libmilter, that does what messages ask it to."""
+    from posthorn_testkit.milters import own_milter
+
+    with ExitStack() as stack:
+        yield _started(stack, own_milter())
+
+
+@pytest.fixture(scope="session")
+def opendkim() -> Iterator[str]:
+    """host:port of a real opendkim that signs for example.org."""
+    from posthorn_testkit.milters import opendkim_server
+
+    with ExitStack() as stack:
+        yield _started(stack, opendkim_server("example.org"))
+
+
+@pytest.fixture(scope="session")
+def opendmarc() -> Iterator[str]:
+    """host:port of a real opendmarc."""
+    from posthorn_testkit.milters import opendmarc_server
+
+    with ExitStack() as stack:
+        yield _started(stack, opendmarc_server())

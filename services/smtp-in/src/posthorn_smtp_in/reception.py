@@ -1,9 +1,11 @@
 """Flow A, from the end of the content on: facts, verdict, trace fields, delivery, and the replies."""
 
+import asyncio
 import contextlib
 from dataclasses import dataclass, replace
 
 from posthorn_smtp_in.delivery import Letter, accepted, deliver, deliver_each
+from posthorn_smtp_in.filters.milters import Milters
 from posthorn_smtp_in.filters.roster import Panel
 from posthorn_smtp_in.filters.scanning import scan_all
 from posthorn_smtp_in.filters.spam_fields import changed
@@ -12,6 +14,7 @@ from posthorn_smtp_in.judge import ContentFacts, Kind, Verdict, judge_content, j
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.content import Fault
 from posthorn_smtp_in.protocol.replies import Reply, reply
+from posthorn_smtp_in.readdressing import readdress
 from posthorn_smtp_in.spool import MAX_HEAD, Spool
 from posthorn_smtp_in.submission.authors import judge_authors
 from posthorn_smtp_in.submission_fields import mend
@@ -31,6 +34,7 @@ class Origin:
     address: str
     client: Client
     tls: str
+    milters: Milters
 
 
 async def receive(
@@ -51,13 +55,13 @@ async def receive(
     if verdict.refusal is not None:
         return verdict, _for_all(origin, transaction, verdict.refusal)
     panel = parts.filters.panel(origin.listener)
-    if len(head) >= MAX_HEAD and (origin.kind is Kind.SUBMISSION or panel.scanners):
+    if len(head) >= MAX_HEAD and (origin.kind is Kind.SUBMISSION or panel.asks):
         return HEAD_TOO_LARGE, _for_all(origin, transaction, reply(552, "5.3.4", "Header section too large"))
     refused = await _judge_authors(parts, origin, transaction, head)
     if refused is not None and refused.refusal is not None:
         return refused, [refused.refusal]
     draft = _draft(parts, origin, transaction, head)
-    if panel.scanners:
+    if panel.asks:
         verdict, draft = await _filter(parts, panel, origin, transaction, draft)
         if verdict.refusal is not None or verdict.discard:
             return verdict, _for_all(origin, transaction, verdict.refusal or accepted(transaction.delivery))
@@ -89,6 +93,8 @@ class _Draft:
     head: bytes
     body_at: int
     """Where in the spool the body begins."""
+    body: bytes | None = None
+    """Another one, from a filter."""
     client_message_id: bool = True
 
 
@@ -110,15 +116,26 @@ def _draft(parts: Parts, origin: Origin, transaction: Transaction, head: bytes) 
 async def _filter(
     parts: Parts, panel: Panel, origin: Origin, transaction: Transaction, draft: _Draft
 ) -> tuple[Verdict, _Draft]:
-    """Ask the filters of the listener; the draft with the fields that they change."""
+    """Ask the filters of the listener; the draft with what they change, and the envelope too."""
     spool = transaction.spool
     assert spool is not None
     trace = draft.return_path + draft.received
     specimen = Specimen(_envelope(parts, origin, transaction), trace, draft.head, draft.body_at, spool)
     log = parts.log.bind(listener=origin.listener, delivery=str(transaction.delivery))
-    opinions = await scan_all(panel.scanners, specimen, figures=parts.figures, clock=parts.clock, log=log)
-    head = changed(draft.head, opinions, marks_spam=panel.marks_spam)
-    return judge_opinions(opinions), replace(draft, received=head.top + draft.received, head=head.encode())
+    opinions, seen = await asyncio.gather(
+        scan_all(panel.scanners, specimen, figures=parts.figures, clock=parts.clock, log=log),
+        origin.milters.show(specimen),
+    )
+    verdict = judge_opinions([*opinions, *seen.opinions])
+    if verdict.refusal is not None or verdict.discard:
+        return verdict, draft
+    await readdress(parts, origin.kind, transaction, seen, log)
+    if not transaction.recipients:
+        return Verdict("filter-discarded", discard=True), draft
+    forged = draft.head if panel.marks_spam else b""
+    head = changed(seen.specimen.head, opinions, forged=forged)
+    path = return_path(transaction.mail.sender) if draft.return_path else b""
+    return verdict, replace(draft, return_path=path, head=head, body=seen.specimen.body)
 
 
 def _envelope(parts: Parts, origin: Origin, transaction: Transaction) -> Envelope:
@@ -137,11 +154,12 @@ def _envelope(parts: Parts, origin: Origin, transaction: Transaction) -> Envelop
 
 
 def _letter(origin: Origin, transaction: Transaction, spool: Spool, draft: _Draft, *, junk: bool, at: float) -> Letter:
+    start = draft.return_path + draft.received + draft.head
     return Letter(
         delivery=transaction.delivery,
         mail=transaction.mail,
         recipients=transaction.recipients,
-        content=spool.with_head(draft.return_path + draft.received + draft.head, draft.body_at),
+        content=spool.with_head(start, draft.body_at) if draft.body is None else start + draft.body,
         client_digest=spool.digest(),
         client_message_id=draft.client_message_id,
         account=origin.client.account.id if origin.client.account is not None else None,

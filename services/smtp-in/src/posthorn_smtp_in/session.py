@@ -11,6 +11,7 @@ from posthorn_model.errors import PosthornError
 from posthorn_node.stream.connection import Connection, ConnectionLost, Interrupted
 from posthorn_smtp_in.authentication import Authentication, Step
 from posthorn_smtp_in.errors import reply_to, reply_to_bug, reply_to_fault
+from posthorn_smtp_in.filters.milters import make_milters
 from posthorn_smtp_in.greeting import Offer, banner, greet
 from posthorn_smtp_in.judge import Kind, SenderFacts, judge_sender
 from posthorn_smtp_in.parts import Parts
@@ -70,6 +71,8 @@ class Session:
         self._unread: list[UUID] = []
         """Deliveries whose reply the client has not shown to have read."""
         self._log = parts.log.bind(listener=listener.name, remote=address)
+        panel = parts.filters.panel(listener.name)
+        self._milters = make_milters(panel.milters, figures=parts.figures, clock=parts.clock, log=self._log)
 
     def drain(self) -> None:
         """Say 421 as soon as no transaction is open (flows.md G)."""
@@ -85,12 +88,18 @@ class Session:
     async def run(self) -> None:
         """Talk until either side ends it. Never raises for what the client does."""
         try:
-            self._out += banner(self._parts.hostname, lmtp=self._lmtp).encode()
+            hostname = self._parts.hostname
+            refusal = await self._milters.connect(self._address, listener=self._listener.name, hostname=hostname)
+            if refusal is not None:
+                self._goodbye(refusal)
+            else:
+                self._out += banner(hostname, lmtp=self._lmtp).encode()
             await self._converse()
         except ConnectionLost as lost:
             self._log.debug("connection lost", reason=str(lost))
         finally:
             self._transaction_over()
+            await self._milters.close()
             await self._connection.close(self._parts.settings.timeouts.write)
 
     async def _converse(self) -> None:
@@ -181,7 +190,8 @@ class Session:
                 self._transaction_over()
                 self._client.hello = event.name
                 self._client.extended = event.verb is not Verb.HELO
-                self._answer(greet(event, self._offer()))
+                unwanted = await self._milters.hello(event.name, tls=self._connection.cipher)
+                self._answer(unwanted or greet(event, self._offer()))
             case Mail():
                 await self._begin(event)
             case Rcpt():
@@ -195,16 +205,17 @@ class Session:
                 self._answer(self._chunk_taken(size, fault))
             case Bare(Verb.STARTTLS):
                 await self._upgrade()
+            case Bare(Verb.DATA):
+                self._answer(await self._milters.data() or replies.START_CONTENT)
+            case Bare(Verb.RSET):
+                self._transaction_over()
+                await self._milters.end_message()
+                self._answer(replies.RESET)
             case Bare(verb):
                 self._answer_simple(verb)
 
     def _answer_simple(self, verb: Verb) -> None:
         match verb:
-            case Verb.DATA:
-                self._answer(replies.START_CONTENT)
-            case Verb.RSET:
-                self._transaction_over()
-                self._answer(replies.RESET)
             case Verb.QUIT:
                 self._answer(replies.BYE)
             case Verb.VRFY:
@@ -285,7 +296,12 @@ class Session:
             return
         self._transactions += 1
         self._transaction_over()
-        self._transaction = Transaction(command)
+        transaction = Transaction(command)
+        login = account.address if account is not None else ""
+        if refusal := await self._milters.sender(command, delivery=transaction.delivery, account=login):
+            self._answer(refusal)
+            return
+        self._transaction = transaction
         self._answer(reply(250, "2.1.0", "Sender OK"))
 
     async def _add_recipient(self, command: Rcpt) -> None:
@@ -297,6 +313,9 @@ class Session:
         if recipient is None:
             self._log.info("recipient refused", recipient=command.recipient, reason=verdict.reason)
             self._answer(verdict.refusal or replies.OUT_OF_SEQUENCE)
+            return
+        if refusal := await self._milters.recipient(command):
+            self._answer(refusal)
             return
         transaction.recipients.append(recipient)
         self._answer(reply(250, "2.1.5", "Recipient OK"))
@@ -325,7 +344,14 @@ class Session:
         assert transaction is not None
         self._spool(transaction)
         started = parts.clock.monotonic()
-        origin = Origin(self._listener.kind, self._listener.name, self._address, self._client, self._connection.cipher)
+        origin = Origin(
+            self._listener.kind,
+            self._listener.name,
+            self._address,
+            self._client,
+            self._connection.cipher,
+            self._milters,
+        )
         every = len(transaction.recipients) if self._lmtp else 1
         reason = "error"
         try:
@@ -352,3 +378,4 @@ class Session:
             codes=[answer.code for answer in answers],
         )
         self._transaction_over()
+        await self._milters.end_message()

@@ -30,7 +30,7 @@ class AddField:
 
 @dataclass(frozen=True, slots=True)
 class InsertField:
-    """A field ahead of the one at `index` of the client's fields, counted from 1; 0 is ahead of our own Received."""
+    """A field ahead of the one at `index` of the client's fields, counted from 1; 0 is the same, none is above ours."""
 
     index: int
     name: bytes
@@ -65,11 +65,9 @@ class Head:
 
     fields: tuple[bytes, ...]
     rest: bytes
-    top: bytes = b""
-    """Fields that go above those that we write."""
 
     def encode(self) -> bytes:
-        """The section without `top`."""
+        """The section."""
         return b"".join((*self.fields, self.rest))
 
 
@@ -119,20 +117,18 @@ def write_field(name: bytes, value: bytes) -> bytes:
 
 def apply(head: Head, changes: Iterable[Change]) -> Head:
     """Make the changes, one after the other. Raises BadChange."""
-    fields, top = list(head.fields), head.top
+    fields = list(head.fields)
     for change in changes:
         match change:
             case AddField(name, value):
                 fields.append(write_field(name, value))
-            case InsertField(0, name, value):
-                top = write_field(name, value) + top
             case InsertField(index, name, value):
                 fields.insert(min(max(index, 1) - 1, len(fields)), write_field(name, value))
             case ChangeField(name, occurrence, value):
                 _change(fields, name, occurrence or 1, value)
             case RemoveFields(name):
                 fields = [field for field in fields if field_name(field) != name.lower()]
-    return Head(tuple(fields), head.rest, top)
+    return Head(tuple(fields), head.rest)
 
 
 def _change(fields: list[bytes], name: bytes, occurrence: int, value: bytes) -> None:

@@ -118,6 +118,35 @@ class RspamdSettings(ScannerSettings):
     """Whether fields that rspamd adds and removes are added and removed."""
 
 
+MilterStage = Literal["connect", "helo", "mail", "rcpt", "data"]
+
+
+class MilterTimes(Section):
+    """[smtp-in.filter."NAME".timeouts] of milters."""
+
+    connect: Annotated[Duration, Field(gt=0, le=60)] = 5.0
+    """Also for one of its connections to become free."""
+    command: Annotated[Duration, Field(gt=0, le=240)] = 30.0
+    """For the answer to a command of the client."""
+    content: Annotated[Duration, Field(gt=0, le=240)] = 60.0
+    """For the answer to each part of a message, or the next sign of progress."""
+
+
+class MilterSettings(AnyFilterSettings):
+    """A program that speaks Sendmail's milter protocol."""
+
+    type: Literal["milter"]
+    stages: Annotated[tuple[MilterStage, ...], Field(min_length=1)] = ("connect", "helo", "mail", "rcpt", "data")
+    """At which it is asked; what it is not asked about at once it is told ahead of the next."""
+    changes: tuple[Literal["headers", "body", "sender", "recipients"], ...] = ("headers",)
+    """What it may change."""
+    max_size: Annotated[Size, Field(ge=1)] = 50 << 20
+    """Octets; larger messages are not shown."""
+    connections: Annotated[int, Field(ge=1, le=100_000)] = 500
+    """Of one process; each session has one of its own."""
+    timeouts: MilterTimes = MilterTimes()
+
+
 FilterName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 """It stands in header fields, in the log and in metrics."""
-FilterSettings = Annotated[ClamdSettings | RspamdSettings | SpamdSettings, Field(discriminator="type")]
+FilterSettings = Annotated[ClamdSettings | MilterSettings | RspamdSettings | SpamdSettings, Field(discriminator="type")]

@@ -36,12 +36,14 @@ def fields_of_filter(head: bytes) -> tuple[Change, ...]:
     return tuple(InsertField(1, each.partition(b":")[0], field_value(each)) for each in reversed(found))
 
 
-def changed(head: bytes, opinions: Iterable[Opinion], *, marks_spam: bool) -> Head:
-    """The header section with what the filters change; where they mark spam, the marks of others go."""
+def changed(head: bytes, opinions: Iterable[Opinion], *, forged: bytes) -> bytes:
+    """The header section with what scanners change, and without the X-Spam-* fields that are in `forged` too."""
+    changes = [change for opinion in opinions for change in opinion.changes]
+    marks = {each for each in split(forged).fields if is_spam_field(each)}
+    if not changes and not marks:
+        return head
     own = split(head)
-    if marks_spam:
-        own = Head(tuple(each for each in own.fields if not is_spam_field(each)), own.rest)
-    return apply(own, [change for opinion in opinions for change in opinion.changes])
+    return apply(Head(tuple(each for each in own.fields if each not in marks), own.rest), changes).encode()
 
 
 def is_spam_field(field: bytes) -> bool:

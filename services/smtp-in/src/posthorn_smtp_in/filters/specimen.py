@@ -41,11 +41,13 @@ class Specimen:
     body_at: int
     """Where in the spool the rest begins."""
     spool: Spool
+    body: bytes | None = None
+    """What a filter has put in place of that rest."""
 
     @property
     def size(self) -> int:
         """Octets of header section and body."""
-        return len(self.head) + self.spool.size - self.body_at
+        return len(self.head) + (self.spool.size - self.body_at if self.body is None else len(self.body))
 
     def pieces(self) -> Iterator[bytes]:
         """Header section and body."""
@@ -55,7 +57,11 @@ class Specimen:
 
     def body_pieces(self) -> Iterator[bytes]:
         """The body."""
-        start = self.body_at
-        while piece := self.spool.read(start, PIECE):
+        start, read = (self.body_at, self.spool.read) if self.body is None else (0, self._read)
+        while piece := read(start, PIECE):
             yield piece
             start += len(piece)
+
+    def _read(self, start: int, size: int) -> bytes:
+        assert self.body is not None
+        return self.body[start : start + size]
