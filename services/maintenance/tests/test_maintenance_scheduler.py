@@ -7,17 +7,19 @@ import structlog
 from structlog.testing import capture_logs
 
 from posthorn_bus import HeldLease, LeaseKeeper
+from posthorn_mail_auth.dns_client import DnsResolver
 from posthorn_maintenance.dkim.txt_lookup import TxtLookup
 from posthorn_maintenance.duties import ROLES, duties
 from posthorn_maintenance.jobs.dkim import DkimRotation
 from posthorn_maintenance.jobs.job import Duty, Job, Progress, Step, Tenure
 from posthorn_maintenance.jobs.push import MetricsPush
+from posthorn_maintenance.jobs.reports import Post, ReportSending
 from posthorn_maintenance.scheduler import Scheduler
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_model.clock import SystemClock
 from posthorn_model.errors import Unavailable
 from posthorn_node.metrics import Metrics
-from posthorn_node.settings import AcmeSettings, PushSettings, ResolverSettings
+from posthorn_node.settings import AcmeSettings, DmarcReportSettings, PushSettings, ResolverSettings
 from posthorn_storage import Storage
 
 pytestmark = pytest.mark.postgres
@@ -171,8 +173,10 @@ async def test_a_hand_over_does_not_wait_for_the_next_round(storage: Storage) ->
 async def test_every_role_has_work(storage: Storage) -> None:
     authority = AcmeSettings(directory="https://ca.test/dir", domains=("a.test",), terms_agreed=True)
     push = MetricsPush(storage, PushSettings(url="http://localhost:9091"), "test")
+    post = Post(DmarcReportSettings(), "mx.test", DnsResolver([("127.0.0.1", 9)]), str, lambda _: None)
+    reports = ReportSending(storage, post, Metrics())
     dkim = DkimRotation(storage, {}, TxtLookup(ResolverSettings()), Metrics())
-    found = duties(Metrics(), storage, MaintenanceSettings(), lambda _: None, {"mine": authority}, dkim, push)
+    found = duties(Metrics(), storage, MaintenanceSettings(), lambda _: None, {"mine": authority}, dkim, push, reports)
     assert tuple(found) == ROLES
     assert all(duty.jobs or duty.kept for duty in found.values())
     assert all(job.interval > 0 and job.limit > 0 for duty in found.values() for job in duty.jobs)

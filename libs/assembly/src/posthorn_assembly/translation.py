@@ -128,5 +128,6 @@ def roles(settings: NodeSettings) -> Mapping[str, node_settings.EligibleNodes]:
         "dkim.rotate": found.dkim.rotate,
         "metrics.calculate": found.metrics.calculate,
         "metrics.push": found.metrics.push,
+        "reports.send": found.reports.send,
         "index.messages": found.index.messages,
     }

@@ -25,6 +25,7 @@ from posthorn_storage.directory.login_throttle import LoginThrottle
 from posthorn_storage.directory.passwords import Passwords
 from posthorn_storage.directory.recipients import Recipients
 from posthorn_storage.dkim import DkimStore
+from posthorn_storage.dmarc import DmarcStore
 from posthorn_storage.groupware import GroupwareStore
 from posthorn_storage.leases import LeaseStore
 from posthorn_storage.lookup import Lookup, open_backend
@@ -74,6 +75,7 @@ class Storage:
         clock: Clock,
         queue_shards: int,
     ) -> None:
+        # size: the parts of a storage, in the order in which they need each other
         self.on_change = None
         self._database = pools.interactive
         self._objects = objects
@@ -108,6 +110,7 @@ class Storage:
         self.certificates = CertificateStore(pools.queue, keys)
         self.acme = OrderStore(pools.queue, keys)
         self.dkim = DkimStore(pools.queue, keys)
+        self.dmarc = DmarcStore(pools.queue, self.queue.enqueue_in)
         self.roles = RoleStore(pools.queue, self.nodes)
         self.moves = Moves(self.shards, self.leases, f"{socket.gethostname()}/{secrets.token_hex(4)}", self._changed)
         self.checks = {

@@ -6,6 +6,8 @@ from functools import partial
 from posthorn_assembly import Parts, assemble, roles
 from posthorn_assembly.agreement import watch_agreement
 from posthorn_bus import Owner, election, role_of
+from posthorn_mail_auth.dns_client import DnsResolver
+from posthorn_mail_auth.suffixes import PublicSuffixes
 from posthorn_maintenance.api import cluster
 from posthorn_maintenance.api.app import ApiApp
 from posthorn_maintenance.bus_watch import EchoTest, NodeNotices, NodesHeard
@@ -13,11 +15,13 @@ from posthorn_maintenance.dkim.txt_lookup import TxtLookup
 from posthorn_maintenance.duties import duties
 from posthorn_maintenance.jobs.dkim import DkimRotation
 from posthorn_maintenance.jobs.push import metrics_push
+from posthorn_maintenance.jobs.reports import Post, ReportSending
 from posthorn_maintenance.roles import RoleWork, follow_wishes, watch_lists
 from posthorn_maintenance.scheduler import Scheduler
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_node import Node
 from posthorn_node.http import HttpServer, serve
+from posthorn_node.settings import parse_bind
 from posthorn_storage.roles import Lists
 
 
@@ -27,7 +31,8 @@ async def build(node: Node) -> "Maintenance":
     parts = await assemble(node)
     push, providers = metrics_push(node, parts.storage), node.settings.acme
     dkim = DkimRotation(parts.storage, node.settings.dkim, TxtLookup(node.settings.resolver), node.metrics)
-    does = duties(node.metrics, parts.storage, settings, parts.bus.publish, providers, dkim, push)
+    reports = _reports(node, parts)
+    does = duties(node.metrics, parts.storage, settings, parts.bus.publish, providers, dkim, push, reports)
     eligible = {role: nodes for role, nodes in roles(node.settings).items() if role in does}
     shares = {role: max(1, len(nodes)) for role, nodes in eligible.items()}
     scheduler = Scheduler(parts.storage.role_jobs, node.metrics)
@@ -47,6 +52,18 @@ async def build(node: Node) -> "Maintenance":
     token = settings.api_token.get_secret_value()
     api = ApiApp({"/api/cluster": describe}, token, node.log, actions={"/api/cluster/echo": echo.run})
     return Maintenance(node, parts, owner, eligible, api, [])
+
+
+def _reports(node: Node, parts: Parts) -> ReportSending | None:
+    """What the settings say; None when no reports are to be sent."""
+    settings, resolver = node.settings.reports.dmarc, node.settings.resolver
+    if not settings.enable:
+        return None
+    servers = [parse_bind(text, default_port=53) for text in resolver.servers]
+    asked = DnsResolver(servers, timeout=resolver.timeout)
+    hostname, organization = node.settings.server.hostname, PublicSuffixes().organizational_domain
+    post = Post(settings, hostname, asked, organization, parts.bus.publish)
+    return ReportSending(parts.storage, post, node.metrics)
 
 
 def _holds(owner: Owner, role: str) -> bool:

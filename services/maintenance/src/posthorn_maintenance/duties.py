@@ -12,6 +12,7 @@ from posthorn_maintenance.jobs.job import Duty, Job, Tenure
 from posthorn_maintenance.jobs.moves import MoveKeeper
 from posthorn_maintenance.jobs.pieces import Piece, one_by_one
 from posthorn_maintenance.jobs.push import MetricsPush
+from posthorn_maintenance.jobs.reports import ReportSending
 from posthorn_maintenance.jobs.scrub import BlobScrub
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_model.events import Control
@@ -22,6 +23,9 @@ from posthorn_storage import Storage
 LOOK_AFTER_MOVES = 5.0
 """Often: an account whose move was cut short while it was frozen takes no mail until somebody has looked."""
 
+REPORT_SECONDS = 60.0
+"""How often it is looked for reports that are due; each has a time of its own after midnight."""
+
 
 def duties(
     metrics: Metrics,
@@ -31,11 +35,12 @@ def duties(
     providers: Mapping[str, AcmeSettings],
     dkim: DkimRotation,
     push: MetricsPush | None = None,
+    reports: ReportSending | None = None,
 ) -> Mapping[str, Duty]:
     """Every role that this process can do. One that settings may name must be here, and the other way round.
 
     `providers` are the authorities that certificates are ordered of; `push` is None when the settings do not say where
-    figures are pushed to.
+    figures are pushed to, `reports` when none are to be sent.
     """
     removed = metrics.counter("purge_removed", "Rows removed by purge steps", ["step"])
     ran = metrics.gauge("purge_last_run_timestamp_seconds", "When a purge step last ended", ["step"])
@@ -65,6 +70,7 @@ def duties(
         "dkim.rotate": Duty(jobs=[Job("keys", settings.dkim_interval, dkim.step, limit=STEP_LIMIT)]),
         "metrics.calculate": Duty(kept=[partial(ClusterFigures(metrics).keep, storage, settings.metrics_interval)]),
         **({"metrics.push": Duty(jobs=[push.job()])} if push is not None else {}),
+        **({"reports.send": Duty(jobs=[Job("dmarc", REPORT_SECONDS, reports.step)])} if reports is not None else {}),
         "index.messages": Duty(kept=[partial(Indexing(metrics, settings).keep, storage.search)]),
     }
 
@@ -76,6 +82,7 @@ ROLES = (
     "dkim.rotate",
     "metrics.calculate",
     "metrics.push",
+    "reports.send",
     "index.messages",
 )
 """Their names, in the order in which people are shown them."""

@@ -18,6 +18,7 @@ from posthorn_node.settings.node import LogSettings, MetricsSettings, NodeSettin
 from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.redis_servers import RedisServers
+from posthorn_node.settings.reports import DmarcReportSettings, ReportsSettings
 from posthorn_node.settings.roles import RolesSettings
 from posthorn_node.settings.server import HTTP_PROTOCOLS, ListenerSettings, Network, ServerSettings
 from posthorn_node.settings.stores import (
@@ -56,6 +57,7 @@ __all__ = [
     "CertificatesSettings",
     "ClusterSettings",
     "DkimSettings",
+    "DmarcReportSettings",
     "DnsSettings",
     "Duration",
     "EabSettings",
@@ -79,6 +81,7 @@ __all__ = [
     "Rate",
     "RedisServers",
     "RedisStore",
+    "ReportsSettings",
     "ResolverSettings",
     "RocksStore",
     "RolesSettings",

@@ -16,6 +16,7 @@ from posthorn_node.settings.metrics_push import PushSettings
 from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.redis_servers import RedisServers
+from posthorn_node.settings.reports import ReportsSettings
 from posthorn_node.settings.server import ListenerSettings, ServerSettings
 from posthorn_node.settings.stores import COORDINATOR_KINDS, KafkaStore, NatsStore, StorageSettings, Store
 from posthorn_node.settings.sub_addressing import SubAddressingSettings
@@ -63,6 +64,7 @@ class NodeSettings(Section):
     store: dict[str, Store] = Field(default_factory=dict)
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
+    reports: ReportsSettings = ReportsSettings()
     resolver: ResolverSettings = ResolverSettings()
     sub_addressing: SubAddressingSettings = SubAddressingSettings()
 

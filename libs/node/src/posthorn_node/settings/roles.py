@@ -35,6 +35,12 @@ class IndexRoles(Section):
     messages: EligibleNodes = ()
 
 
+class ReportRoles(Section):
+    """Who sends reports on mail to the owners of its domains."""
+
+    send: EligibleNodes = ()
+
+
 class RolesSettings(Section):
     """Which nodes may hold which role; a role left out may be held by any node."""
 
@@ -43,3 +49,4 @@ class RolesSettings(Section):
     dkim: DkimRoles = DkimRoles()
     metrics: MetricsRoles = MetricsRoles()
     index: IndexRoles = IndexRoles()
+    reports: ReportRoles = ReportRoles()

@@ -1,0 +1,1 @@
+"""Where DMARC aggregate reports may go."""
