@@ -14,6 +14,7 @@ import pytest_asyncio
 import structlog
 import uvloop
 
+from posthorn_mail_auth.dns_client import DnsResolver
 from posthorn_model.clock import SystemClock
 from posthorn_model.events import Event
 from posthorn_model.mail import Role
@@ -24,6 +25,7 @@ from posthorn_node.stream.reception import Reception
 from posthorn_node.tls import TlsContexts
 from posthorn_smtp_in.figures import Figures
 from posthorn_smtp_in.filters.roster import make_roster
+from posthorn_smtp_in.judging.judging import make_judging
 from posthorn_smtp_in.listening import make_reception
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.settings import SessionLimits, SessionTimes, SmtpInSettings
@@ -138,8 +140,13 @@ async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
     contexts = TlsContexts(ServerSettings(hostname=HOSTNAME, data=tmp_path))
 
     async def begin(
-        limits: Mapping[str, Any] | None = None, timeouts: Mapping[str, Any] | None = None, **settings: Any
+        limits: Mapping[str, Any] | None = None,
+        timeouts: Mapping[str, Any] | None = None,
+        resolver: DnsResolver | None = None,
+        **settings: Any,
     ) -> Service:
+        if resolver is None:  # nobody is judged
+            settings["auth"] = dict.fromkeys(("spf", "dkim", "dmarc", "arc", "iprev"), "off")
         own = SmtpInSettings(
             limits=SessionLimits(**(limits or {})), timeouts=SessionTimes(**(timeouts or {})), **settings
         )
@@ -149,6 +156,11 @@ async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
         spool.mkdir(exist_ok=True)
         log = io.StringIO()
         metrics = Metrics()
+        figures = Figures(metrics)
+        wrapped = structlog.wrap_logger(
+            structlog.WriteLogger(log),
+            [structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()],
+        )
         parts = Parts(
             settings=own,
             hostname=HOSTNAME,
@@ -156,12 +168,18 @@ async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
             publish=events.append,
             tls_context=contexts.server_context,
             clock=SystemClock(),
-            log=structlog.wrap_logger(
-                structlog.WriteLogger(log),
-                [structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()],
-            ),
-            figures=Figures(metrics),
+            log=wrapped,
+            figures=figures,
             filters=make_roster(own.filter, listeners),
+            judging=make_judging(
+                own.auth,
+                listeners,
+                relays=own.relay.networks,
+                resolver=resolver or DnsResolver([("127.0.0.1", 9)]),
+                figures=figures,
+                clock=SystemClock(),
+                log=wrapped,
+            ),
             door=Door(own.limits.connections, own.limits.connections_per_address),
             spool=spool,
             large=asyncio.Semaphore(own.limits.large_deliveries),

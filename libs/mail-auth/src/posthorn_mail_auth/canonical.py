@@ -60,6 +60,8 @@ def _pieces(body: Body, form: Form) -> Iterator[bytes]:
     position = 0
     while position < body.size:
         piece = _lines(body, position)
+        if not piece:  # what it is read from has gone
+            break
         position += len(piece)
         if not piece.endswith(b"\r\n"):
             piece += b"\r\n"

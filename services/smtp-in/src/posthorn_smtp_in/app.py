@@ -4,11 +4,14 @@ import asyncio
 from dataclasses import dataclass
 
 import posthorn_assembly
+from posthorn_mail_auth.dns_client import DnsResolver
 from posthorn_node.node import Node
+from posthorn_node.settings import parse_bind
 from posthorn_node.stream.door import Door
 from posthorn_node.stream.reception import Reception
 from posthorn_smtp_in.figures import Figures
 from posthorn_smtp_in.filters.roster import Roster, make_roster
+from posthorn_smtp_in.judging.judging import make_judging
 from posthorn_smtp_in.listening import make_reception
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.settings import SmtpInSettings
@@ -22,6 +25,17 @@ async def build(node: Node) -> "SmtpIn":
     cluster = await posthorn_assembly.assemble(node, duplicate_window=settings.duplicate_window)
     spool = node.settings.server.data / "spool"
     spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+    figures = Figures(node.metrics)
+    servers = [parse_bind(text, default_port=53) for text in node.settings.resolver.servers]
+    judging = make_judging(
+        settings.auth,
+        listeners,
+        relays=settings.relay.networks,
+        resolver=DnsResolver(servers, timeout=node.settings.resolver.timeout),
+        figures=figures,
+        clock=node.clock,
+        log=node.log,
+    )
     parts = Parts(
         settings=settings,
         hostname=node.settings.server.hostname,
@@ -30,8 +44,9 @@ async def build(node: Node) -> "SmtpIn":
         tls_context=node.tls.server_context,
         clock=node.clock,
         log=node.log,
-        figures=Figures(node.metrics),
+        figures=figures,
         filters=filters,
+        judging=judging,
         door=Door(settings.limits.connections, settings.limits.connections_per_address),
         spool=spool,
         large=asyncio.Semaphore(settings.limits.large_deliveries),

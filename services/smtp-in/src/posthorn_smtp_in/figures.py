@@ -25,4 +25,7 @@ class Figures:
         self.filter_time = metrics.histogram(
             "smtp_in_filter_seconds", "How long a content filter took for a message", ["filter"]
         )
+        self.authentication = metrics.counter(
+            "smtp_in_authentication_total", "Checks of who sent a message, by result", ["method", "result"]
+        )
         self.bugs = metrics.counter("smtp_in_internal_errors_total", "Unforeseen errors answered with 451")

@@ -13,6 +13,7 @@ from posthorn_model.ports import Clock
 from posthorn_node.stream.door import Door
 from posthorn_smtp_in.figures import Figures
 from posthorn_smtp_in.filters.roster import Roster
+from posthorn_smtp_in.judging.judging import Judging
 from posthorn_smtp_in.settings import SmtpInSettings
 from posthorn_smtp_in.sieve.programs import Programs
 from posthorn_storage import Storage
@@ -32,6 +33,7 @@ class Parts:
     log: FilteringBoundLogger
     figures: Figures
     filters: Roster
+    judging: Judging
     door: Door
     spool: Path
     """Folder for content that is too large to be kept in memory while it arrives."""

@@ -11,6 +11,8 @@ from posthorn_smtp_in.filters.scanning import scan_all
 from posthorn_smtp_in.filters.spam_fields import changed
 from posthorn_smtp_in.filters.specimen import Envelope, Specimen
 from posthorn_smtp_in.judge import ContentFacts, Kind, Verdict, judge_content, judge_opinions
+from posthorn_smtp_in.judging.gathering import Claims
+from posthorn_smtp_in.judging.judging import NOT_JUDGED, Judged, without_forged
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.content import Fault
 from posthorn_smtp_in.protocol.replies import Reply, reply
@@ -55,16 +57,26 @@ async def receive(
     if verdict.refusal is not None:
         return verdict, _for_all(origin, transaction, verdict.refusal)
     panel = parts.filters.panel(origin.listener)
-    if len(head) >= MAX_HEAD and (origin.kind is Kind.SUBMISSION or panel.asks):
+    judged_here = parts.judging.concerns(
+        origin.listener, origin.address, authenticated=origin.client.account is not None
+    )
+    if len(head) >= MAX_HEAD and (origin.kind is Kind.SUBMISSION or panel.asks or judged_here):
         return HEAD_TOO_LARGE, _for_all(origin, transaction, reply(552, "5.3.4", "Header section too large"))
     refused = await _judge_authors(parts, origin, transaction, head)
     if refused is not None and refused.refusal is not None:
         return refused, [refused.refusal]
+    judged = await _judge(parts, origin, transaction, head) if judged_here else NOT_JUDGED
+    if judged.verdict.refusal is not None:
+        return judged.verdict, _for_all(origin, transaction, judged.verdict.refusal)
     draft = _draft(parts, origin, transaction, head)
+    if origin.kind is not Kind.LMTP:
+        draft = replace(draft, received=judged.field + draft.received, head=without_forged(draft.head, parts.hostname))
     if panel.asks:
         verdict, draft = await _filter(parts, panel, origin, transaction, draft)
         if verdict.refusal is not None or verdict.discard:
             return verdict, _for_all(origin, transaction, verdict.refusal or accepted(transaction.delivery))
+    if judged.verdict.junk and not verdict.junk:
+        verdict = judged.verdict
     # A.3 to A.5: scan, blob, one transaction; A.6: the replies, after the commit
     async with parts.large if spool.spooled else contextlib.nullcontext():
         letter = _letter(origin, transaction, spool, draft, junk=verdict.junk, at=parts.clock.time())
@@ -111,6 +123,15 @@ def _draft(parts: Parts, origin: Origin, transaction: Transaction, head: bytes) 
         return _Draft(path, trace, head, len(head))
     mended = mend(head, hostname=parts.hostname, delivery=transaction.delivery, at=now)
     return _Draft(path, trace, mended.head, len(head), client_message_id=not mended.message_id_added)
+
+
+async def _judge(parts: Parts, origin: Origin, transaction: Transaction, head: bytes) -> Judged:
+    """Whether the message is from whom it says."""
+    spool = transaction.spool
+    assert spool is not None
+    who = Claims(origin.address, origin.client.hello, transaction.mail.sender, parts.hostname)
+    log = parts.log.bind(listener=origin.listener, delivery=str(transaction.delivery))
+    return await parts.judging.judge(who, head, spool, log)
 
 
 async def _filter(

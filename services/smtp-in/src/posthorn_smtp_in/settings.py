@@ -6,6 +6,7 @@ from pydantic import Field
 
 from posthorn_node.settings import Duration, Network, Section, Size
 from posthorn_smtp_in.filters.settings import FilterName, FilterSettings
+from posthorn_smtp_in.judging.settings import AuthenticationSettings
 from posthorn_smtp_in.submission.settings import SubmissionSettings
 
 Recipients = Annotated[int, Field(ge=100, le=100_000)]
@@ -100,6 +101,7 @@ class SmtpInSettings(Section):
     """How long a delivery whose reply may be lost suppresses its repeat."""
     filter: dict[FilterName, FilterSettings] = Field(default_factory=dict)
     """Content filters by name; milters are asked in this order."""
+    auth: AuthenticationSettings = AuthenticationSettings()
     limits: SessionLimits = SessionLimits()
     relay: RelaySettings = RelaySettings()
     submission: SubmissionSettings = SubmissionSettings()

@@ -1,0 +1,122 @@
+"""Judges who sent a message: facts, verdict, and both told in the log, the metrics and the header section."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from structlog.typing import FilteringBoundLogger
+
+from posthorn_mail_auth.message import Message, fields_of
+from posthorn_mail_auth.results import strip
+from posthorn_mail_format.headers import header_end
+from posthorn_model.ports import Clock
+from posthorn_model.resolving import Resolver
+from posthorn_node.settings import ListenerSettings, Problem, SettingsError
+from posthorn_smtp_in.figures import Figures
+from posthorn_smtp_in.judge import ACCEPTED, Verdict
+from posthorn_smtp_in.judging.facts import AuthenticationFacts
+from posthorn_smtp_in.judging.field import authentication_results
+from posthorn_smtp_in.judging.gathering import Claims, SpooledBody, gather
+from posthorn_smtp_in.judging.settings import AuthenticationSettings
+from posthorn_smtp_in.judging.suffix_file import SuffixFile
+from posthorn_smtp_in.judging.verdict import judge
+from posthorn_smtp_in.spool import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdict, and the field that tells of it: b"" where nobody was judged."""
+
+    verdict: Verdict
+    field: bytes = b""
+
+
+NOT_JUDGED = Judged(ACCEPTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What judging needs, one for a process; `listeners` are the names of those whose clients are judged."""
+
+    settings: AuthenticationSettings
+    listeners: frozenset[str]
+    exempt: tuple[IPv4Network | IPv6Network, ...]
+    resolver: Resolver
+    suffixes: SuffixFile
+    figures: Figures
+    clock: Clock
+
+    def concerns(self, listener: str, address: str, *, authenticated: bool) -> bool:
+        """Whether a client is judged: nobody who has logged in, and nobody from an exempt network."""
+        if authenticated or listener not in self.listeners:
+            return False
+        try:
+            client = ip_address(address)
+        except ValueError:
+            return False
+        if isinstance(client, IPv6Address):
+            client = client.ipv4_mapped or client
+        return not any(client in network for network in self.exempt)
+
+    async def judge(self, claims: Claims, head: bytes, spool: Spool, log: FilteringBoundLogger) -> Judged:
+        """Gather the facts and judge them. `head` is the header section as it stands in the spool."""
+        message = Message(fields_of(head), SpooledBody(spool, header_end(head, 0, len(head))))
+        suffixes = await self.suffixes.current()
+        facts = await gather(self.resolver, suffixes, self.settings, claims, message, clock=self.clock, log=log)
+        verdict = judge(facts, self.settings)
+        self._tell(facts, verdict, log)
+        return Judged(verdict, authentication_results(claims.hostname, facts))
+
+    def _tell(self, facts: AuthenticationFacts, verdict: Verdict, log: FilteringBoundLogger) -> None:
+        results = results_of(facts)
+        for method, result in results:
+            self.figures.authentication.labels(method, result).inc()
+        told: dict[str, str] = {}
+        for method, result in results:
+            told[method] = f"{told[method]}, {result}" if method in told else result
+        author = facts.dmarc.domain if facts.dmarc is not None else ""
+        signers = [each.domain for each in facts.dkim or ()]
+        log.info("authenticated", verdict=verdict.reason, author=author, signers=signers, **told)
+
+
+def results_of(facts: AuthenticationFacts) -> list[tuple[str, str]]:
+    """Every result as (method, result); one for each signature of DKIM."""
+    single = (("iprev", facts.iprev), ("spf", facts.spf), ("arc", facts.arc), ("dmarc", facts.dmarc))
+    found = [(method, result.result.value) for method, result in single if result is not None]
+    if facts.dkim is not None:
+        found += [("dkim", each.result.value) for each in facts.dkim] or [("dkim", "none")]
+    return found
+
+
+def without_forged(head: bytes, hostname: str) -> bytes:
+    """A header section without results that claim to be ours."""
+    return strip(head, hostname)
+
+
+def make_judging(
+    settings: AuthenticationSettings,
+    listeners: Sequence[ListenerSettings],
+    *,
+    relays: Collection[str],
+    resolver: Resolver,
+    figures: Figures,
+    clock: Clock,
+    log: FilteringBoundLogger,
+) -> Judging:
+    """Put the parts together. Raises SettingsError for a listener that is none, or a list that cannot be read."""
+    names = {listener.name for listener in listeners}
+    for name in settings.listeners:
+        if name not in names:
+            problem = f'there is no listener "{name}" of the protocols smtp, submission and lmtp'
+            raise SettingsError([Problem("settings", 0, "smtp-in.auth.listeners", problem)])
+    usual = [listener.name for listener in listeners if listener.protocol == "smtp"]
+    idle = {settings.spf, settings.dkim, settings.dmarc, settings.arc, settings.iprev} == {"off"}
+    return Judging(
+        settings=settings,
+        listeners=frozenset(() if idle else settings.listeners or usual),
+        exempt=tuple(ip_network(network) for network in (*settings.exempt_networks, *relays)),
+        resolver=resolver,
+        suffixes=SuffixFile(settings.public_suffix_list, clock, log),
+        figures=figures,
+        clock=clock,
+    )
