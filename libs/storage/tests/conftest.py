@@ -57,6 +57,7 @@ FIXED = frozenset(
         "role_tenure",
         "role_wish",
         "shard",
+        "vapid_key",
     }
 )
 """What is no account's, and stays."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from posthorn_model.ids import AccountId, Modseq, NodeId
 
@@ -30,6 +30,17 @@ class ChangeKind(StrEnum):
     CALENDAR_EVENT = "CalendarEvent"
     ADDRESS_BOOK = "AddressBook"
     CONTACT_CARD = "ContactCard"
+
+
+PUSHED: Final = (
+    ChangeKind.MAILBOX,
+    ChangeKind.EMAIL,
+    ChangeKind.EMAIL_DELIVERY,
+    ChangeKind.THREAD,
+    ChangeKind.IDENTITY,
+    ChangeKind.EMAIL_SUBMISSION,
+)
+"""Kinds whose changes JMAP clients are told of: those that JMAP serves here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from posthorn_storage.mail.journal import Units
 from posthorn_storage.mail_store import MailStore
 from posthorn_storage.nodes import NodeStore
 from posthorn_storage.purge import Purge
+from posthorn_storage.push import PushStore
 from posthorn_storage.queue import QueueStore
 from posthorn_storage.queue.bounces import Bounces
 from posthorn_storage.role_jobs import JobStore
@@ -111,6 +112,7 @@ class Storage:
         self.acme = OrderStore(pools.queue, keys)
         self.dkim = DkimStore(pools.queue, keys)
         self.dmarc = DmarcStore(pools.queue, self.queue.enqueue_in)
+        self.push = PushStore(self.shards, keys)
         self.roles = RoleStore(pools.queue, self.nodes)
         self.moves = Moves(self.shards, self.leases, f"{socket.gethostname()}/{secrets.token_hex(4)}", self._changed)
         self.checks = {

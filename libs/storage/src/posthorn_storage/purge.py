@@ -82,6 +82,13 @@ DELETE FROM delivery_seen WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM delivery_seen WHERE at < now() - make_interval(secs => $1) ORDER BY at LIMIT $2))
 """
 
+PUSHES = """
+DELETE FROM push_subscription WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM push_subscription
+    WHERE expires_at < now() AND mod(account_id, $2::int) = $3::int
+    ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))
+"""
+
 # A way to what an account has on another database cannot be judged here; one that leads nowhere harms nobody.
 SHARES = """
 WITH old AS (
@@ -209,6 +216,14 @@ class Purge:
     async def purge_accounts(self, limit: int, *, fence: Fence | None = None, share: Share = WHOLE) -> int:
         """Go on removing what accounts held whose removal was cut short."""
         return await self._removal.step(limit, fence=fence, part=share.part, parts=share.parts)
+
+    async def purge_pushes(self, limit: int, *, fence: Fence | None = None, share: Share = WHOLE) -> int:
+        """Remove push subscriptions that have expired, wherever they are."""
+
+        async def work(database: Database, limit: int) -> int:
+            return await self._count(fence, database, PUSHES, limit, share.parts, share.part)
+
+        return await self._everywhere(limit, work)
 
     async def purge_shares(
         self, limit: int, *, keep: timedelta = timedelta(seconds=SHARE_SECONDS), fence: Fence | None = None

@@ -26,7 +26,7 @@ _DIRECTORY = frozenset(
         "blob_ref",
     }
 )
-_KEPT_BY_RESET = frozenset({"identity"})
+_KEPT_BY_RESET = frozenset({"identity", "push_subscription"})
 
 
 @cache

@@ -8,18 +8,10 @@ from dataclasses import dataclass
 from posthorn_jmap.protocol import ids
 from posthorn_jmap.protocol.errors import RequestProblem
 from posthorn_jmap.push import Watchers
-from posthorn_model.events import ChangeKind
+from posthorn_model.events import PUSHED, ChangeKind
 from posthorn_model.ids import AccountId, Modseq
 from posthorn_storage import Storage
 
-TYPES = (
-    ChangeKind.MAILBOX,
-    ChangeKind.EMAIL,
-    ChangeKind.EMAIL_DELIVERY,
-    ChangeKind.THREAD,
-    ChangeKind.IDENTITY,
-    ChangeKind.EMAIL_SUBMISSION,
-)
 MIN_PING, MAX_PING = 5, 900
 
 
@@ -37,7 +29,7 @@ class Subscription:
 def subscription(query: Mapping[str, str], last_event: str = "") -> Subscription:
     """Read the query and the Last-Event-ID header. Raises RequestProblem."""
     wanted = query.get("types", "*")
-    types = frozenset(kind for kind in TYPES if wanted == "*" or kind.value in wanted.split(","))
+    types = frozenset(kind for kind in PUSHED if wanted == "*" or kind.value in wanted.split(","))
     close_after = query.get("closeafter", "no")
     ping = query.get("ping", "0")
     if close_after not in ("state", "no") or not ping.isascii() or not ping.isdigit() or len(ping) > 9:
@@ -58,11 +50,11 @@ async def stream(
         # What changed before the watch stood, or while the client was away, has told nobody.
         now = await storage.mail.state(account)
         if now > (before if wanted.last is None else wanted.last):
-            watch.notice(now, TYPES)
+            watch.notice(now, PUSHED)
         while not ended.is_set():
             if await _wait(watch.changed, ended, wanted.ping):
                 modseq, kinds = watch.take()
-                moved = {kind.value: str(modseq) for kind in TYPES if kind in kinds and kind in wanted.types}
+                moved = {kind.value: str(modseq) for kind in PUSHED if kind in kinds and kind in wanted.types}
                 if moved:
                     changed = {"@type": "StateChange", "changed": {ids.to_wire("a", account): moved}}
                     yield b"id: %d\r\n" % modseq + _event("state", changed)

@@ -36,6 +36,7 @@ from posthorn_storage.shards.regions import keep_in_region
 from posthorn_storage.shards.removals import Removals
 
 MAX_DISPLAY_NAME = 200
+END_PUSHES = "DELETE FROM push_subscription WHERE account_id = $1"  # RFC 8620 7.2: they end with their credentials
 _DOMAIN_SECONDS = 30.0
 
 
@@ -139,13 +140,15 @@ class Directory:
         return await self._add(addresses, [password for _, password in accounts], "", None, region)
 
     async def set_password(self, address: str, password: str) -> None:
-        """Replace the password. Raises AccountNotFound."""
+        """Replace the password; what was subscribed to with the former one ends. Raises AccountNotFound."""
         secrets = await self._passwords.protect(password)
         self._logins.forget()
         if not await self._database.execute(sql.SET_CREDENTIAL, address_key(address), *secrets):
             raise AccountNotFound(address=address)
         self._logins.forget()
         await self._note_change()
+        account = (await self.find_account(address)).id
+        await (await self._shards.of(account)).database.execute(END_PUSHES, account)
 
     async def delete_account(self, address: str) -> None:
         """Remove an account: nobody finds it from now on; its mail goes in bounded steps. Raises AccountNotFound."""

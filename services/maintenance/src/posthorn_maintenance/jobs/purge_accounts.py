@@ -11,7 +11,7 @@ from posthorn_storage import Storage
 
 
 def pieces(storage: Storage, settings: MaintenanceSettings, tenure: Tenure) -> Mapping[str, Piece]:
-    """For the accounts of the tenure's share: the change log behind its horizon, then removals that were cut short."""
+    """For the accounts of the tenure's share: changes behind the horizon, push subscriptions, removals cut short."""
     fence, purge, batch = tenure.fence, storage.purge, settings.purge_batch
     keep = timedelta(seconds=settings.keep_changes)
     return {
@@ -24,5 +24,6 @@ def pieces(storage: Storage, settings: MaintenanceSettings, tenure: Tenure) -> M
             key=fence.key,
             share=tenure.share,
         ),
+        "push-subscriptions": partial(purge.purge_pushes, batch, fence=fence, share=tenure.share),
         "deleted-accounts": partial(purge.purge_accounts, batch, fence=fence, share=tenure.share),
     }

@@ -23,7 +23,15 @@ The index comes after the texts, whose coming empties it for them. It is there t
 MADE: Final = ("index_task",)
 """Made at the target by triggers: every message is indexed there again."""
 
-WHOLE: Final = ("mailbox", "mailbox_right", "collection", "identity", "email_submission", "sieve_script")
+WHOLE: Final = (
+    "mailbox",
+    "mailbox_right",
+    "collection",
+    "identity",
+    "email_submission",
+    "sieve_script",
+    "push_subscription",
+)
 """Small tables, copied once more as a whole while the account is frozen."""
 
 ENTRIES: Final = "mailbox_message"
@@ -46,6 +54,7 @@ COMPARED: Final = {
     "identity": "*",
     "email_submission": "id, message_id, thread_id, send_at",
     "sieve_script": "*",
+    "push_subscription": "id, device_client_id, url, expires_at",
     "change_log": "kind, modseq, object_id, op, container_id, uid",
     "thread_key": "key, thread_id",
     "delivery_seen": "key, message_id",
