@@ -18,6 +18,7 @@ from posthorn_bus import BusIdentity, PeerSettings, open_bus
 from posthorn_jmap.calls import Calls
 from posthorn_jmap.flow import JmapApp
 from posthorn_jmap.gates import Gates
+from posthorn_jmap.methods.push_subscription import application_key
 from posthorn_jmap.push import Watchers
 from posthorn_jmap.registry import METHODS
 from posthorn_jmap.settings import JmapSettings
@@ -109,6 +110,13 @@ class Client:
         reply = await self.post({"using": USING, "methodCalls": named, **more})
         assert reply.status == 200, reply.body
         return [(name, arguments, call) for name, arguments, call in reply.json["methodResponses"]]
+
+    async def bare(self, name: str, **arguments: Any) -> tuple[str, dict[str, Any]]:
+        """One method call with these arguments and no others; returns what answered, and how."""
+        reply = await self.post({"using": USING, "methodCalls": [[name, arguments, "c0"]]})
+        assert reply.status == 200, reply.body
+        ((answered, found, _),) = reply.json["methodResponses"]
+        return answered, found
 
     async def call(self, name: str, **arguments: Any) -> dict[str, Any]:
         """One method call that must answer under its own name."""
@@ -228,6 +236,7 @@ async def serve(storage: Storage) -> AsyncIterator[Serve]:
             base=base,
             hostname="mail.example.org",
             plaintext_login=True,
+            vapid=await application_key(storage),
         )
         server = server_on(app, sockets)
         await server.start()

@@ -20,6 +20,7 @@ USING = sorted(CAPABILITIES)
 METHOD_NAMES = {
     "Core": ["echo"],
     "Blob": ["copy"],
+    "PushSubscription": ["get", "set"],
     "Mailbox": ["get", "changes", "query", "queryChanges", "set"],
     "Thread": ["get", "changes"],
     "Email": ["get", "changes", "query", "queryChanges", "set", "copy", "import", "parse"],
@@ -271,3 +272,17 @@ async def test_copies_of_blobs(jmap: Any, account: Any, served: Any) -> None:
     eve = await served.client("eve@example.org")
     stolen = await eve.call("Blob/copy", fromAccountId=eve.account, blobIds=[blob])
     assert stolen["notCopied"] == {blob: {"type": "notFound"}}
+
+
+async def test_without_a_secret_nothing_encrypted_is_pushed(jmap: Any) -> None:
+    capability = "urn:ietf:params:jmap:webpush-vapid"
+    assert capability not in jmap.session["capabilities"]
+    reply = await jmap.post({"using": [capability], "methodCalls": []})
+    assert reply.json["type"] == "urn:ietf:params:jmap:error:unknownCapability"
+    keys = {
+        "p256dh": "BOtBVgsHVWXzwhDAoFE8P2IgQvabz_tuJjIlNacmS3XZ3fRDuVWiBp8bPR3vHCA78edquclcXXYb-olcj3QtIZ4",
+        "auth": "A" * 22,
+    }
+    new = {"deviceClientId": "d", "url": "https://push.example.net/", "keys": keys}
+    _, answer = await jmap.bare("PushSubscription/set", create={"k": new})
+    assert answer["notCreated"]["k"]["type"] == "forbidden"

@@ -120,8 +120,7 @@ class Storage:
         }
         """Of each shard by its name, the home first."""
         self.check = self.checks[home.name]
-        places = [Place(pools.maintenance, stores[HOME])]
-        places += [Place(other.maintenance, stores[number], home=False) for number, (_, other) in others.items()]
+        places = _places_of(pools, others, stores)
         self.blob_upkeep = BlobUpkeep(places, grace=settings.grace, cold_after=settings.cold_after)
         self.purge = Purge(
             [shard.pools.maintenance for shard in shards],
@@ -213,6 +212,12 @@ class Storage:
     def _changed(self, event: Changed) -> None:
         if self.on_change is not None:
             self.on_change(event)
+
+
+def _places_of(home: Pools, others: Mapping[int, tuple[str, Pools]], stores: Mapping[int, Stores]) -> Sequence[Place]:
+    """Every database with the blob stores of its shard, the home first."""
+    beside = [Place(other.maintenance, stores[number], home=False) for number, (_, other) in others.items()]
+    return [Place(home.maintenance, stores[HOME]), *beside]
 
 
 def _places(settings: StorageSettings) -> BlobPlaces | None:

@@ -9,6 +9,7 @@ from posthorn_jmap.calls import Calls
 from posthorn_jmap.figures import Figures
 from posthorn_jmap.flow import JmapApp
 from posthorn_jmap.gates import Gates
+from posthorn_jmap.methods.push_subscription import application_key
 from posthorn_jmap.push import Watchers
 from posthorn_jmap.registry import METHODS
 from posthorn_jmap.settings import JmapSettings
@@ -25,6 +26,7 @@ async def build(node: Node) -> "Jmap":
     watchers = Watchers(parts.storage, parts.bus, node.log, figures.missed.inc)
     figures.event_sources.set_function(partial(getattr, watchers, "open"))
     calls = Calls(METHODS, node.log)
+    vapid = await application_key(parts.storage)
     gates = Gates(settings.limits())
     ended = asyncio.Event()
 
@@ -42,6 +44,8 @@ async def build(node: Node) -> "Jmap":
             base=listener.url.rstrip("/"),
             hostname=node.settings.server.hostname,
             plaintext_login=listener.allow_plaintext_auth,
+            web_push=node.settings.web_push,
+            vapid=vapid,
             ended=ended,
         )
 

@@ -54,4 +54,4 @@ class Calls:
 
 
 def _session_state(context: Context) -> str:
-    return session.session_state(context.account.id, context.account.address, context.limits)
+    return session.session_state(context.account.id, context.account.address, context.limits, context.vapid)

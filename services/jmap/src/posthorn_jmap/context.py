@@ -10,6 +10,7 @@ from posthorn_jmap.protocol.errors import MethodError
 from posthorn_jmap.protocol.session import Limits
 from posthorn_jmap.settings import JmapSettings
 from posthorn_model.events import Event
+from posthorn_node.settings import WebPushSettings
 from posthorn_storage import Storage
 from posthorn_storage.directory import AccountRecord
 
@@ -28,6 +29,9 @@ class Context:
     """For Message-IDs of messages made here."""
     publish: Callable[[Event], None]
     """Tells the bus; never fails."""
+    web_push: WebPushSettings = field(default_factory=WebPushSettings)
+    vapid: str = ""
+    """As the session shows it."""
     created: dict[str, str] = field(default_factory=dict)
     """Creation id to id, of all methods of the request so far (RFC 8620 5.3)."""
 

@@ -35,6 +35,7 @@ from posthorn_jmap.settings import JmapSettings
 from posthorn_model.errors import AuthenticationFailed, PosthornError, TooManyFailures
 from posthorn_model.events import Event
 from posthorn_model.ports import Clock
+from posthorn_node.settings import WebPushSettings
 from posthorn_storage import Storage
 from posthorn_storage.directory import AccountRecord
 
@@ -60,6 +61,9 @@ class JmapApp:
     base: str
     hostname: str
     plaintext_login: bool
+    web_push: WebPushSettings = field(default_factory=WebPushSettings)
+    vapid: str = ""
+    """The public key that pushes are signed with, in base64url; empty: the cluster has none."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the service drains: event sources end then."""
 
@@ -85,7 +89,8 @@ class JmapApp:
             raise RequestProblem("about:blank", "no such resource", 404)
         account = await self._login(http)
         if path in ("/.well-known/jmap", "/jmap/session") and http.method in ("GET", "HEAD"):
-            found = session.session(self.base, account.id, account.address, self.settings.limits(), tuple(SORT_OPTIONS))
+            limits, sorts = self.settings.limits(), tuple(SORT_OPTIONS)
+            found = session.session(self.base, account.id, account.address, limits, sorts, self.vapid)
             return JSONResponse(dict(found), headers={"Cache-Control": "no-cache, no-store, must-revalidate"})
         if path.rstrip("/") == "/jmap/api" and http.method == "POST":
             return await self._api(http, account)
@@ -106,8 +111,18 @@ class JmapApp:
         limits = self.settings.limits()
         with self.gates.request(account.id):
             body = await read_body(http, limits.max_size_request, "maxSizeRequest")
-            asked = request.parse(body, capabilities=session.CAPABILITIES, max_calls=limits.max_calls_in_request)
-            context = Context(account, self.storage, self.settings, limits, self.hostname, self.publish)
+            capabilities = session.CAPABILITIES | ({session.VAPID} if self.vapid else set())
+            asked = request.parse(body, capabilities=capabilities, max_calls=limits.max_calls_in_request)
+            context = Context(
+                account=account,
+                storage=self.storage,
+                settings=self.settings,
+                limits=limits,
+                hostname=self.hostname,
+                publish=self.publish,
+                web_push=self.web_push,
+                vapid=self.vapid,
+            )
             return JSONResponse(await self.calls.run(context, asked))
 
     def _event_source(self, http: Request, account: AccountRecord) -> Response:

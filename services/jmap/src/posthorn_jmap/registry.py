@@ -14,6 +14,7 @@ from posthorn_jmap.methods.identity import identity_changes, identity_get, ident
 from posthorn_jmap.methods.mailbox_get import mailbox_changes, mailbox_get
 from posthorn_jmap.methods.mailbox_query import mailbox_query
 from posthorn_jmap.methods.mailbox_set import mailbox_set
+from posthorn_jmap.methods.push_subscription import push_get, push_set
 from posthorn_jmap.methods.search_snippet import snippet_get
 from posthorn_jmap.methods.standard import query_changes
 from posthorn_jmap.methods.submission_get import submission_changes, submission_get
@@ -26,6 +27,8 @@ METHODS: Mapping[str, tuple[str, Method]] = MappingProxyType(
     {
         "Core/echo": (CORE, echo),
         "Blob/copy": (CORE, blob_copy),
+        "PushSubscription/get": (CORE, push_get),
+        "PushSubscription/set": (CORE, push_set),
         "Mailbox/get": (MAIL, mailbox_get),
         "Mailbox/changes": (MAIL, mailbox_changes),
         "Mailbox/query": (MAIL, mailbox_query),

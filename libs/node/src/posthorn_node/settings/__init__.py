@@ -41,6 +41,7 @@ from posthorn_node.settings.values import (
     parse_size,
     refused,
 )
+from posthorn_node.settings.web_push import WebPushSettings
 
 __all__ = [
     "HTTP_PROTOCOLS",
@@ -95,6 +96,7 @@ __all__ = [
     "Size",
     "StorageSettings",
     "ThrottleSettings",
+    "WebPushSettings",
     "known_keys",
     "load",
     "notices",

@@ -21,6 +21,7 @@ from posthorn_node.settings.server import ListenerSettings, ServerSettings
 from posthorn_node.settings.stores import COORDINATOR_KINDS, KafkaStore, NatsStore, StorageSettings, Store
 from posthorn_node.settings.sub_addressing import SubAddressingSettings
 from posthorn_node.settings.values import Bind, Duration, Endpoint, Section
+from posthorn_node.settings.web_push import WebPushSettings
 
 
 class MetricsSettings(Section):
@@ -67,6 +68,7 @@ class NodeSettings(Section):
     reports: ReportsSettings = ReportsSettings()
     resolver: ResolverSettings = ResolverSettings()
     sub_addressing: SubAddressingSettings = SubAddressingSettings()
+    web_push: WebPushSettings = WebPushSettings()
 
     def data_store(self) -> PostgresStore:
         """The store named by storage.data. Raises SettingsError when there is none."""

@@ -129,16 +129,21 @@ class SetRequest:
 
 async def read_set(context: Context, arguments: Arguments, *extra: str) -> tuple[SetRequest, str]:
     """Read a /set and check ifInState; returns the request and the old state. Raises MethodError."""
-    arguments.only("ifInState", "create", "update", "destroy", *extra)
     context.check_account(arguments)
+    request = read_objects(context, arguments, "ifInState", *extra)
+    return request, await check_state(context, arguments)
+
+
+def read_objects(context: Context, arguments: Arguments, *extra: str) -> SetRequest:
+    """Read what a /set creates, updates and destroys. Raises MethodError."""
+    arguments.only("create", "update", "destroy", *extra)
     create, update = arguments.mapping("create") or {}, arguments.mapping("update") or {}
     destroy = arguments.strings("destroy") or []
     if not all(isinstance(value, dict) for value in (*create.values(), *update.values())):
         raise invalid_arguments("create and update map ids to objects")
     check_set_count(context, len(create) + len(update) + len(destroy))
-    old = await check_state(context, arguments)
     update = {context.real_id(key): value for key, value in update.items()}
-    return SetRequest(create, update, [context.real_id(value) for value in destroy]), old
+    return SetRequest(create, update, [context.real_id(value) for value in destroy])
 
 
 def check_set_count(context: Context, number: int) -> None:

@@ -11,8 +11,10 @@ from posthorn_jmap.protocol.ids import to_wire
 CORE = "urn:ietf:params:jmap:core"
 MAIL = "urn:ietf:params:jmap:mail"
 SUBMISSION = "urn:ietf:params:jmap:submission"
+VAPID = "urn:ietf:params:jmap:webpush-vapid"
 CAPABILITIES = frozenset({CORE, MAIL, SUBMISSION})
-VERSION = 1
+"""Always there; VAPID is where the cluster has a key."""
+VERSION = 2
 """Goes up when what sessions show changes otherwise than by settings."""
 COLLATIONS = ("i;ascii-casemap", "i;unicode-casemap")
 
@@ -60,11 +62,21 @@ def account_capabilities(limits: Limits, sort_options: tuple[str, ...]) -> dict[
     }
 
 
-def session(base: str, account: int, address: str, limits: Limits, sort_options: tuple[str, ...]) -> Mapping[str, Any]:
-    """The session object; every URL is absolute, below `base` (without a slash at its end)."""
+def session(
+    base: str, account: int, address: str, limits: Limits, sort_options: tuple[str, ...], vapid: str = ""
+) -> Mapping[str, Any]:
+    """The session object; every URL is absolute, below `base` (without a slash at its end).
+
+    `vapid` is the public key that pushes are signed with (RFC 9749 3), in base64url; empty without one.
+    """
     wire = to_wire("a", account)
     found: dict[str, Any] = {
-        "capabilities": {CORE: core_capability(limits), MAIL: {}, SUBMISSION: {}},
+        "capabilities": {
+            CORE: core_capability(limits),
+            MAIL: {},
+            SUBMISSION: {},
+            **({VAPID: {"applicationServerKey": vapid}} if vapid else {}),
+        },
         "accounts": {
             wire: {
                 "name": address,
@@ -80,10 +92,10 @@ def session(base: str, account: int, address: str, limits: Limits, sort_options:
         "uploadUrl": f"{base}/jmap/upload/{{accountId}}/",
         "eventSourceUrl": f"{base}/jmap/eventsource/?types={{types}}&closeafter={{closeafter}}&ping={{ping}}",
     }
-    return {**found, "state": session_state(account, address, limits)}
+    return {**found, "state": session_state(account, address, limits, vapid)}
 
 
-def session_state(account: int, address: str, limits: Limits) -> str:
+def session_state(account: int, address: str, limits: Limits, vapid: str = "") -> str:
     """The session's state: the same on every node and listener, whatever URL they are reached by."""
-    shown = json.dumps([VERSION, account, address, account_capabilities(limits, ()), core_capability(limits)])
+    shown = json.dumps([VERSION, account, address, account_capabilities(limits, ()), core_capability(limits), vapid])
     return hashlib.sha256(shown.encode()).hexdigest()[:16]
