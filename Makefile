@@ -15,7 +15,7 @@ help:
 	@echo "make test          run the tests (ARGS='libs/bus -k kafka' narrows them)"
 	@echo "make kubernetes-test  give the Helm chart's objects to a real Kubernetes API server (builds it once: minutes)"
 	@echo "make check         format, lint, types, import rules, sizes"
-	@echo "make bench         run the benchmarks and print their table"
+	@echo "make bench         run the benchmarks and print their table (ARGS='smtp-in' for some groups)"
 	@echo "make takeover      measure how long a role has no holder after kill -9 and after a clean stop"
 	@echo "make simulate      run the ownership code in a thousand simulated clusters of a thousand nodes (two minutes)"
 	@echo "make compose-test  bring compose.yaml up on Docker, run the demo against it, tear it down"
