@@ -46,3 +46,5 @@ class Standing:
     """Counts changes of the directory: domains, accounts, aliases, passwords."""
     certificates: int = 0
     """Counts changes of the certificates in the database."""
+    bans: int = 0
+    """Counts changes of the banned networks."""

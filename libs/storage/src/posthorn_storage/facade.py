@@ -10,6 +10,7 @@ from posthorn_model.events import Changed
 from posthorn_model.ids import AccountId
 from posthorn_model.ports import Clock
 from posthorn_model.queue_items import NewQueueMessage
+from posthorn_storage.bans import BanStore
 from posthorn_storage.blob_store import BlobStore
 from posthorn_storage.blobs.places import Place
 from posthorn_storage.blobs.stores import UNNAMED, OpenStores, Stores
@@ -92,9 +93,10 @@ class Storage:
         removals = Removals(self.shards, self._changed)
         self.blobs = BlobStore(self.shards)
         self.lookup = Lookup(open_backend(settings.lookup, pools.interactive), clock)
-        throttle = LoginThrottle(self.lookup, settings.logins, clock)
+        self.bans = BanStore(pools.interactive)
+        throttle = LoginThrottle(self.lookup, self.bans, settings.logins, clock)
         self.mail = MailStore(self.shards, duplicate_window=settings.duplicate_window)
-        self.recipients = Recipients(pools.interactive, self.shards, self.mail, settings.sub_addressing)
+        self.recipients = Recipients(pools.interactive, self.mail, settings.sub_addressing)
         self.directory = Directory(
             self.shards, settings.placement, self._passwords, throttle, removals, self.recipients, clock
         )
@@ -115,19 +117,13 @@ class Storage:
         self.push = PushStore(self.shards, keys)
         self.roles = RoleStore(pools.queue, self.nodes)
         self.moves = Moves(self.shards, self.leases, f"{socket.gethostname()}/{secrets.token_hex(4)}", self._changed)
-        self.checks = {
-            shard.name: Check(shard.pools.maintenance, stores[shard.number], home=shard.is_home) for shard in shards
-        }
+        self.checks = {shard.name: _check(shard, stores[shard.number]) for shard in shards}
         """Of each shard by its name, the home first."""
         self.check = self.checks[home.name]
         places = _places_of(pools, others, stores)
         self.blob_upkeep = BlobUpkeep(places, grace=settings.grace, cold_after=settings.cold_after)
-        self.purge = Purge(
-            [shard.pools.maintenance for shard in shards],
-            self.blob_upkeep,
-            removals,
-            duplicate_window=settings.duplicate_window,
-        )
+        databases = [shard.pools.maintenance for shard in shards]
+        self.purge = Purge(databases, self.blob_upkeep, removals, duplicate_window=settings.duplicate_window)
 
     @classmethod
     async def open(cls, settings: StorageSettings, clock: Clock | None = None) -> "Storage":
@@ -218,6 +214,10 @@ def _places_of(home: Pools, others: Mapping[int, tuple[str, Pools]], stores: Map
     """Every database with the blob stores of its shard, the home first."""
     beside = [Place(other.maintenance, stores[number], home=False) for number, (_, other) in others.items()]
     return [Place(home.maintenance, stores[HOME]), *beside]
+
+
+def _check(shard: Shard, stores: Stores) -> Check:
+    return Check(shard.pools.maintenance, stores, home=shard.is_home)
 
 
 def _places(settings: StorageSettings) -> BlobPlaces | None:

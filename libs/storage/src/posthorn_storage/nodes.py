@@ -38,10 +38,11 @@ WHERE lease.key = $1 GROUP BY lease.owner
 
 DIRECTORY_CHANGES = "directory_changes"
 CERTIFICATE_CHANGES = "certificate_changes"
+BAN_CHANGES = "ban_changes"
 # Run after the change, or with it in one transaction: who sees the new number sees the change too. $1 is one of these.
 NOTE_CHANGE = """
 INSERT INTO cluster_setting (name, value) VALUES ($1, '1')
-ON CONFLICT (name) DO UPDATE SET value = to_jsonb(cluster_setting.value::bigint + 1)
+ON CONFLICT (name) DO UPDATE SET value = to_jsonb(cluster_setting.value::bigint + 1) RETURNING value::bigint
 """
 
 BEAT = f"""
@@ -55,7 +56,8 @@ WITH node AS (
     RETURNING wish
 )
 SELECT wish, coalesce((SELECT value::bigint FROM cluster_setting WHERE name = '{DIRECTORY_CHANGES}'), 0) AS directory,
-    coalesce((SELECT value::bigint FROM cluster_setting WHERE name = '{CERTIFICATE_CHANGES}'), 0) AS certificates
+    coalesce((SELECT value::bigint FROM cluster_setting WHERE name = '{CERTIFICATE_CHANGES}'), 0) AS certificates,
+    coalesce((SELECT value::bigint FROM cluster_setting WHERE name = '{BAN_CHANGES}'), 0) AS bans
 FROM seen
 """  # noqa: S608  constants only
 
@@ -135,7 +137,7 @@ class NodeStore:
         )
         if row is None:
             return Standing(held=False)
-        return Standing(True, row["wish"], row["directory"], row["certificates"])
+        return Standing(True, row["wish"], row["directory"], row["certificates"], row["bans"])
 
     async def leave(self, boot: str) -> None:
         """See the port."""

@@ -175,7 +175,14 @@ class LoginLimits:
     per_account: Rate | None = Rate(50, 3600.0)
     """From all addresses together where it is not known, and from each one where it is known."""
     exempt: tuple[str, ...] = ()
-    """Networks where many people come from one address (a web mail server, a proxy): without `per_address`."""
+    """Networks where many people come from one address (a web mail server, a proxy): no `per_address`, no `ban`."""
+    delay: float = 0.0
+    """Seconds before a failure is answered, doubled with each one from the address, up to 16 times as long."""
+    ban: Rate | None = None
+    """Failures as of `per_address` with which an address is banned."""
+    ban_seconds: float = 86_400.0
+    never_banned: tuple[str, ...] = ()
+    """Networks that are not banned for failures."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,31 @@
-"""Against guessing passwords: failures are counted for the whole cluster, by address and by account.
+"""Against guessing passwords: failures are counted for the whole cluster, by address and by account, and slowed.
 
 An account that was logged in to from an address lately is known there, and such a pair is held to a limit of its own:
 neither guesses of its password elsewhere nor the failures of its neighbours lock its owner out. Once a limit is reached
 the answer no longer says whether a password is right: what was guessed beyond it, also by many connections at once, is
-of no use. All of it is in the lookup store; while that does not answer nobody is held up. It verifies no password.
+of no use. An address that fails too often is banned: no node lets it in any more (posthorn_storage.bans). All counts
+are in the lookup store; while that does not answer nobody is held up. It verifies no password.
 """
 
+import asyncio
+import contextlib
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from posthorn_model.errors import TooManyFailures, Unavailable
+from posthorn_model.errors import TooMany, TooManyFailures, Unavailable
 from posthorn_model.lookup import LookupStore, Take, lookup_key
 from posthorn_model.ports import Clock
+from posthorn_storage.bans import BanStore
 from posthorn_storage.settings import LoginLimits, Rate
 
 KNOWN_SECONDS = 30 * 86_400.0
 """An account is known at an address for so long after a login."""
 MAX_BLOCKED = 10_000
 """Addresses that a process remembers to be over their limit, so that it need not verify anything for them."""
+MAX_DOUBLINGS = 4
+SLOW_SECONDS = 900.0
+"""For so long the failures of an address are remembered to slow the next ones."""
 IPV6_PREFIX = 64
 """What one customer usually has."""
 
@@ -29,11 +36,13 @@ class LoginThrottle:
     `remote` is the client's address, or "" when it has none. All methods raise TooManyFailures.
     """
 
-    def __init__(self, lookup: LookupStore, limits: LoginLimits, clock: Clock) -> None:
+    def __init__(self, lookup: LookupStore, bans: BanStore, limits: LoginLimits, clock: Clock) -> None:
         self._lookup = lookup
+        self._bans = bans
         self._limits = limits
         self._clock = clock
         self._exempt = tuple(ipaddress.ip_network(network) for network in limits.exempt)
+        self._never_banned = tuple(ipaddress.ip_network(network) for network in limits.never_banned)
         self._blocked: OrderedDict[str, float] = OrderedDict()
 
     async def admit(self, login: str, remote: str) -> None:
@@ -47,13 +56,17 @@ class LoginThrottle:
                 return
         except Unavailable:
             return
+        await asyncio.sleep(self._limits.delay)
         raise TooManyFailures(retry_after=left, remote=source, login=login[:100])
 
     async def failed(self, login: str, remote: str) -> None:
-        """Count a failure, and refuse when it was one too many."""
+        """Count a failure, be slow about it, and refuse when it was one too many. Many too many are a ban."""
         source = _source(remote)
         try:
             refused = await self._refused(login, remote, cost=1)
+            if refused.pop("ban", None) is not None:
+                await self._ban(remote, login)
+            await self._slow_down(source)
         except Unavailable:
             return
         self._refuse(refused, source, login)
@@ -63,11 +76,28 @@ class LoginThrottle:
         source = _source(remote)
         try:
             refused = await self._refused(login, remote, cost=0)
+            refused.pop("ban", None)
             if not refused and source:
                 await self._lookup.put({_pair("known", login, source): b""}, KNOWN_SECONDS)
         except Unavailable:
             return
         self._refuse(refused, source, login)
+
+    async def _slow_down(self, source: str) -> None:
+        """Wait, the longer the more has failed from there lately, on all nodes together."""
+        if self._limits.delay <= 0:
+            return
+        count = await self._lookup.count(lookup_key("login", "slow", source), SLOW_SECONDS) if source else 1
+        await asyncio.sleep(self._limits.delay * 2 ** min(count - 1, MAX_DOUBLINGS))
+
+    async def _ban(self, remote: str, login: str) -> None:
+        address = _address(remote)
+        if address is None or any(address in network for network in self._never_banned):
+            return
+        network = ipaddress.ip_network((address, 32 if address.version == 4 else IPV6_PREFIX), strict=False)
+        reason = f"too many failed logins, the last as {login[:100]}"
+        with contextlib.suppress(TooMany):
+            await self._bans.put(network, self._limits.ban_seconds, reason, "automatic")
 
     async def _refused(self, login: str, remote: str, *, cost: int) -> dict[str, float]:
         """Which limits refuse, and for how many seconds; `cost` 1 counts a failure, 0 only asks."""
@@ -88,6 +118,7 @@ class LoginThrottle:
         return {
             "address": (lookup_key("login", "address", _source(remote)), None if is_free else self._limits.per_address),
             "account": (lookup_key("login", "account", login), self._limits.per_account),
+            "ban": (lookup_key("login", "ban", _source(remote)), None if is_free else self._limits.ban),
         }
 
     async def _is_known(self, login: str, source: str) -> bool:

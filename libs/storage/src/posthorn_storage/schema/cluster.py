@@ -1,7 +1,20 @@
 """Tables of the cluster itself: leases, processes of nodes, shards, settings fixed for all nodes."""
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Float, Index, Integer, SmallInteger, Table, Text, func
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    func,
+)
+from sqlalchemy.dialects.postgresql import CIDR, JSONB
 
 from posthorn_storage.schema.naming import metadata
 from posthorn_storage.schema.upkeep import SMALL_AND_HOT
@@ -89,6 +102,17 @@ role_wish = Table(
     Column("key", Text, primary_key=True, comment='of a lease: "role/purge.stores"'),
     Column("node_id", Integer, nullable=False, comment="who shall hold it, while it lives"),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+ban = Table(
+    "ban",
+    metadata,
+    Column("network", CIDR, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("source", Text, nullable=False, comment="automatic, operator"),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("until", DateTime(timezone=True), comment="NULL: until it is lifted"),
+    CheckConstraint("source IN ('automatic', 'operator')", name="source"),
 )
 
 role_tenure = Table(
