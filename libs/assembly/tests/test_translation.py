@@ -227,6 +227,11 @@ def test_look_ups_in_redis_and_failed_logins(tmp_path: Path) -> None:
 address = "7/1m"
 account = "none"
 exempt-networks = ["10.0.0.0/8"]
+delay = "0s"
+[auth.ban]
+failures = "9/1d"
+lasts = "2h"
+allowed-networks = ["192.0.2.0/24"]
 [sub-addressing]
 delimiters = "-"
 mailboxes = true
@@ -256,7 +261,8 @@ timeout = "200ms"
         tls_ca="/ca.pem",
     )
     assert found.sub_addressing == SubAddressing("-", mailboxes=True)
-    assert found.logins == LoginLimits(Rate(7, 60.0), None, ("10.0.0.0/8",))
+    ban = Rate(9, 86_400.0)
+    assert found.logins == LoginLimits(Rate(7, 60.0), None, ("10.0.0.0/8",), 0.0, ban, 7200.0, ("192.0.2.0/24",))
     assert "hidden" not in repr(found)
     assert "watch" not in repr(found)
 

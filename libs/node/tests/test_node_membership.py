@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from posthorn_model.clock import SystemClock
 from posthorn_model.errors import DuplicateNode
+from posthorn_node.bans import Bans
 from posthorn_node.health import Health
 from posthorn_node.logs import Identity, open_log
 from posthorn_node.membership import Membership
@@ -63,9 +64,9 @@ class Processes:
         identity = Identity("imap", str(settings.cluster.node_id), boot)
         log = open_log(LogSettings(format="json"), identity, self.stream)
         clock = SystemClock()
-        tls = TlsContexts(settings.server)
+        tls, bans = TlsContexts(settings.server), Bans(clock.monotonic)
         made = Node(
-            "imap", settings, None, log, Metrics(), Tasks(log), Health(clock), clock, tls, boot, token, identity
+            "imap", settings, None, log, Metrics(), Tasks(log), Health(clock), clock, tls, bans, boot, token, identity
         )
         self.nodes.append(made)
         return made

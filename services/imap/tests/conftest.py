@@ -22,8 +22,6 @@ from posthorn_node.tls import TlsContexts
 from posthorn_storage import Storage
 from posthorn_testkit.conversation import Conversation, to
 
-QUICK = SessionTimes(failed_login=0)
-
 
 @dataclass
 class ImapServer:
@@ -71,13 +69,15 @@ async def imap_server(storage: Storage, tmp_path: Path) -> AsyncIterator[ServerF
     async def start(
         *,
         limits: SessionLimits | None = None,
-        times: SessionTimes = QUICK,
+        times: SessionTimes | None = None,
         append_limit: int = 52_428_800,
         on: Storage = storage,
         proxy: str | None = None,
         tls: Callable[[], ssl.SSLContext] = contexts.server_context,
     ) -> ImapServer:
-        settings = ImapSettings(append_limit=append_limit, limits=limits or SessionLimits(), timeouts=times)
+        settings = ImapSettings(
+            append_limit=append_limit, limits=limits or SessionLimits(), timeouts=times or SessionTimes()
+        )
         tasks: set[asyncio.Task[None]] = set()
 
         def run(name: str, work: Coroutine[Any, Any, None]) -> None:

@@ -176,19 +176,19 @@ async def test_memory_for_appends_is_bounded(imap_server: Any, account: Any) -> 
 
 
 async def test_who_does_not_log_in_is_sent_away(imap_server: Any) -> None:
-    server = await imap_server(times=SessionTimes(login=0.05, failed_login=0))
+    server = await imap_server(times=SessionTimes(login=0.05))
     await server.play("S: * OK ...\nS: * BYE Log in sooner\nE:")
 
 
 async def test_who_is_inactive_is_sent_away(imap_server: Any, account: Any) -> None:
     await account("ann@example.org", password="secret")
-    server = await imap_server(times=SessionTimes(inactive=0.05, failed_login=0))
+    server = await imap_server(times=SessionTimes(inactive=0.05))
     await server.play(LOGIN + "S: * BYE Inactive for too long\nE:")
 
 
 async def test_idle_shows_signs_of_life_and_wants_done(imap_server: Any, account: Any) -> None:
     await account("ann@example.org", password="secret")
-    server = await imap_server(times=SessionTimes(idle_keepalive=0.05, failed_login=0))
+    server = await imap_server(times=SessionTimes(idle_keepalive=0.05))
     await server.play(
         LOGIN
         + """

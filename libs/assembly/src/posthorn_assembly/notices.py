@@ -16,6 +16,8 @@ INVALIDATE_DIRECTORY = "invalidate-directory"
 """With the number of changes that were counted as `changes`; without it, whatever is remembered is dropped."""
 CERTIFICATES = "certificates"
 """The same of the certificates in the database."""
+BANS = "bans"
+"""The same of the banned networks."""
 ACCOUNT_MOVED = "account-moved"
 """With the account's id as `account`: it lives on another shard now."""
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from posthorn_assembly.agreement import COORDINATOR, coordinator
+from posthorn_assembly.bans import KnownBans, known_bans
 from posthorn_assembly.certificates import StoredCertificates, stored_certificates
 from posthorn_assembly.coordination import bus_settings
 from posthorn_assembly.measures import measure_blobs, measure_databases, measure_lookups
-from posthorn_assembly.notices import CERTIFICATES, INVALIDATE_DIRECTORY, ChangeWatch, NodeVoice, follow_notices
+from posthorn_assembly.notices import BANS, CERTIFICATES, INVALIDATE_DIRECTORY, ChangeWatch, NodeVoice, follow_notices
 from posthorn_assembly.translation import near_shards, storage_settings
 from posthorn_bus import BusIdentity, Echo, LeaseKeeper, LeaseTimes, open_bus
 from posthorn_model.cluster import Standing
@@ -89,7 +90,10 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     certificates = stored_certificates(node, storage)
     await certificates.look()
     node.tasks.start("stored certificates", certificates.keep(), restart=False)
-    watches = _watches(storage, bus, certificates, membership)
+    bans = known_bans(node, storage)
+    watches = _watches(storage, bus, certificates, bans, membership)
+    await bans.look()
+    node.tasks.start("banned networks", bans.keep(), restart=False)
     node.tasks.start("cluster notices", follow_notices(bus, storage, watches), restart=False)
     if storage.has_replicas:
         node.tasks.start("changes for replicas", _hear_for_ever(bus), restart=False)
@@ -102,18 +106,21 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
 
 
 def _watches(
-    storage: Storage, bus: Bus, certificates: StoredCertificates, membership: Membership
+    storage: Storage, bus: Bus, certificates: StoredCertificates, bans: KnownBans, membership: Membership
 ) -> Sequence[ChangeWatch]:
     known, directory = membership.standing, storage.directory
     of_directory = ChangeWatch(INVALIDATE_DIRECTORY, bus, known.directory, directory.look_again, directory.forget)
     of_certificates = ChangeWatch(CERTIFICATES, bus, known.certificates, certificates.heard, certificates.heard)
+    of_bans = ChangeWatch(BANS, bus, known.bans, bans.heard, bans.heard)
+    storage.bans.told = of_bans.beaten
 
     def told(standing: Standing) -> None:
         of_directory.beaten(standing.directory)
         of_certificates.beaten(standing.certificates)
+        of_bans.beaten(standing.bans)
 
     membership.told = told
-    return of_directory, of_certificates
+    return of_directory, of_certificates, of_bans
 
 
 def _hear(storage: Storage, event: Event) -> None:

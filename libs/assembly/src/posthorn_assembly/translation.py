@@ -47,7 +47,7 @@ def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0)
         placement=_placement(settings),
         search=SearchSettings(settings.storage.search.languages, settings.storage.search.default_language),
         lookup=_lookup(settings),
-        logins=_logins(settings.auth.throttle),
+        logins=_logins(settings.auth),
         sub_addressing=SubAddressing(settings.sub_addressing.delimiters, settings.sub_addressing.mailboxes),
         secrets=settings.sealing_secrets(),
     )
@@ -89,13 +89,22 @@ def _path(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _logins(throttle: node_settings.ThrottleSettings) -> LoginLimits:
-    address, account = parse_rate(throttle.address), parse_rate(throttle.account)
+def _logins(auth: node_settings.AuthSettings) -> LoginLimits:
+    throttle = auth.throttle
     return LoginLimits(
-        per_address=Rate(*address) if address else None,
-        per_account=Rate(*account) if account else None,
+        per_address=_rate(throttle.address),
+        per_account=_rate(throttle.account),
         exempt=throttle.exempt_networks,
+        delay=throttle.delay,
+        ban=_rate(auth.ban.failures),
+        ban_seconds=auth.ban.lasts,
+        never_banned=auth.ban.allowed_networks,
     )
+
+
+def _rate(text: str) -> Rate | None:
+    found = parse_rate(text)
+    return Rate(*found) if found else None
 
 
 def _placement(settings: NodeSettings) -> PlacementRules:

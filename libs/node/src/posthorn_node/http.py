@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from posthorn_node.bans import Bans
 from posthorn_node.challenges import ANSWERS, Challenges
 from posthorn_node.hello import BadHello
 from posthorn_node.listen import addresses_of, open_all
@@ -73,24 +74,24 @@ class _BoundedHttp(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers (the process has its own), and with an event for being up.
 
-    With `challenges` it accepts connections itself, to lead those of an authority aside before the handshake.
+    With `challenges` or `bans` it accepts connections itself: those of an authority are led aside, and those of banned
+    clients end, before the handshake.
     """
 
-    def __init__(self, config: uvicorn.Config, challenges: Challenges | None) -> None:
+    def __init__(self, config: uvicorn.Config, challenges: Challenges | None, bans: Bans | None) -> None:
         super().__init__(config)
         self.up = asyncio.Event()
         self._challenges = challenges
+        self._bans = bans
         self._accepting: list[asyncio.Task[None]] = []
         self._arrivals: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._challenges is None:
+        if self._challenges is None and self._bans is None:
             await super().startup(sockets=sockets)
         else:
             await super().startup(sockets=[])
-            self._accepting = [
-                asyncio.create_task(self._accept(each, self._challenges), name="accept") for each in sockets or []
-            ]
+            self._accepting = [asyncio.create_task(self._accept(each), name="accept") for each in sockets or []]
         self.up.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -98,25 +99,25 @@ class _Server(uvicorn.Server):
             task.cancel()
         await super().shutdown(sockets=sockets)
 
-    async def _accept(self, listening: socket.socket, challenges: Challenges) -> None:
+    async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connected, _ = await loop.sock_accept(listening)
+                connected, peer = await loop.sock_accept(listening)
             except OSError:
                 await asyncio.sleep(ACCEPT_PAUSE)  # a peer that went away, or no descriptor left
                 continue
-            if len(self._arrivals) >= MAX_HANDSHAKES:
+            if len(self._arrivals) >= MAX_HANDSHAKES or (self._bans is not None and self._bans.hold(str(peer[0]))):
                 connected.close()
                 continue
-            task = asyncio.create_task(self._arrive(connected, challenges), name="handshake")
+            task = asyncio.create_task(self._arrive(connected), name="handshake")
             self._arrivals.add(task)
             task.add_done_callback(self._arrivals.discard)
 
-    async def _arrive(self, connected: socket.socket, challenges: Challenges) -> None:
+    async def _arrive(self, connected: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         try:
-            context = await challenges.context_for(connected)
+            context = await self._challenges.context_for(connected) if self._challenges is not None else None
             factory = self._protocol if context is None else _Answered
             await loop.connect_accepted_socket(factory, connected, ssl=context or self.config.ssl)
         except (BadHello, OSError, TimeoutError):
@@ -144,11 +145,15 @@ class HttpServer:
     """One app on its sockets. `drain` ends it gracefully, `stop` at once; both may be called again."""
 
     def __init__(
-        self, config: uvicorn.Config, sockets: list[socket.socket], challenges: Challenges | None = None
+        self,
+        config: uvicorn.Config,
+        sockets: list[socket.socket],
+        challenges: Challenges | None = None,
+        bans: Bans | None = None,
     ) -> None:
         self.addresses = addresses_of(sockets)
         """(host, port) of each socket."""
-        self._server = _Server(config, challenges)
+        self._server = _Server(config, challenges, bans)
         self._sockets = sockets
         self._task: asyncio.Task[None] | None = None
 
@@ -187,12 +192,16 @@ def server_on(
     grace: float = 30.0,
     trusted: Sequence[str] = (),
     challenges: Challenges | None = None,
+    bans: Bans | None = None,
 ) -> HttpServer:
     """A server, not yet started, for an ASGI 3 app on listening sockets, which it then owns.
 
     `grace` is how many seconds running requests get at the end; `trusted` are the networks of proxies whose
-    Forwarded headers count; more than `max_connections` get 503. `challenges` are answered before the app is asked.
+    Forwarded headers count; more than `max_connections` get 503. `challenges` are answered before the app is asked;
+    who is held by `bans` is not let in, or gets 403 when it comes through a proxy.
     """
+    if bans is not None and trusted:
+        app = _kept_out(app, bans)
     if challenges is not None and challenges.by_http:
         app = challenges.before(app)
     config = uvicorn.Config(
@@ -211,7 +220,24 @@ def server_on(
         timeout_graceful_shutdown=max(1, round(grace)),
         ssl_context_factory=(lambda _config, _default: tls) if tls is not None else None,
     )
-    return HttpServer(config, sockets, challenges if challenges is not None and challenges.by_tls and tls else None)
+    by_tls = challenges if challenges is not None and challenges.by_tls and tls else None
+    return HttpServer(config, sockets, by_tls, bans)
+
+
+def _kept_out(app: Any, bans: Bans) -> Any:
+    """An ASGI app that answers those who are banned itself: behind a proxy they are known by their request alone."""
+
+    async def judging(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] not in ("http", "websocket") or not scope["client"] or not bans.hold(scope["client"][0]):
+            await app(scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        await send({"type": "http.response.start", "status": 403, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    return judging
 
 
 async def serve(app: Any, listener: ListenerSettings, node: "Node") -> HttpServer:
@@ -225,6 +251,7 @@ async def serve(app: Any, listener: ListenerSettings, node: "Node") -> HttpServe
         grace=node.settings.server.drain_limit * 0.8,  # ends by itself before the process cuts it short
         trusted=listener.proxy_networks,
         challenges=node.tls.challenges,
+        bans=node.bans,
     )
     await server.start()
     if node.tls.challenges is not None:

@@ -12,6 +12,7 @@ from posthorn_model.clock import SystemClock
 from posthorn_model.errors import PosthornError
 from posthorn_model.ports import Clock
 from posthorn_node.backoff import Backoff, until_available
+from posthorn_node.bans import Bans
 from posthorn_node.health import Health, ProbeResult
 from posthorn_node.logs import Identity, open_log
 from posthorn_node.metrics import Metrics
@@ -59,6 +60,7 @@ class Node:
     health: Health
     clock: Clock
     tls: TlsContexts
+    bans: Bans
     boot: str
     """Unique for one life of one process, hex."""
     token: str
@@ -97,6 +99,8 @@ def new_node(service: str, settings: NodeSettings, own: Any, *, token: str = "")
     identity = Identity(service, str(settings.cluster.node_id), boot)
     log = open_log(settings.log, identity)
     clock = SystemClock()
+    metrics = Metrics()
+    kept_out = metrics.counter("banned_connections", "Connections of banned clients that were not let in")
 
     def probed(name: str, result: ProbeResult) -> None:
         if result.ok:
@@ -109,11 +113,12 @@ def new_node(service: str, settings: NodeSettings, own: Any, *, token: str = "")
         settings=settings,
         own=own,
         log=log,
-        metrics=Metrics(),
+        metrics=metrics,
         tasks=Tasks(log),
         health=Health(clock, changed=probed),
         clock=clock,
         tls=TlsContexts(settings.server),
+        bans=Bans(clock.monotonic, settings.auth.ban.allowed_networks, kept_out.inc),
         boot=boot,
         token=token or secrets.token_hex(16),
         identity=identity,

@@ -45,7 +45,7 @@ async def build(node: Node) -> "Imap":
         bus.publish(event)
 
     storage.on_change = changed
-    door = Door(settings.limits.connections, settings.limits.connections_per_address)
+    door = Door(settings.limits.connections, settings.limits.connections_per_address, node.bans)
     receptions = [make_reception(parts, listener, door) for listener in node.listeners("imap", "pop3")]
     return Imap(node, cluster, parts, receptions)
 
@@ -64,11 +64,7 @@ def assemble_parts(
     return Parts(
         storage=storage,
         changes=Changes(storage.mail, log, start, figures.found_late.inc),
-        logins=Logins(
-            storage.directory,
-            delay=settings.timeouts.failed_login,
-            per_account=settings.limits.connections_per_account,
-        ),
+        logins=Logins(storage.directory, per_account=settings.limits.connections_per_account),
         settings=settings,
         append_memory=Budget(settings.limits.append_memory),
         body_memory=Budget(settings.limits.body_memory),

@@ -41,7 +41,7 @@ def make_reception(parts: Parts, settings: ListenerSettings, door: Door) -> Rece
         Welcome(
             door=door,
             converse=converse,
-            refusals=dict.fromkeys(Full, refusal),
+            refusals={Full.ALL: refusal, Full.ADDRESS: refusal},
             tls_context=parts.tls_context,
             tls_seconds=times.tls,
             figures=ReceptionFigures(

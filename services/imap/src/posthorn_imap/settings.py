@@ -46,8 +46,6 @@ class SessionTimes(Section):
     """For a TLS handshake."""
     write: Annotated[Duration, Field(gt=0)] = 120.0
     """For a client to take what it asked for, without any progress."""
-    failed_login: Annotated[Duration, Field(ge=0, le=60)] = 1.0
-    """Before a failed login is answered; doubles with each failure from the same address, up to 16 times as long."""
     self_check: Annotated[Duration, Field(gt=0)] = 25.0
     """Between looks for changes that no event told of; a client hears within 30 s whatever the bus does (law 1)."""
 

@@ -47,7 +47,7 @@ async def build(node: Node) -> "SmtpIn":
         figures=figures,
         filters=filters,
         judging=judging,
-        door=Door(settings.limits.connections, settings.limits.connections_per_address),
+        door=Door(settings.limits.connections, settings.limits.connections_per_address, node.bans),
         spool=spool,
         large=asyncio.Semaphore(settings.limits.large_deliveries),
     )

@@ -16,6 +16,7 @@ from posthorn_smtp_in.transaction import Listener
 REFUSALS = {
     Full.ALL: reply(421, "4.3.2", "Too many connections, try again later").encode(),
     Full.ADDRESS: reply(421, "4.7.0", "Too many connections from your address, try again later").encode(),
+    Full.BANNED: reply(421, "4.7.0", "Connections from your address are refused for now").encode(),
 }
 
 

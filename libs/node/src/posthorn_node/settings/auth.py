@@ -1,12 +1,12 @@
-"""Settings of [auth]: how many logins may fail before no more of them are judged for a while."""
+"""Settings of [auth]: how failed logins are slowed, when no more of them are judged, and who is banned for them."""
 
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from posthorn_node.settings.server import Network
-from posthorn_node.settings.values import Section, parse_duration, refused
+from posthorn_node.settings.values import Duration, Section, parse_duration, refused
 
 _RATE = re.compile(r"(\d{1,9})\s*/\s*(\S{1,20})")
 NO_RATE = "none"
@@ -42,10 +42,23 @@ class ThrottleSettings(Section):
     account: Rate = "50/1h"
     """For one account: from such addresses together, and from each where it was logged in to."""
     exempt_networks: tuple[Network, ...] = ()
-    """Where many people come from one address: `address` is not for them."""
+    """Where many people come from one address: `address` is not for them, and they are not banned for failures."""
+    delay: Annotated[Duration, Field(ge=0, le=60)] = 1.0
+    """Before a failure is answered; doubles with each one of the address in 15 minutes, up to 16 times as long."""
+
+
+class BanSettings(Section):
+    """[auth.ban]: addresses with too many failed logins, which no node lets in for a while."""
+
+    failures: Rate = "100/1d"
+    """From one IPv4 address, or one /64 of IPv6, counted as of auth.throttle.address."""
+    lasts: Annotated[Duration, Field(ge=1, le=366 * 86400)] = 86_400.0
+    allowed_networks: tuple[Network, ...] = ("127.0.0.1/32", "::1/128")
+    """No ban is for them, whoever made it."""
 
 
 class AuthSettings(Section):
     """[auth]."""
 
     throttle: ThrottleSettings = ThrottleSettings()
+    ban: BanSettings = BanSettings()

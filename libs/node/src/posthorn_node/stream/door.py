@@ -3,18 +3,25 @@
 from collections import Counter
 from enum import Enum
 
+from posthorn_node.bans import Bans
+
 
 class Full(Enum):
     """Why a client is not let in."""
 
     ALL = "too many connections"
     ADDRESS = "too many connections from this address"
+    BANNED = "banned"
 
 
 class Door:
-    """Counts connections; `enter` and `leave` come in pairs. One for a process, as the limits are the process's."""
+    """Counts connections; `enter` and `leave` come in pairs. One for a process, as the limits are the process's.
 
-    def __init__(self, total: int, per_address: int) -> None:
+    Who is banned by `bans` does not come in at all.
+    """
+
+    def __init__(self, total: int, per_address: int, bans: Bans | None = None) -> None:
+        self._bans = bans
         self._total = total
         self._per_address = per_address
         self._inside: Counter[str] = Counter()
@@ -22,6 +29,8 @@ class Door:
 
     def enter(self, address: str) -> Full | None:
         """Count a client in; or why not, and it is not counted."""
+        if self._bans is not None and self._bans.hold(address):
+            return Full.BANNED
         if self.count >= self._total:
             return Full.ALL
         if self._inside[address] >= self._per_address:

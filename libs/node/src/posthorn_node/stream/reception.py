@@ -58,8 +58,8 @@ class ReceptionFigures:
 class Welcome:
     """How clients are received.
 
-    `refusals` is what a client hears that is not let in; `tls_context` is asked for each handshake, which may take
-    `tls_seconds`.
+    `refusals` is what a client hears that is not let in, nothing for what is not among them; `tls_context` is asked for
+    each handshake, which may take `tls_seconds`.
     """
 
     door: Door
@@ -219,5 +219,5 @@ class Reception:
         self._log.info("connection refused", remote=address, reason=full.value)
         if not self._implicit_tls:
             with contextlib.suppress(OSError):
-                connected.send(self._welcome.refusals[full])
+                connected.send(self._welcome.refusals.get(full, b""))
         connected.close()

@@ -37,7 +37,7 @@ async def authenticate(session: "Session", command: Authenticate) -> Answer:
         )
         response = command.initial
         while True:
-            step = logins.step(exchange, response, session.address)
+            step = logins.step(exchange, response)
             found = await _tried(session, step, lambda: exchange.claimed)
             if isinstance(found, Answer):
                 return found

@@ -193,7 +193,7 @@ class Pop3Session:
         try:
             login = logins.exchange(request.arguments[0].upper(), terms(self._connection), self._address)
             while True:
-                found = await self._tried(logins.step(login, response, self._address), lambda: login.claimed)
+                found = await self._tried(logins.step(login, response), lambda: login.claimed)
                 if not isinstance(found, Challenge):
                     return await self._welcome(found)
                 self._say(f"+ {encoded(found)}")
