@@ -11,13 +11,11 @@ import uvloop
 
 from bench import runner
 from bench.cluster import running
-from bench.peers.peer import Missing
 from bench.rows import (
     blobs,
     bus,
     imap_fetch,
     lookup,
-    mail_in,
     mime,
     moves,
     notice,
@@ -38,7 +36,7 @@ from posthorn_testkit.servers import postgres_server, s3_server
 
 RESULTS = Path(__file__).parent / "results"
 GROUPS = (
-    *("smtp", "smtp-in", "imap", "bus", "notice", "start", "mime", "plan"),
+    *("smtp", "imap", "bus", "notice", "start", "mime", "plan"),
     *("storage", "sizes", "lookup", "search", "blobs", "moves"),
 )
 ON_REQUEST = ("large",)
@@ -79,12 +77,6 @@ async def measure(groups: list[str]) -> list[runner.Result]:
         folder = start_up.new_folder()
         results += [await runner.run(row, tell) for row in start_up.rows(folder)]
         shutil.rmtree(folder.parent, ignore_errors=True)
-    if "smtp-in" in groups:
-        with postgres_server(**sized()) as server:
-            try:
-                results += await mail_in.results(server, tell)
-            except Missing as reason:
-                tell(f"smtp-in is left out: {reason}")
     if set(groups) & {"storage", "sizes", "large", "lookup", "search", "blobs", "moves"}:
         with postgres_server(**sized()) as server:
             if "storage" in groups:

@@ -17,7 +17,7 @@ from posthorn_model.cluster import SERVICES
 
 PROTOCOLS = sorted((ROOT / "docs" / "protocols").glob("*.md"))
 ALL_DOCUMENTS = pytest.mark.parametrize("path", DOCUMENTS, ids=named)
-GROUPS = {"account", "certificate", "dkim", "domain", "index", "node", "role", "shard", "topology"}
+GROUPS = {"account", "alias", "ban", "certificate", "dkim", "domain", "index", "node", "role", "shard", "topology"}
 _FILE = re.compile(r"(services|libs|tests)/\S+|[a-z0-9_*][a-z0-9_*/-]*(\.py|/)")
 
 

@@ -20,6 +20,9 @@ from posthorn_ctl.commands import (
     alias_add,
     alias_list,
     alias_remove,
+    ban_add,
+    ban_list,
+    ban_remove,
     certificate_import,
     certificate_list,
     certificate_remove,
@@ -109,6 +112,12 @@ domain = typer.Typer(no_args_is_help=True, help="Domains whose mail is for this 
 domain.command("add", epilog=domain_add.EPILOG)(domain_add.add)
 domain.command("list", epilog=domain_list.EPILOG)(domain_list.list_)
 app.add_typer(domain, name="domain")
+
+ban = typer.Typer(no_args_is_help=True, help="Addresses and networks that no node lets in: add, list, remove.")
+ban.command("add", epilog=ban_add.EPILOG)(ban_add.add)
+ban.command("list", epilog=ban_list.EPILOG)(ban_list.list_)
+ban.command("remove", epilog=ban_remove.EPILOG)(ban_remove.remove)
+app.add_typer(ban, name="ban")
 
 nodes = typer.Typer()
 nodes.callback(invoke_without_command=True, epilog=node.EPILOG)(node.node)
