@@ -17,6 +17,7 @@ class Figures:
         )
         self.octets = metrics.counter("smtp_in_content_octets_total", "Octets of content received", ["listener"])
         self.recipients = metrics.counter("smtp_in_recipients_total", "Recipients, by verdict", ["listener", "verdict"])
+        self.limited = metrics.counter("smtp_in_limited_total", "Commands refused by a rate, by whose", ["of"])
         self.logins = metrics.counter("smtp_in_logins_total", "AUTH exchanges, by result", ["listener", "result"])
         self.delivery = metrics.histogram("smtp_in_delivery_seconds", "From the end of content to its reply")
         self.filters = metrics.counter(

@@ -29,6 +29,7 @@ from posthorn_smtp_in.protocol.dialogue import (
 )
 from posthorn_smtp_in.protocol.replies import Reply, reply
 from posthorn_smtp_in.protocol.states import Phase
+from posthorn_smtp_in.rates.allowance import Allowance
 from posthorn_smtp_in.reception import NO_SPACE, Origin, receive
 from posthorn_smtp_in.recipients import Asked, take_recipient
 from posthorn_smtp_in.spool import Spool
@@ -62,6 +63,7 @@ class Session:
         self._client = Client()
         self._transaction: Transaction | None = None
         self._authentication = Authentication(parts, listener, connection, address)
+        self._allowance = Allowance(parts, listener.kind, address)
         self._out = bytearray()
         self._draining = False
         self._stopping = False
@@ -89,7 +91,9 @@ class Session:
         """Talk until either side ends it. Never raises for what the client does."""
         try:
             hostname = self._parts.hostname
-            refusal = await self._milters.connect(self._address, listener=self._listener.name, hostname=hostname)
+            refusal = await self._allowance.enter()
+            if refusal is None:
+                refusal = await self._milters.connect(self._address, listener=self._listener.name, hostname=hostname)
             if refusal is not None:
                 self._goodbye(refusal)
             else:
@@ -100,6 +104,7 @@ class Session:
         finally:
             self._transaction_over()
             await self._milters.close()
+            await self._allowance.leave()
             await self._connection.close(self._parts.settings.timeouts.write)
 
     async def _converse(self) -> None:
@@ -291,6 +296,8 @@ class Session:
             )
         )
         refusal = verdict.refusal or judge_requests(command.requests, self._offered(), self._parts.clock.time())
+        if refusal is None:
+            refusal = await self._allowance.refuse_message(command.sender, account.id if account else None)
         if refusal is not None:
             self._answer(refusal)
             return
@@ -314,7 +321,11 @@ class Session:
             self._log.info("recipient refused", recipient=command.recipient, reason=verdict.reason)
             self._answer(verdict.refusal or replies.OUT_OF_SEQUENCE)
             return
-        if refusal := await self._milters.recipient(command):
+        who = self._client.account
+        limited = await self._allowance.refuse_recipient(
+            transaction.mail.sender, who.id if who else None, recipient.command.recipient, recipient.site
+        )
+        if refusal := limited or await self._milters.recipient(command):
             self._answer(refusal)
             return
         transaction.recipients.append(recipient)

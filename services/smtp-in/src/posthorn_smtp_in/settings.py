@@ -7,6 +7,7 @@ from pydantic import Field
 from posthorn_node.settings import Duration, Network, Section, Size
 from posthorn_smtp_in.filters.settings import FilterName, FilterSettings
 from posthorn_smtp_in.judging.settings import AuthenticationSettings
+from posthorn_smtp_in.rates.settings import RateSettings
 from posthorn_smtp_in.submission.settings import SubmissionSettings
 
 Recipients = Annotated[int, Field(ge=100, le=100_000)]
@@ -103,6 +104,7 @@ class SmtpInSettings(Section):
     """Content filters by name; milters are asked in this order."""
     auth: AuthenticationSettings = AuthenticationSettings()
     limits: SessionLimits = SessionLimits()
+    rates: RateSettings = RateSettings()
     relay: RelaySettings = RelaySettings()
     submission: SubmissionSettings = SubmissionSettings()
     timeouts: SessionTimes = SessionTimes()
