@@ -75,6 +75,12 @@ async def queued(service: Any) -> list[tuple[str, list[str], bytes]]:
     return found
 
 
+async def signers(service: Any) -> list[str | None]:
+    """Whose DKIM keys sign what waits in the queue."""
+    rows = await service.parts.storage._database.fetch("SELECT signing_domain FROM queue_message ORDER BY id")
+    return [row["signing_domain"] for row in rows]
+
+
 PLAIN = (SystemFlag.NONE, frozenset[str]())
 
 
@@ -109,6 +115,7 @@ async def test_redirecting_in_the_transaction_of_the_delivery(service: Any, peop
     assert await filed(service, people[0]) == {"INBOX": [PLAIN]}
     ((sender, addresses, content),) = await queued(service)
     assert (sender, addresses) == ("eve@example.net", ["zoe@example.com"])
+    assert await signers(service) == [None], "what is only passed on is not vouched for"
     assert content.startswith(b"X-Sieve-Redirected-From: ann@example.org\r\nReceived: ")
     assert b"Return-Path" not in content
     assert content.endswith(b"\r\n\r\nthe body\r\n")
@@ -166,6 +173,7 @@ async def test_an_answer_once_in_its_time(service: Any, people: Sequence[Account
     assert len(await service.inbox(people[0])) == 2
     ((sender, addresses, content),) = await queued(service)
     assert (sender, addresses) == ("", ["eve@example.net"])
+    assert await signers(service) == ["example.org"]
     text = content.decode()
     for line in (
         "From: ann@example.org",

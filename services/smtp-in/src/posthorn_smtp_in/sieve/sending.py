@@ -62,7 +62,8 @@ async def answered(
             return None, None  # nobody would remember it: rather no answer than a hundred
     identity = uuid5(delivery, f"sieve/vacation/{subject.account}")
     content = vacation_answer(action, _occasion(parts, identity, subject))
-    queued = await _queued(parts, identity, "", (action.recipient,), content)
+    signs = site_of(subject.recipient)
+    queued = await _queued(parts, identity, "", (action.recipient,), content, signing_domain=signs)
     return queued, key if action.seconds else None
 
 
@@ -72,7 +73,7 @@ async def notified(
     """The mail of a notification (RFC 5436)."""
     identity = uuid5(delivery, f"sieve/notify/{subject.account}/{number}")
     content = notification(action, _occasion(parts, identity, subject))
-    return await _queued(parts, identity, "", action.recipients, content)
+    return await _queued(parts, identity, "", action.recipients, content, signing_domain=site_of(subject.recipient))
 
 
 async def rejected(parts: Parts, delivery: UUID, subject: Subject, action: Reject) -> NewQueueMessage | None:
@@ -91,7 +92,7 @@ async def rejected(parts: Parts, delivery: UUID, subject: Subject, action: Rejec
         arrived_at=at,
     )
     content = write_dsn(report, subject.content.removeprefix(return_path(subject.sender)), return_full=False)
-    return await _queued(parts, identity, "", (subject.sender,), content)
+    return await _queued(parts, identity, "", (subject.sender,), content, signing_domain=site_of(parts.hostname))
 
 
 def _occasion(parts: Parts, identity: UUID, subject: Subject) -> Occasion:
@@ -112,8 +113,9 @@ async def _queued(
     *,
     smtputf8: bool = False,
     notify: str | None = "NEVER",
+    signing_domain: str | None = None,
 ) -> NewQueueMessage | None:
-    """A message to these addresses; None when none of them can be sent to."""
+    """A message to these addresses; None when none of them can be sent to. What is only passed on is not signed."""
     sites = [(address, site_of(address)) for address in addresses]
     recipients = [NewRecipient(address, site, notify=notify) for address, site in sites if site is not None]
     if not recipients:
@@ -125,4 +127,5 @@ async def _queued(
         smtputf8=smtputf8 or not all(address.isascii() for address in (sender, *addresses)),
         eight_bit=not content.isascii(),
         delivery_id=identity,
+        signing_domain=signing_domain,
     )
