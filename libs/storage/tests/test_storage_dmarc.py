@@ -1,6 +1,5 @@
 """What is reported to owners of domains: summed up by day, bounded, sent once under a lease, forgotten in a month."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -118,11 +117,9 @@ async def test_sums_are_kept_until_the_database_takes_them(storage: Storage, dma
     tally.add(replace(SEEN, published=replace(POLICY, reports_to=())))
     with pytest.raises(Unavailable):
         await tally.flush()
+    await tally.close()
     tally._store = dmarc
-    keeping = asyncio.create_task(tally.keep())
-    await asyncio.sleep(0)
-    keeping.cancel()
-    await asyncio.gather(keeping, return_exceptions=True)
+    await tally.close()
     assert not tally._counts
     await next_day(storage)
     (report,) = await dmarc.due(10)

@@ -16,6 +16,7 @@ import uvloop
 
 from posthorn_mail_auth.dns_client import DnsResolver
 from posthorn_model.clock import SystemClock
+from posthorn_model.dmarc import DmarcObservation
 from posthorn_model.events import Event
 from posthorn_model.mail import Role
 from posthorn_node.metrics import Metrics
@@ -143,6 +144,7 @@ async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
         limits: Mapping[str, Any] | None = None,
         timeouts: Mapping[str, Any] | None = None,
         resolver: DnsResolver | None = None,
+        observe: Callable[[DmarcObservation], None] | None = None,
         **settings: Any,
     ) -> Service:
         if resolver is None:  # nobody is judged
@@ -179,6 +181,7 @@ async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
                 figures=figures,
                 clock=SystemClock(),
                 log=wrapped,
+                observe=observe,
             ),
             door=Door(own.limits.connections, own.limits.connections_per_address),
             spool=spool,

@@ -15,6 +15,7 @@ from posthorn_smtp_in.judging.judging import make_judging
 from posthorn_smtp_in.listening import make_reception
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.settings import SmtpInSettings
+from posthorn_storage.dmarc import DmarcTally
 
 
 async def build(node: Node) -> "SmtpIn":
@@ -27,6 +28,9 @@ async def build(node: Node) -> "SmtpIn":
     spool.mkdir(parents=True, exist_ok=True, mode=0o700)
     figures = Figures(node.metrics)
     servers = [parse_bind(text, default_port=53) for text in node.settings.resolver.servers]
+    tally = DmarcTally(cluster.storage.dmarc) if node.settings.reports.dmarc.enable else None
+    if tally is not None:
+        node.tasks.start("results for reports", tally.keep, restart=True)
     judging = make_judging(
         settings.auth,
         listeners,
@@ -35,6 +39,7 @@ async def build(node: Node) -> "SmtpIn":
         figures=figures,
         clock=node.clock,
         log=node.log,
+        observe=None if tally is None else tally.add,
     )
     parts = Parts(
         settings=settings,
@@ -54,7 +59,7 @@ async def build(node: Node) -> "SmtpIn":
     receptions = [make_reception(parts, each) for each in listeners]
     for name in sorted(settings.listener.keys() - {each.name for each in listeners}):
         node.log.warning(f'smtp-in.listener "{name}" is not used: no listener of that name takes mail here')
-    return SmtpIn(node, cluster, receptions, filters)
+    return SmtpIn(node, cluster, receptions, filters, tally)
 
 
 @dataclass(slots=True)
@@ -65,6 +70,7 @@ class SmtpIn:
     cluster: posthorn_assembly.Parts
     receptions: list[Reception]
     filters: Roster
+    tally: DmarcTally | None
 
     async def start(self) -> None:
         """Open the listeners; raises ListenError, TlsError."""
@@ -81,4 +87,6 @@ class SmtpIn:
         """End what is left, close the rest."""
         await asyncio.gather(*(reception.stop() for reception in self.receptions))
         self.filters.close()
+        if self.tally is not None:
+            await self.tally.close()
         await self.cluster.close()

@@ -30,6 +30,7 @@ class DmarcTally:
     def __init__(self, store: Recorder) -> None:
         self._store = store
         self._counts: Counter[DmarcObservation] = Counter()
+        self._writing = asyncio.Lock()
         self.dropped = 0
 
     def add(self, observation: DmarcObservation) -> None:
@@ -43,23 +44,23 @@ class DmarcTally:
 
     async def flush(self) -> None:
         """Write what was counted; what cannot be written is kept for the next time. Raises Unavailable."""
-        while self._counts:
-            batch = dict(list(self._counts.items())[:BATCH])
-            await self._store.record(batch)
-            for observation, count in batch.items():
-                self._counts[observation] -= count  # more may have come in the meantime
-                if not self._counts[observation]:
-                    del self._counts[observation]
+        async with self._writing:
+            while self._counts:
+                batch = dict(list(self._counts.items())[:BATCH])
+                await self._store.record(batch)
+                for observation, count in batch.items():
+                    self._counts[observation] -= count  # more may have come in the meantime
+                    if not self._counts[observation]:
+                        del self._counts[observation]
 
     async def keep(self) -> None:
-        """Write for ever, and once more when it is cancelled."""
-        try:
-            while True:
-                await asyncio.sleep(FLUSH_SECONDS)
-                try:
-                    await self.flush()
-                except PosthornError:
-                    continue  # the database is away; the next write takes it along
-        finally:
-            with contextlib.suppress(PosthornError):
+        """Write for ever."""
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            with contextlib.suppress(PosthornError):  # the database is away; the next write takes it along
                 await self.flush()
+
+    async def close(self) -> None:
+        """Write what is left; it is given up when the database does not take it."""
+        with contextlib.suppress(PosthornError):
+            await self.flush()

@@ -1,6 +1,6 @@
 """Judges who sent a message: facts, verdict, and both told in the log, the metrics and the header section."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -9,6 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from posthorn_mail_auth.message import Message, fields_of
 from posthorn_mail_auth.results import strip
 from posthorn_mail_format.headers import header_end
+from posthorn_model.dmarc import DmarcObservation
 from posthorn_model.ports import Clock
 from posthorn_model.resolving import Resolver
 from posthorn_node.settings import ListenerSettings, Problem, SettingsError
@@ -17,6 +18,7 @@ from posthorn_smtp_in.judge import ACCEPTED, Verdict
 from posthorn_smtp_in.judging.facts import AuthenticationFacts
 from posthorn_smtp_in.judging.field import authentication_results
 from posthorn_smtp_in.judging.gathering import Claims, SpooledBody, gather
+from posthorn_smtp_in.judging.observing import observed
 from posthorn_smtp_in.judging.settings import AuthenticationSettings
 from posthorn_smtp_in.judging.suffix_file import SuffixFile
 from posthorn_smtp_in.judging.verdict import judge
@@ -45,6 +47,8 @@ class Judging:
     suffixes: SuffixFile
     figures: Figures
     clock: Clock
+    observe: Callable[[DmarcObservation], None] | None = None
+    """Told of what belongs into a report to the author's domain."""
 
     def concerns(self, listener: str, address: str, *, authenticated: bool) -> bool:
         """Whether a client is judged: nobody who has logged in, and nobody from an exempt network."""
@@ -65,6 +69,8 @@ class Judging:
         facts = await gather(self.resolver, suffixes, self.settings, claims, message, clock=self.clock, log=log)
         verdict = judge(facts, self.settings)
         self._tell(facts, verdict, log)
+        if self.observe is not None and (seen := observed(facts, verdict, claims.sender)) is not None:
+            self.observe(seen)
         return Judged(verdict, authentication_results(claims.hostname, facts))
 
     def _tell(self, facts: AuthenticationFacts, verdict: Verdict, log: FilteringBoundLogger) -> None:
@@ -102,6 +108,7 @@ def make_judging(
     figures: Figures,
     clock: Clock,
     log: FilteringBoundLogger,
+    observe: Callable[[DmarcObservation], None] | None = None,
 ) -> Judging:
     """Put the parts together. Raises SettingsError for a listener that is none, or a list that cannot be read."""
     names = {listener.name for listener in listeners}
@@ -119,4 +126,5 @@ def make_judging(
         suffixes=SuffixFile(settings.public_suffix_list, clock, log),
         figures=figures,
         clock=clock,
+        observe=observe,
     )
