@@ -34,6 +34,8 @@ dsn = "{dsn}"
 [store.fs]
 type = "fs"
 path = "{folder}/blobs"
+[reports.dmarc]
+enable = true
 [metrics]
 bind = "127.0.0.1:0"
 [log]
@@ -79,6 +81,7 @@ async def test_roles_are_listed_and_moved(postgres_dsn: str, nodes: dict[int, Se
             found = await listed(postgres_dsn)
     assert found["role/purge.accounts/1"]["eligible"] == [1, 2]
     assert found["role/purge.stores"]["epoch"] >= 1
+    assert {"role/dkim.rotate", "role/reports.send"} <= found.keys()
     assert found["role/purge.stores"]["since"] < found["role/purge.stores"]["expires"]
     for role in ("purge.stores", "purge.accounts/1"):
         for node in (2, 1):

@@ -30,6 +30,8 @@ dsn = "{dsn}"
 [store.fs]
 type = "fs"
 path = "{folder}/blobs"
+[reports.dmarc]
+enable = true
 [metrics]
 bind = "127.0.0.1:0"
 [log]
