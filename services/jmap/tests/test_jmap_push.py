@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from posthorn_jmap.methods.push_subscription import MADE_IN_AN_HOUR
+from posthorn_model.events import Control
 from posthorn_storage import AccountRecord, Storage, StorageSettings
 
 pytestmark = pytest.mark.postgres
@@ -64,7 +65,7 @@ async def code_of(storage: Storage, wire: str) -> str:
     return code
 
 
-async def test_a_subscription_from_its_making_to_its_end(jmap: Any, storage: Storage) -> None:
+async def test_a_subscription_from_its_making_to_its_end(jmap: Any, served: Any, storage: Storage) -> None:
     answer = await push_set(jmap, create={"k": subscription(types=["Email", "Mailbox"])})
     created = answer["created"]["k"]
     assert set(created) == {"id", "expires"}
@@ -74,8 +75,11 @@ async def test_a_subscription_from_its_making_to_its_end(jmap: Any, storage: Sto
     found = await push_get(jmap, ids=[wire, "p999"], properties=["types"])
     assert found == {"list": [{"id": wire, "types": ["Email", "Mailbox"]}], "notFound": ["p999"]}
 
+    assert served.events[-1] == Control("push-wanted", {"account": int(jmap.account[1:])})
+    served.events.clear()
     wrong = await push_set(jmap, update={wire: {"verificationCode": "a guess"}})
     assert wrong["notUpdated"][wire]["type"] == "invalidProperties"
+    assert served.events == []
     code = await code_of(storage, wire)
     assert (await push_set(jmap, update={wire: {"verificationCode": code}}))["updated"] == {wire: None}
     assert (await push_get(jmap))["list"][0]["verificationCode"] == code
@@ -114,11 +118,11 @@ async def test_other_users_see_nothing_of_it(
     assert len((await push_get(jmap))["list"]) == 1
 
 
-@pytest.mark.parametrize("method", ["PushSubscription/get", "PushSubscription/set"])
-async def test_it_is_of_no_account_and_has_no_state(jmap: Any, method: str) -> None:
-    for arguments in ({"accountId": jmap.account}, {"ifInState": "1"}):
-        answered, found = await jmap.bare(method, **arguments)
-        assert (answered, found["type"]) == ("error", "invalidArguments")
+async def test_it_is_of_no_account_and_has_no_state(jmap: Any) -> None:
+    for method in ("PushSubscription/get", "PushSubscription/set"):
+        for arguments in ({"accountId": jmap.account}, {"ifInState": "1"}):
+            answered, found = await jmap.bare(method, **arguments)
+            assert (answered, found["type"]) == ("error", "invalidArguments")
 
 
 PAST = "2020-01-01T00:00:00Z"

@@ -6,7 +6,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from posthorn_bus import HeldLease, LeaseKeeper
+from posthorn_bus import BusIdentity, HeldLease, LeaseKeeper, PeerSettings, open_bus
 from posthorn_mail_auth.dns_client import DnsResolver
 from posthorn_maintenance.dkim.txt_lookup import TxtLookup
 from posthorn_maintenance.duties import ROLES, duties
@@ -14,12 +14,15 @@ from posthorn_maintenance.jobs.dkim import DkimRotation
 from posthorn_maintenance.jobs.job import Duty, Job, Progress, Step, Tenure
 from posthorn_maintenance.jobs.push import MetricsPush
 from posthorn_maintenance.jobs.reports import Post, ReportSending
+from posthorn_maintenance.jobs.web_push import WebPush
 from posthorn_maintenance.scheduler import Scheduler
 from posthorn_maintenance.settings import MaintenanceSettings
+from posthorn_maintenance.web_push.client import PushClient
 from posthorn_model.clock import SystemClock
 from posthorn_model.errors import Unavailable
+from posthorn_model.ids import NodeId
 from posthorn_node.metrics import Metrics
-from posthorn_node.settings import AcmeSettings, DmarcReportSettings, PushSettings, ResolverSettings
+from posthorn_node.settings import AcmeSettings, DmarcReportSettings, PushSettings, ResolverSettings, WebPushSettings
 from posthorn_storage import Storage
 
 pytestmark = pytest.mark.postgres
@@ -176,7 +179,12 @@ async def test_every_role_has_work(storage: Storage) -> None:
     post = Post(DmarcReportSettings(), "mx.test", DnsResolver([("127.0.0.1", 9)]), str, lambda _: None)
     reports = ReportSending(storage, post, Metrics())
     dkim = DkimRotation(storage, {}, TxtLookup(ResolverSettings()), Metrics())
-    found = duties(Metrics(), storage, MaintenanceSettings(), lambda _: None, {"mine": authority}, dkim, push, reports)
+    settings, resolver = WebPushSettings(), DnsResolver([("127.0.0.1", 9)])
+    bus = open_bus(PeerSettings(secret="s"), BusIdentity(NodeId(1), "x", "b"), storage.nodes.peer_directory("b"))
+    client = PushClient(settings, resolver)
+    devices = WebPush(storage, bus, client, settings, "mailto:a@mx.test", SystemClock(), Metrics())
+    own, authorities = MaintenanceSettings(), {"mine": authority}
+    found = duties(Metrics(), storage, own, lambda _: None, authorities, dkim, push, reports, devices)
     assert tuple(found) == ROLES
     assert all(duty.jobs or duty.kept for duty in found.values())
     assert all(job.interval > 0 and job.limit > 0 for duty in found.values() for job in duty.jobs)

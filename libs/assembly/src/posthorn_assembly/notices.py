@@ -20,6 +20,8 @@ BANS = "bans"
 """The same of the banned networks."""
 ACCOUNT_MOVED = "account-moved"
 """With the account's id as `account`: it lives on another shard now."""
+PUSH_WANTED = "push-wanted"
+"""With the account's id as `account`: something is to be pushed to its subscriptions, though nothing of it changed."""
 
 
 @dataclass(slots=True)

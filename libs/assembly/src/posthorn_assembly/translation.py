@@ -139,4 +139,5 @@ def roles(settings: NodeSettings) -> Mapping[str, node_settings.EligibleNodes]:
         "metrics.push": found.metrics.push,
         "reports.send": found.reports.send,
         "index.messages": found.index.messages,
+        "push.send": found.push.send,
     }

@@ -16,9 +16,11 @@ from posthorn_maintenance.duties import duties
 from posthorn_maintenance.jobs.dkim import DkimRotation
 from posthorn_maintenance.jobs.push import metrics_push
 from posthorn_maintenance.jobs.reports import Post, ReportSending
+from posthorn_maintenance.jobs.web_push import WebPush
 from posthorn_maintenance.roles import RoleWork, follow_wishes, watch_lists
 from posthorn_maintenance.scheduler import Scheduler
 from posthorn_maintenance.settings import MaintenanceSettings
+from posthorn_maintenance.web_push.client import PushClient
 from posthorn_node import Node
 from posthorn_node.http import HttpServer, serve
 from posthorn_node.settings import parse_bind
@@ -32,7 +34,8 @@ async def build(node: Node) -> "Maintenance":
     push, providers = metrics_push(node, parts.storage), node.settings.acme
     dkim = DkimRotation(parts.storage, node.settings.dkim, TxtLookup(node.settings.resolver), node.metrics)
     reports = _reports(node, parts)
-    does = duties(node.metrics, parts.storage, settings, parts.bus.publish, providers, dkim, push, reports)
+    devices = _web_push(node, parts)
+    does = duties(node.metrics, parts.storage, settings, parts.bus.publish, providers, dkim, push, reports, devices)
     eligible = {role: nodes for role, nodes in roles(node.settings).items() if role in does}
     shares = {role: max(1, len(nodes)) for role, nodes in eligible.items()}
     scheduler = Scheduler(parts.storage.role_jobs, node.metrics)
@@ -64,6 +67,17 @@ def _reports(node: Node, parts: Parts) -> ReportSending | None:
     hostname, organization = node.settings.server.hostname, PublicSuffixes().organizational_domain
     post = Post(settings, hostname, asked, organization, parts.bus.publish)
     return ReportSending(parts.storage, post, node.metrics)
+
+
+def _web_push(node: Node, parts: Parts) -> WebPush | None:
+    """What pushes to devices; None when keys cannot be sealed."""
+    if not parts.storage.push.usable:
+        return None
+    settings = node.settings.web_push
+    servers = [parse_bind(text, default_port=53) for text in node.settings.resolver.servers]
+    client = PushClient(settings, DnsResolver(servers, timeout=node.settings.resolver.timeout))
+    contact = settings.contact or f"mailto:postmaster@{node.settings.server.hostname}"
+    return WebPush(parts.storage, parts.bus, client, settings, contact, node.clock, node.metrics)
 
 
 def _holds(owner: Owner, role: str) -> bool:

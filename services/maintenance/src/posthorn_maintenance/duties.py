@@ -14,6 +14,7 @@ from posthorn_maintenance.jobs.pieces import Piece, one_by_one
 from posthorn_maintenance.jobs.push import MetricsPush
 from posthorn_maintenance.jobs.reports import ReportSending
 from posthorn_maintenance.jobs.scrub import BlobScrub
+from posthorn_maintenance.jobs.web_push import WebPush
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_model.events import Control
 from posthorn_node.metrics import Metrics
@@ -36,11 +37,12 @@ def duties(
     dkim: DkimRotation,
     push: MetricsPush | None = None,
     reports: ReportSending | None = None,
+    web_push: WebPush | None = None,
 ) -> Mapping[str, Duty]:
     """Every role that this process can do. One that settings may name must be here, and the other way round.
 
     `providers` are the authorities that certificates are ordered of; `push` is None when the settings do not say where
-    figures are pushed to, `reports` when none are to be sent.
+    figures are pushed to, `reports` when none are to be sent, `web_push` when keys cannot be sealed.
     """
     removed = metrics.counter("purge_removed", "Rows removed by purge steps", ["step"])
     ran = metrics.gauge("purge_last_run_timestamp_seconds", "When a purge step last ended", ["step"])
@@ -72,6 +74,7 @@ def duties(
         **({"metrics.push": Duty(jobs=[push.job()])} if push is not None else {}),
         **({"reports.send": Duty(jobs=[Job("dmarc", REPORT_SECONDS, reports.step)])} if reports is not None else {}),
         "index.messages": Duty(kept=[partial(Indexing(metrics, settings).keep, storage.search)]),
+        **({"push.send": Duty(kept=[web_push.keep])} if web_push is not None else {}),
     }
 
 
@@ -84,5 +87,6 @@ ROLES = (
     "metrics.push",
     "reports.send",
     "index.messages",
+    "push.send",
 )
 """Their names, in the order in which people are shown them."""

@@ -82,6 +82,8 @@ def notices(settings: NodeSettings) -> list[str]:
         found.append("cluster.roles.metrics.push is not used: metrics.push.url does not say where to push")
     if roles.reports.send and not settings.reports.dmarc.enable:
         found.append("cluster.roles.reports.send is not used: reports.dmarc.enable is false")
+    if roles.push.send and not settings.sealing_secrets():
+        found.append("cluster.roles.push.send is not used: set certificates.secret, under which keys are sealed")
     if settings.acme and not settings.sealing_secrets():
         found.append("nothing is ordered by acme: set certificates.secret, under which the keys are sealed")
     if settings.dkim and not settings.sealing_secrets():

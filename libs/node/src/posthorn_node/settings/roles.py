@@ -41,6 +41,12 @@ class ReportRoles(Section):
     send: EligibleNodes = ()
 
 
+class PushRoles(Section):
+    """Who pushes to the devices of JMAP clients."""
+
+    send: EligibleNodes = ()
+
+
 class RolesSettings(Section):
     """Which nodes may hold which role; a role left out may be held by any node."""
 
@@ -50,3 +56,4 @@ class RolesSettings(Section):
     metrics: MetricsRoles = MetricsRoles()
     index: IndexRoles = IndexRoles()
     reports: ReportRoles = ReportRoles()
+    push: PushRoles = PushRoles()

@@ -8,12 +8,14 @@ import binascii
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from posthorn_assembly.notices import PUSH_WANTED
 from posthorn_jmap.context import Context, Responses
 from posthorn_jmap.methods import standard
 from posthorn_jmap.protocol import ids
 from posthorn_jmap.protocol.arguments import Arguments, patch, utc_date, utc_text
 from posthorn_jmap.protocol.errors import MethodError, SetError, invalid_arguments, invalid_properties
 from posthorn_model.errors import InvalidContent, SecretMissing, WrongSecret
+from posthorn_model.events import Control
 from posthorn_model.lookup import Take, lookup_key
 from posthorn_storage import Storage
 from posthorn_storage.push import BadUrl, NewSubscription, PushSubscription, is_point, push_url
@@ -80,11 +82,10 @@ async def push_set(context: Context, arguments: Arguments) -> Responses:
 
     async def create(key: str, value: dict[str, Any]) -> dict[str, Any]:
         new = _new(context, value)
+        if not context.vapid:
+            raise SetError("forbidden", "this server cannot push: it has no secret to keep keys under")
         await _take(context)
-        try:
-            made = await store.add(account, new, context.web_push.max_subscriptions)
-        except SecretMissing as error:
-            raise SetError("forbidden", "this server cannot push: it has no secret to keep keys under") from error
+        made = await store.add(account, new, context.web_push.max_subscriptions)
         known[made.id] = made
         shown = view(made)
         context.created[key] = shown["id"]
@@ -112,6 +113,8 @@ async def push_set(context: Context, arguments: Arguments) -> Responses:
     await standard.each(request.update.items(), update, result.updated.__setitem__, result.not_updated)
     gone = [(key, None) for key in request.destroy]
     await standard.each(gone, destroy, lambda key, _: result.destroyed.append(key), result.not_destroyed)
+    if result.created or result.updated:
+        context.publish(Control(PUSH_WANTED, {"account": account}))
     answer = result.arguments(context, "", "")
     return [("PushSubscription/set", {name: answer[name] for name in answer if name not in _STATEFUL})]
 
