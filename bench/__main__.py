@@ -12,6 +12,7 @@ import uvloop
 from bench import runner
 from bench.cluster import running
 from bench.rows import (
+    auth,
     blobs,
     bus,
     imap_fetch,
@@ -37,7 +38,7 @@ from posthorn_testkit.servers import postgres_server, s3_server
 RESULTS = Path(__file__).parent / "results"
 GROUPS = (
     *("smtp", "imap", "bus", "notice", "start", "mime", "plan"),
-    *("storage", "sizes", "lookup", "search", "blobs", "moves"),
+    *("storage", "sizes", "lookup", "search", "blobs", "moves", "auth"),
 )
 ON_REQUEST = ("large",)
 SIZES = ((1_000, 1_000), (100_000, 10))
@@ -73,6 +74,8 @@ async def measure(groups: list[str]) -> list[runner.Result]:
             results += [await runner.run(row, tell) for row in plan.rows(cluster)]
     if "mime" in groups:
         results += [await runner.run(row, tell) for row in mime.rows()]
+    if "auth" in groups:
+        results += [await runner.run(row, tell) for row in auth.rows()]
     if "start" in groups:
         folder = start_up.new_folder()
         results += [await runner.run(row, tell) for row in start_up.rows(folder)]

@@ -29,7 +29,7 @@ _RANDOM = random.Random(1)
 _WORDS = ["".join(_RANDOM.choices("abcdefghijklmnopqrstuvwxyz", k=_RANDOM.randint(2, 9))) for _ in range(3000)]
 
 
-def _text(size: int) -> bytes:
+def some_text(size: int) -> bytes:
     """Lines of ten words."""
     lines, length = [], 0
     while length < size:
@@ -46,7 +46,7 @@ def _html(size: int) -> bytes:
         cell = (
             f'<td style="padding:0 10px;font-family:Arial" class="x"><a href="{link}">{_RANDOM.choice(_WORDS)}</a></td>'
         )
-        pieces.append(f"<tr>{cell}</tr>\r\n<p>{_text(80).decode()}&nbsp;&amp;</p>\r\n")
+        pieces.append(f"<tr>{cell}</tr>\r\n<p>{some_text(80).decode()}&nbsp;&amp;</p>\r\n")
         length += len(pieces[-1])
     return "".join(pieces).encode("ascii")[:size]
 
@@ -72,8 +72,8 @@ _FILE = b'Content-Disposition: attachment; filename="a.bin"\r\nContent-Type: app
 
 
 def _messages() -> dict[str, bytes]:
-    ten = _text(1_000_000) * 10
-    quoted = quopri.encodestring("Schöne Grüße ".encode() + _text(600)).replace(b"\n", _CRLF) + _CRLF
+    ten = some_text(1_000_000) * 10
+    quoted = quopri.encodestring("Schöne Grüße ".encode() + some_text(600)).replace(b"\n", _CRLF) + _CRLF
     nested = _PLAIN + b"\r\nhello"
     for level in range(24):
         inner = b"Content-Type: message/rfc822\r\n\r\n" + _HEADER + nested
@@ -84,15 +84,17 @@ def _messages() -> dict[str, bytes]:
             level,
         )
     return {
-        "2 KB text": _single(_PLAIN, _text(1_000)),
-        "50 KB text and HTML": _multipart(b"alternative", (_PLAIN, _text(12_000)), (_MARKUP, _html(37_000))),
-        "50 KB text": _single(_PLAIN, _text(49_000)),
-        "50 KB with an attachment": _multipart(b"mixed", (_PLAIN, _text(3_000)), (_FILE, _base64(_text(33_000)))),
-        "10 MB with an attachment": _multipart(b"mixed", (_PLAIN, _text(3_000)), (_FILE, _base64(ten[:7_300_000]))),
+        "2 KB text": _single(_PLAIN, some_text(1_000)),
+        "50 KB text and HTML": _multipart(b"alternative", (_PLAIN, some_text(12_000)), (_MARKUP, _html(37_000))),
+        "50 KB text": _single(_PLAIN, some_text(49_000)),
+        "50 KB with an attachment": _multipart(
+            b"mixed", (_PLAIN, some_text(3_000)), (_FILE, _base64(some_text(33_000)))
+        ),
+        "10 MB with an attachment": _multipart(b"mixed", (_PLAIN, some_text(3_000)), (_FILE, _base64(ten[:7_300_000]))),
         "10 MB text": _single(_PLAIN, ten),
         "10 MB HTML": _single(_MARKUP, _html(1_000_000) * 10),
         "10 MB quoted-printable": _single(_PLAIN + _IN_QP, quoted * (10_000_000 // len(quoted))),
-        "900 parts": _multipart(b"mixed", *[(_PLAIN, _text(300))] * 900),
+        "900 parts": _multipart(b"mixed", *[(_PLAIN, some_text(300))] * 900),
         "24 messages in each other": _HEADER + nested,
     }
 

@@ -1,5 +1,7 @@
 """Organizational domains by the public suffix list (RFC 7489 3.2)."""
 
+from functools import lru_cache
+
 from publicsuffixlist import PublicSuffixList
 
 
@@ -10,9 +12,9 @@ class PublicSuffixes:
         """Reads the list: about 50 ms. Raises ValueError for data that cannot be one."""
         if data is not None and b"===BEGIN ICANN DOMAINS===" not in data:
             raise ValueError("not a public suffix list: no line ===BEGIN ICANN DOMAINS===")
-        self._list = PublicSuffixList(data)
+        self._suffix_and_one = lru_cache(4096)(PublicSuffixList(data).privatesuffix)
 
     def organizational_domain(self, domain: str) -> str:
         """The public suffix and one label more; a public suffix itself is its own. In lower case, A-labels."""
         domain = domain.lower().removesuffix(".")
-        return self._list.privatesuffix(domain) or domain
+        return self._suffix_and_one(domain) or domain

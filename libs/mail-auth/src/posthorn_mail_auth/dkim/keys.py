@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature as Mismatch
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -23,6 +24,8 @@ MAX_RSA = 4096
 MAX_EXPONENT = 1 << 33
 KEY_KINDS = {"rsa-sha256": "rsa", "ed25519-sha256": "ed25519"}
 """Algorithm of a signature to k= of its key. rsa-sha1 is not among them (RFC 8301 3.1)."""
+MAX_REMEMBERED = 2048
+"""Octets of a record that is kept parsed."""
 _PREHASHED = Prehashed(SHA256())
 
 
@@ -61,7 +64,11 @@ class PublicKey:
 
 
 def parse_key(record: bytes) -> PublicKey:
-    """Read a key record; raises InvalidKey, WeakKey."""
+    """Read a key record, or remember what was read; raises InvalidKey, WeakKey."""
+    return _remembered(record) if len(record) <= MAX_REMEMBERED else _parse(record)
+
+
+def _parse(record: bytes) -> PublicKey:
     try:
         tags = parse_tags(record)
     except MalformedTags as error:
@@ -82,6 +89,9 @@ def parse_key(record: bytes) -> PublicKey:
     flags = _words(tags.get("t", ""))
     key, bits = _load(kind, without_space(tags["p"]))
     return PublicKey(kind, bits, key, testing="y" in flags, exact="s" in flags)
+
+
+_remembered = lru_cache(1024)(_parse)
 
 
 def _words(value: str) -> set[str]:
