@@ -168,6 +168,19 @@ async def test_it_refuses_at_each_stage_and_the_session_goes_on(start: Any, peop
     assert (len(await mailbox(service, people[0])), len(await mailbox(service, people[1]))) == (1, 0)
 
 
+async def test_it_turns_a_client_away_at_the_door(start: Any, people: Any, milter: Any) -> None:
+    service = await start(filter=milters(own={"address": milter.address, "listeners": ["proxied"]}))
+    async with await service.connect("proxied") as talk:
+        talk.send(b"PROXY TCP4 192.0.2.66 192.0.2.1 1000 25\r\n")
+        await talk.play("S: 550 5.7.1 *\nS:")
+    async with await service.connect("proxied") as talk:
+        talk.send(b"PROXY TCP6 2001:db8::1 2001:db8::2 1000 25\r\n")
+        await talk.play("S: 220 *\nC: QUIT\nS: 221 *")
+    assert "connect [2001:db8::1] 2001:db8::1 proxied" in await heard(
+        milter, "connect [2001:db8::1] 2001:db8::1 proxied"
+    )
+
+
 async def test_what_it_is_not_asked_about_at_once_it_is_told_later(start: Any, people: Any, milter: Any) -> None:
     service = await start(filter=milters(own={"address": milter.address, "stages": ["data"]}))
     milter.heard()

@@ -41,7 +41,7 @@ class Own(Milter.Base):  # type: ignore[misc]
 
     def connect(self, name: str, _family: int, address: Any) -> Any:
         self.note("connect", name, address[0] if address else "", self.getsymval("{daemon_name}"))
-        return Milter.CONTINUE
+        return Milter.REJECT if name == "[192.0.2.66]" else Milter.CONTINUE
 
     def hello(self, name: str) -> Any:
         self.note("helo", name)

@@ -23,6 +23,8 @@ class Line:
     options: Options
     new: bool = True
     """Nothing but the negotiation has been said on it."""
+    once: bool = False
+    """It serves no other session: the milter has had enough of this one's client, and may hear no more."""
     _reader: PacketReader = field(default_factory=PacketReader)
 
     async def tell(self, told: Told, macros: Mapping[str, str], seconds: float) -> Answer | MilterChange | None:
@@ -84,7 +86,8 @@ class Lines:
 
     async def give_back(self, line: Line) -> None:
         """The session is over. Never raises for what the milter does."""
-        again = line.alive and line.options.version >= commands.QUIT_NEXT_SINCE and len(self._idle) < MAX_IDLE
+        again = line.alive and not line.once and len(self._idle) < MAX_IDLE
+        again = again and line.options.version >= commands.QUIT_NEXT_SINCE
         try:
             await line.connection.send(commands.QUIT_NEXT if again else commands.QUIT, self._seconds)
         except ConnectionLost:

@@ -187,6 +187,8 @@ class Talk:
     def _judge(self, step: Step, answer: Answer) -> Reply | None:
         if answer.decision in _PASSING:
             return None
+        if self._line is not None and step in self._greeting:
+            self._line.once = True
         if answer.decision is Decision.ACCEPT and step in self._greeting:
             self._satisfied = True
         elif answer.decision in (Decision.ACCEPT, Decision.DISCARD) and step not in self._greeting:
