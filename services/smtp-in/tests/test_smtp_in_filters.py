@@ -1,11 +1,17 @@
 """Content filters in the running service: the real clamd and spamd, and filters that misbehave."""
 
+import asyncio
+import contextlib
 import re
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from posthorn_model.mail import Role
+from posthorn_node.certificate import self_signed
 from posthorn_smtp_in.filters.settings import ClamdSettings, RspamdSettings, SpamdSettings
 from posthorn_storage.mail.messages import MessageFields
 from posthorn_testkit.bad_filters import CLOSE, FLOOD, SILENCE, bad_filter
@@ -45,6 +51,31 @@ async def send(service: Any, content: bytes, answer: str, *, listener: str = "sm
         await talk.play((ENVELOPE if listener != "lmtp" else ENVELOPE.replace("EHLO", "LHLO")) + "C: DATA\nS: 354 *")
         talk.send(content + b".\r\n")
         await talk.play(f"S: {answer}\nC: NOOP\nS: 250 *")
+
+
+@asynccontextmanager
+async def behind_tls(address: str, pem: Any) -> AsyncIterator[int]:
+    """The port of a server that passes TLS on to a filter in plain text."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = address.split(":")
+        inner, outer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(pump(reader, outer), pump(inner, writer))
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
 
 
 async def mailbox(service: Any, account: Any, role: Role) -> list[bytes]:
@@ -112,6 +143,40 @@ async def test_spam_is_marked_and_goes_to_junk_and_forged_marks_go(start: Any, p
     # Return-Path, Received, what the filter says, what the client sent
     names = re.findall(r"^([A-Za-z-]+):", head_of(spam), re.MULTILINE)
     assert names[:6] == ["Return-Path", "Received", "X-Spam-Status", "X-Spam-Score", "X-Spam-Flag", "From"]
+
+
+async def test_scripts_hear_what_filters_found(start: Any, people: Any, spamd: str, clamd: Any) -> None:
+    service = await start(filter=spamd_filter(spamd) | clamd_filter(clamd.address, infected="junk"))
+    script = b"""require ["spamtest", "spamtestplus", "virustest", "relational", "imap4flags",
+            "comparator-i;ascii-numeric"];
+        if virustest :value "eq" :comparator "i;ascii-numeric" "1" { addflag "clean"; }
+        if virustest :value "eq" :comparator "i;ascii-numeric" "5" { addflag "infected"; }
+        if spamtest :percent :value "ge" :comparator "i;ascii-numeric" "100" { addflag "spam"; }
+        if spamtest :value "eq" :comparator "i;ascii-numeric" "0" { addflag "untested"; }"""
+    sieve = service.parts.storage.sieve
+    await sieve.put(people[0].id, "main", script.decode().replace("\n", "\r\n"))
+    await sieve.activate(people[0].id, "main")
+    await send(service, HAM, "250 *")
+    await send(service, HAM.replace(b"m1@", b"m2@") + GTUBE.encode() + b"\r\n", "250 *")
+    await send(service, INFECTED, "250 *")
+    flags = []
+    for box in await service.parts.storage.mail.mailboxes(people[0].id):
+        entries = await service.parts.storage.mail.entries(people[0].id, box.id)
+        flags += [set(entry.flags.keywords) for entry in entries]
+    assert sorted(map(sorted, flags)) == [["clean"], ["clean", "spam"], ["infected", "spam"]]
+
+
+async def test_a_filter_behind_tls_is_asked_when_its_certificate_is_trusted(
+    start: Any, people: Any, rspamd: str, tmp_path: Any
+) -> None:
+    pem = self_signed(tmp_path / "filter", "localhost")
+    async with behind_tls(rspamd, pem) as port:
+        trusting = {"enable": True, "ca": str(pem)}
+        service = await start(filter=rspamd_filter(f"localhost:{port}", tls=trusting))
+        await send(service, HAM + GTUBE.encode() + b"\r\n", "550 5.7.1 Gtube pattern")
+        other = await start(filter=rspamd_filter(f"localhost:{port}", tls={"enable": True}))
+        await send(other, HAM, "451 4.7.1 *")
+        assert "cannot connect" in other.log.getvalue()
 
 
 async def test_thresholds_of_the_settings_rule_and_the_fields_may_be_those_of_spamassassin(

@@ -16,6 +16,7 @@ from posthorn_model.ids import AccountId
 from posthorn_model.mail import MessageSummary, NewMessage, PreparedBlob, Role
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, site_of
 from posthorn_smtp_in.errors import reply_to
+from posthorn_smtp_in.filters.opinions import NOT_SCORED, Scores
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.commands import Mail
 from posthorn_smtp_in.protocol.replies import Reply, reply
@@ -45,6 +46,8 @@ class Letter:
     account: AccountId | None
     junk: bool = False
     """It goes into the mailbox for junk."""
+    scores: Scores = NOT_SCORED
+    """What content filters found."""
     remote: str = ""
     """The client's IP address, "" for a local socket."""
     at: float = 0.0
@@ -164,6 +167,7 @@ def _arrival(letter: Letter, recipients: Sequence[Recipient]) -> Arrival:
         content=letter.content,
         remote=letter.remote,
         junk=letter.junk,
+        scores=letter.scores,
         recipients={account: to.command.recipient for to in reversed(recipients) for account in to.accounts},
         alone=len(recipients) == 1 and len(recipients[0].accounts) == 1,
     )

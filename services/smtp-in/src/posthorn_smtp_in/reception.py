@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from posthorn_smtp_in.delivery import Letter, accepted, deliver, deliver_each
 from posthorn_smtp_in.filters.milters import Milters
+from posthorn_smtp_in.filters.opinions import NOT_SCORED, Scores, scores
 from posthorn_smtp_in.filters.roster import Panel
 from posthorn_smtp_in.filters.scanning import scan_all
 from posthorn_smtp_in.filters.spam_fields import changed
@@ -107,6 +108,7 @@ class _Draft:
     """Where in the spool the body begins."""
     body: bytes | None = None
     """Another one, from a filter."""
+    scores: Scores = NOT_SCORED
     client_message_id: bool = True
 
 
@@ -156,7 +158,7 @@ async def _filter(
     forged = draft.head if panel.marks_spam else b""
     head = changed(seen.specimen.head, opinions, forged=forged)
     path = return_path(transaction.mail.sender) if draft.return_path else b""
-    return verdict, replace(draft, return_path=path, head=head, body=seen.specimen.body)
+    return verdict, replace(draft, return_path=path, head=head, body=seen.specimen.body, scores=scores(opinions))
 
 
 def _envelope(parts: Parts, origin: Origin, transaction: Transaction) -> Envelope:
@@ -185,6 +187,7 @@ def _letter(origin: Origin, transaction: Transaction, spool: Spool, draft: _Draf
         client_message_id=draft.client_message_id,
         account=origin.client.account.id if origin.client.account is not None else None,
         junk=junk,
+        scores=draft.scores,
         remote=origin.address,
         at=at,
     )

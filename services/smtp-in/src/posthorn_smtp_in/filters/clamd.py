@@ -37,10 +37,14 @@ class Clamd:
         if answer.problem:
             raise FilterFailed(f"clamd has a problem: {answer.problem}")
         if not answer.infection:
-            return Opinion(self.name, Result.PASSED)
+            return Opinion(self.name, Result.PASSED, infected=False)
         words = f"The message is infected: {answer.infection}"
         return Opinion(
-            self.name, _RESULTS[self.settings.infected], detail=answer.infection, reply=reply(554, "5.7.1", words)
+            self.name,
+            _RESULTS[self.settings.infected],
+            detail=answer.infection,
+            reply=reply(554, "5.7.1", words),
+            infected=True,
         )
 
 

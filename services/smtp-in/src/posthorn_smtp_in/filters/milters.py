@@ -75,11 +75,11 @@ class Milters:
 
     async def show(self, specimen: Specimen) -> Seen:
         """The complete message."""
-        seen = Seen((), specimen)
+        seen, log = Seen((), specimen), self.log.bind(delivery=specimen.envelope.delivery)
         for talk in self.talks:
             started = self.clock.monotonic()
             outcome = await talk.show(seen.specimen)
-            record(outcome.opinion, self.clock.monotonic() - started, figures=self.figures, log=self.log)
+            record(outcome.opinion, self.clock.monotonic() - started, figures=self.figures, log=log)
             after = seen.specimen
             if outcome.head is not None:
                 after = replace(after, head=outcome.head)

@@ -1,5 +1,6 @@
 """What filters think of a message: opinions, which are facts for the verdict. Nothing here decides."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -37,6 +38,8 @@ class Opinion:
     score: float | None = None
     required: float | None = None
     """The score from which on a message is junk."""
+    infected: bool | None = None
+    """What a virus scanner found; None: it is none, or has not looked."""
     symbols: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
 
@@ -53,3 +56,25 @@ class Opinion:
             elif result is Result.REJECTED:
                 result = Result.JUNK
         return replace(self, result=result, required=self.required if junk is None else junk)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What filters found in a message, each from 0, nothing, to 1, certainty; None: nobody looked."""
+
+    spam: float | None = None
+    virus: float | None = None
+
+
+NOT_SCORED = Scores()
+
+
+def scores(opinions: Iterable[Opinion]) -> Scores:
+    """The worst of all opinions; a score for spam counts by how near it is to the one required."""
+    spam, virus = None, None
+    for opinion in opinions:
+        if opinion.score is not None and opinion.required is not None and opinion.required > 0:
+            spam = max(spam or 0.0, min(opinion.score / opinion.required, 1.0))
+        if opinion.infected is not None:
+            virus = max(virus or 0.0, float(opinion.infected))
+    return Scores(spam, virus)

@@ -10,6 +10,8 @@ from posthorn_model.ids import AccountId
 from posthorn_model.lookup import lookup_key
 from posthorn_sieve import InvalidScript, Outcome, Question, Script, Situation, evaluate
 from posthorn_sieve.actions import Keep
+from posthorn_sieve.situation import Score
+from posthorn_smtp_in.filters.opinions import Scores
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.sieve.folders import Folders
 from posthorn_storage.sieve_scripts import ActiveScript
@@ -30,6 +32,8 @@ class Subject:
     content: bytes
     remote: str
     """The client's IP address, "" for a local socket."""
+    scores: Scores
+    """What content filters found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,16 @@ async def rule(parts: Parts, subject: Subject, active: ActiveScript) -> Ruling:
         special_uses={} if folders is None else folders.special_uses,
         environment=_environment(parts, subject),
         scripts=scripts,
+        spam=_score(subject.scores.spam),
+        virus=_score(subject.scores.virus),
         monotonic=parts.clock.monotonic,
     )
     outcome = await _outcome(parts, subject.account, script, situation)
     return Ruling(subject.account, subject.recipient, active.name, outcome, folders)
+
+
+def _score(found: float | None) -> Score:
+    return Score() if found is None else Score(tested=True, value=found)
 
 
 async def _outcome(parts: Parts, account: AccountId, script: Script, situation: Situation) -> Outcome:

@@ -22,6 +22,7 @@ from posthorn_model.queue_items import NewQueueMessage
 from posthorn_sieve.actions import Action, FileInto, Keep, Notify, Redirect, Reject, Vacation
 from posthorn_sieve.answers import Occasion, notice
 from posthorn_sieve.errors import ScriptFailed
+from posthorn_smtp_in.filters.opinions import Scores
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.replies import Reply, reply
 from posthorn_smtp_in.sieve import sending
@@ -74,6 +75,8 @@ class Arrival:
     """Account to the recipient that led to it."""
     junk: bool
     """It is taken for junk: nobody answers it."""
+    scores: Scores
+    """What content filters found."""
     alone: bool
     """There is one recipient with one account, who can be spoken for by the reply to the content."""
 
@@ -110,6 +113,7 @@ async def _file_all(
             sender=arrival.sender,
             content=arrival.content,
             remote=arrival.remote,
+            scores=arrival.scores,
         )
         filing.accounts.add(message.account)
         ruling = _without_loop(await rule(parts, subject, script), subject)
