@@ -2,6 +2,7 @@
 
 import asyncio
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,3 +123,12 @@ async def test_who_asks_the_same_waits_for_the_same_answer(serve: Any) -> None:
     first.cancel()
     assert {(await other).outcome for other in others} == {Outcome.RECORDS}
     assert len(server.queries) == 1
+
+
+async def test_a_system_that_names_no_server_is_asked_itself(tmp_path: Path) -> None:
+    for text in (None, "search example.org\n"):
+        path = tmp_path / "resolv.conf"
+        if text is not None:
+            path.write_text(text, encoding="ascii")
+        resolver = DnsResolver(timeout=0.1, system=str(path))
+        assert (await resolver.ipv4("all.test")).outcome in (Outcome.FAILED, Outcome.NO_NAME)

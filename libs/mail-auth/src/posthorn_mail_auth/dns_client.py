@@ -44,12 +44,17 @@ class DnsResolver:
         *,
         timeout: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
+        system: str = "/etc/resolv.conf",
     ) -> None:
-        """`servers` are addresses and ports, none means the system's; `timeout` is in seconds, for one question.
+        """`servers` are addresses and ports; `timeout` is in seconds, for one question.
 
-        Raises dns.resolver.NoResolverConfiguration where the system has none.
+        None means those that the file `system` names, and where that names none, this host (resolv.conf(5)).
         """
-        self._resolver = dns.asyncresolver.Resolver(configure=not servers)
+        try:
+            self._resolver = dns.asyncresolver.Resolver(system, configure=not servers)
+        except dns.resolver.NoResolverConfiguration:
+            self._resolver = dns.asyncresolver.Resolver(configure=False)
+            servers = [("127.0.0.1", 53)]
         if servers:
             self._resolver.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in servers]
         self._resolver.lifetime = timeout
