@@ -639,10 +639,9 @@ def test_how_often_logins_may_fail() -> None:
 
 
 def test_what_is_accepted_and_does_nothing_gets_a_notice() -> None:
-    text = SECRETS + '[server.listener.sieve]\nprotocol = "managesieve"\nbind = "*:4190"\n'
-    text += "[cluster.roles]\npurge.stores = [1]\nacme.renew = [1, 2]\nmetrics.push = [1]\nreports.send = [1]\n"
+    text = SECRETS + "[cluster.roles]\npurge.stores = [1]\nacme.renew = [1, 2]\n"
+    text += "metrics.push = [1]\nreports.send = [1]\n"
     assert notices(read(text)) == [
-        'listener "sieve" is not opened: managesieve is not served',
         "cluster.roles.acme.renew is not used: there is no [acme] to order certificates of",
         "cluster.roles.metrics.push is not used: metrics.push.url does not say where to push",
         "cluster.roles.reports.send is not used: reports.dmarc.enable is false",

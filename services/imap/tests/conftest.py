@@ -114,6 +114,22 @@ async def imap_server(storage: Storage, tmp_path: Path) -> AsyncIterator[ServerF
             ),
             door,
         )
+        receptions |= {
+            name: make_reception(
+                parts,
+                ListenerSettings.model_validate(
+                    {
+                        "name": name,
+                        "protocol": "managesieve",
+                        "bind": "127.0.0.1:0",
+                        "tls": mode,
+                        "allow-plaintext-auth": mode == "none",
+                    }
+                ),
+                door,
+            )
+            for name, mode in {"sieve": "none", "sieve-starttls": "starttls"}.items()
+        }
         for reception in receptions.values():
             reception.open()
         server = ImapServer(parts, receptions, tasks)

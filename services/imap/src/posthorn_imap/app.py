@@ -1,4 +1,4 @@
-"""The composition root of imap (and POP3): everything is built and handed in here, top to bottom."""
+"""The composition root of imap (and POP3, ManageSieve): everything is built and handed in here, top to bottom."""
 
 import asyncio
 import ssl
@@ -13,7 +13,7 @@ from posthorn_imap.figures import Figures
 from posthorn_imap.logins import Logins
 from posthorn_imap.memory import Budget
 from posthorn_imap.parts import Parts
-from posthorn_imap.reception import make_reception
+from posthorn_imap.reception import PROTOCOLS, make_reception
 from posthorn_imap.settings import ImapSettings
 from posthorn_model.clock import SystemClock
 from posthorn_model.events import Changed
@@ -46,7 +46,7 @@ async def build(node: Node) -> "Imap":
 
     storage.on_change = changed
     door = Door(settings.limits.connections, settings.limits.connections_per_address, node.bans)
-    receptions = [make_reception(parts, listener, door) for listener in node.listeners("imap", "pop3")]
+    receptions = [make_reception(parts, listener, door) for listener in node.listeners(*PROTOCOLS)]
     return Imap(node, cluster, parts, receptions)
 
 
@@ -87,7 +87,7 @@ class Imap:
 
     async def start(self) -> None:
         """Follow the changes, open the listeners. Raises ListenError, TlsError."""
-        if any(listener.tls != "none" for listener in self.node.listeners("imap", "pop3")):
+        if any(listener.tls != "none" for listener in self.node.listeners(*PROTOCOLS)):
             self.node.tls.server_context()  # a certificate that cannot be used must show now, not at the first client
         changes, settings = self.parts.changes, self.parts.settings
         self.node.tasks.start("follow changes", changes.hear(self.cluster.bus))

@@ -1,10 +1,12 @@
-"""What a client of IMAP or POP3 is received with. The receiving itself is posthorn_node's."""
+"""What a client of IMAP, POP3 or ManageSieve is received with. The receiving itself is posthorn_node's."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from posthorn_imap.connection import ClientConnection
+from posthorn_imap.managesieve.responses import done
+from posthorn_imap.managesieve.session import ManageSieveSession
 from posthorn_imap.parts import Listening, Parts
 from posthorn_imap.pop3.session import Pop3Session
 from posthorn_imap.protocol.responses import bye
@@ -19,8 +21,10 @@ _Begin = Callable[[Parts, Listening, ClientConnection, str], Conversation]
 _PROTOCOLS: dict[str, tuple[_Begin, bytes]] = {
     "imap": (Session, bye("Too many connections, try again later", b"UNAVAILABLE").line()),
     "pop3": (Pop3Session, b"-ERR [SYS/TEMP] Too many connections, try again later\r\n"),
+    "managesieve": (ManageSieveSession, done("BYE", "Too many connections, try again later", "TRYLATER")),
 }
 """By the listener's protocol: its session, and what a client hears that is not let in."""
+PROTOCOLS = tuple(_PROTOCOLS)
 
 
 def make_reception(parts: Parts, settings: ListenerSettings, door: Door) -> Reception:

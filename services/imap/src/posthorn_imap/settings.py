@@ -51,7 +51,7 @@ class SessionTimes(Section):
 
 
 class ImapSettings(Section):
-    """[imap]: for listeners of the protocols imap and pop3."""
+    """[imap]: for listeners of the protocols imap, pop3 and managesieve."""
 
     append_limit: Annotated[Size, Field(ge=65536, le=1_073_741_824)] = 52_428_800
     """Octets of one message in APPEND (RFC 7889)."""

@@ -68,9 +68,6 @@ def notices(settings: NodeSettings) -> list[str]:
             found.append(f'store "{name}": each process counts for itself, what one sees the others do not')
         elif store.type in ("kafka", "nats") and settings.cluster.coordinator != name:
             found.append(f'store "{name}" of type {store.type} is not used: cluster.coordinator does not name it')
-    for name, listener in settings.server.listener.items():
-        if listener.protocol == "managesieve":
-            found.append(f'listener "{name}" is not opened: managesieve is not served')
     for key in _KAFKA_ONLY:
         if settings.cluster.type != "kafka" and key in settings.cluster.model_fields_set:
             name = f"cluster.{key.replace('_', '-')}"
