@@ -8,18 +8,19 @@ BIN = .venv/bin
 PACKAGES = $(wildcard libs/*/src) $(wildcard services/*/src)
 ARGS ?=
 
-.PHONY: help setup up test check bench simulate format clean compose-test faults fuzz topology-test
+.PHONY: help setup up test check bench simulate format clean compose-test faults kill-run fuzz topology-test
 
 help:
 	@echo "make up            start a whole cluster on this machine (ARGS='--nodes 3' passes options on)"
 	@echo "make test          run the tests (ARGS='libs/bus -k kafka' narrows them)"
 	@echo "make kubernetes-test  give the Helm chart's objects to a real Kubernetes API server (builds it once: minutes)"
 	@echo "make check         format, lint, types, import rules, sizes"
-	@echo "make bench         run the benchmarks and print their table"
+	@echo "make bench         run the benchmarks and print their table (ARGS='smtp-in' for some groups)"
 	@echo "make takeover      measure how long a role has no holder after kill -9 and after a clean stop"
 	@echo "make simulate      run the ownership code in a thousand simulated clusters of a thousand nodes (two minutes)"
 	@echo "make compose-test  bring compose.yaml up on Docker, run the demo against it, tear it down"
 	@echo "make faults        make a cluster of many processes suffer, and judge what it lost (ARGS='--minutes 10')"
+	@echo "make kill-run      10,000 messages while smtp-in, Kafka and PostgreSQL are killed, and what was lost"
 	@echo "make fuzz          look for input that breaks a reader, guided by coverage (ARGS='--seconds 60 dialogue')"
 	@echo "make topology-test starts each topology of deploy/topologies as processes (ARGS='paired' for one)"
 	@echo "make setup         only make the environment; the program is then .venv/bin/posthorn"
@@ -66,6 +67,9 @@ compose-test: setup
 
 faults: setup
 	$(BIN)/python -m tests.faults $(ARGS)
+
+kill-run: setup
+	$(BIN)/python -m tests.faults.kill_run $(ARGS)
 
 fuzz: setup
 	$(BIN)/uv sync --quiet --locked --all-packages --all-extras --group fuzz --python $(BIN)/python

@@ -11,12 +11,14 @@ import uvloop
 
 from bench import runner
 from bench.cluster import running
+from bench.peers.peer import Missing
 from bench.rows import (
     auth,
     blobs,
     bus,
     imap_fetch,
     lookup,
+    mail_in,
     mime,
     moves,
     notice,
@@ -37,7 +39,7 @@ from posthorn_testkit.servers import postgres_server, s3_server
 
 RESULTS = Path(__file__).parent / "results"
 GROUPS = (
-    *("smtp", "imap", "bus", "notice", "start", "mime", "plan"),
+    *("smtp", "smtp-in", "imap", "bus", "notice", "start", "mime", "plan"),
     *("storage", "sizes", "lookup", "search", "blobs", "moves", "auth"),
 )
 ON_REQUEST = ("large",)
@@ -80,6 +82,12 @@ async def measure(groups: list[str]) -> list[runner.Result]:
         folder = start_up.new_folder()
         results += [await runner.run(row, tell) for row in start_up.rows(folder)]
         shutil.rmtree(folder.parent, ignore_errors=True)
+    if "smtp-in" in groups:
+        with postgres_server(**sized()) as server:
+            try:
+                results += await mail_in.results(server, tell)
+            except Missing as reason:
+                tell(f"smtp-in is left out: {reason}")
     if set(groups) & {"storage", "sizes", "large", "lookup", "search", "blobs", "moves"}:
         with postgres_server(**sized()) as server:
             if "storage" in groups:

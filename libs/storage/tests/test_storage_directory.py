@@ -312,3 +312,17 @@ async def test_a_reset_keeps_counting(storage: Storage, account: MakeAccount) ->
     assert counter is not None
     assert counter["modseq"] == heard[0].modseq > 1
     assert ChangeKind.EMAIL in heard[0].kinds
+
+
+async def test_questions_that_come_at_once_get_each_their_own_answer(storage: Storage, account: MakeAccount) -> None:
+    people = [await account(f"p{number}@example.org", quota=1000 + number) for number in range(10)]
+    await storage.directory.add_alias("all@example.org", "p0@example.org")
+    asked = [f"p{number}@example.org" for number in range(12)] + ["all@example.org", "p1+x@example.org"]
+    found = await asyncio.gather(*(storage.recipients.find([address]) for address in asked for _ in range(5)))
+    for number, answer in enumerate(found):
+        assert list(answer) == [asked[number // 5]]
+    owners = [answer[address].accounts for answer, address in zip(found[::5], asked, strict=True)]
+    assert owners == [*((each.id,) for each in people), (), (), (people[0].id,), (people[1].id,)]
+    rooms = await asyncio.gather(*(storage.recipients.room(each.id) for each in people * 3))
+    assert rooms == [(0, 1000 + number) for number in range(10)] * 3
+    assert await storage.recipients.room(AccountId(999_999)) == (0, None)

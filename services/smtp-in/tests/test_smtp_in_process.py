@@ -36,6 +36,8 @@ enable = true
 bind = "127.0.0.1:0"
 [log]
 format = "json"
+[smtp-in]
+limits.large-deliveries = 2
 """
 
 
@@ -84,3 +86,48 @@ async def test_nothing_acknowledged_is_lost_by_kill_and_a_process_leaves_on_sigt
         await asyncio.to_thread(send, (await process.listening("smtp"))["port"], 1_000_000)
         assert await total(storage, ann) == before + 1
         assert await process.end() == 0, process.story()
+
+
+def high_water(pid: int) -> float:
+    """The most memory that a process has had so far, in MB."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+async def test_large_messages_do_not_take_their_size_for_each_connection(
+    storage: Storage, account: Any, run: Any
+) -> None:
+    ann = await account("ann@example.org")
+    count, piece, size = 10, b"x" * 998 + b"\r\n", 20_000_000
+
+    async def converse(port: int, begun: asyncio.Barrier) -> bytes:
+        """All messages are complete but for their end before any of them has it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"EHLO c\r\nMAIL FROM:<e@f.net>\r\nRCPT TO:<ann@example.org>\r\nDATA\r\n")
+        while not (await reader.readline()).startswith(b"354 "):
+            pass
+        for _ in range(size // (64 * len(piece))):
+            writer.write(piece * 64)
+            await writer.drain()
+        await begun.wait()
+        await begun.wait()
+        writer.write(b".\r\n")
+        answer = await reader.readline()
+        writer.close()
+        return answer
+
+    async with run() as process:
+        port, pid = (await process.listening("smtp"))["port"], process.pid
+        before, begun = high_water(pid), asyncio.Barrier(count + 1)
+        senders = [asyncio.create_task(converse(port, begun)) for _ in range(count)]
+        await begun.wait()
+        received = high_water(pid) - before
+        await begun.wait()
+        answers = await asyncio.gather(*senders)
+        stored = high_water(pid) - before
+        assert await process.end() == 0, process.story()
+    assert all(answer.startswith(b"250 ") for answer in answers), answers
+    assert await total(storage, ann) == count
+    # Each keeps less than a MiB while it arrives; two at a time are in memory whole, while they are stored.
+    assert received < 4 * count
+    assert stored < 2 * 3 * 20 + 4 * count

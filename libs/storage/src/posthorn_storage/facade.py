@@ -96,7 +96,7 @@ class Storage:
         self.bans = BanStore(pools.interactive)
         throttle = LoginThrottle(self.lookup, self.bans, settings.logins, clock)
         self.mail = MailStore(self.shards, duplicate_window=settings.duplicate_window)
-        self.recipients = Recipients(pools.interactive, self.mail, settings.sub_addressing)
+        self.recipients = Recipients(pools.interactive, self.shards, self.mail, settings.sub_addressing)
         self.directory = Directory(
             self.shards, settings.placement, self._passwords, throttle, removals, self.recipients, clock
         )

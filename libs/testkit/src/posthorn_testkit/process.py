@@ -39,6 +39,11 @@ class ServiceProcess:
             self._ended = True
             self._changed.notify_all()
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
+
     async def logged(self, test: Callable[[dict[str, Any]], bool], seconds: float = 60.0) -> dict[str, Any]:
         """The first log line that passes, waited for. Raises AssertionError with the log when none comes."""
         with contextlib.suppress(TimeoutError):

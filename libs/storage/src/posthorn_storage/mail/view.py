@@ -53,6 +53,7 @@ WHERE c.account_id = $1
 """
 
 QUOTA = "SELECT used_bytes, used_messages, quota FROM account_counter WHERE account_id = $1"
+QUOTAS = "SELECT account_id, used_bytes, quota FROM account_counter WHERE account_id = ANY ($1::bigint[])"
 MODSEQS = "SELECT account_id, modseq FROM account_counter WHERE account_id = ANY ($1::bigint[]) AND state <> 2"
 MAILBOX_MODSEQS = "SELECT id, modseq FROM mailbox WHERE account_id = $1"
 
@@ -182,3 +183,8 @@ async def quota(database: Database, account: AccountId) -> tuple[int, int, int |
     if row is None:
         raise AccountNotFound(account=account)
     return row["used_bytes"], row["used_messages"], row["quota"]
+
+
+async def quotas(database: Database, accounts: Sequence[AccountId]) -> dict[AccountId, tuple[int, int | None]]:
+    """Used bytes and limit of each account, in one query; unknown accounts are left out."""
+    return {row["account_id"]: (row["used_bytes"], row["quota"]) for row in await database.fetch(QUOTAS, accounts)}

@@ -11,9 +11,9 @@ from posthorn_storage import Storage
 
 
 async def room_for(storage: Storage, accounts: Sequence[AccountId], size: int) -> Room:
-    """The room of an address with these accounts: the worst of theirs. Raises AccountNotFound, Unavailable."""
-    held = await asyncio.gather(*(storage.mail.quota(account) for account in accounts))
-    found = {judge_room(used, limit, size) for used, _, limit in held}
+    """The room of an address with these accounts: the worst of theirs. Raises Unavailable, Overloaded."""
+    held = await asyncio.gather(*map(storage.recipients.room, accounts))
+    found = {judge_room(used, limit, size) for used, limit in held}
     return next((each for each in (Room.NEVER, Room.FULL) if each in found), Room.FITS)
 
 

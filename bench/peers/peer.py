@@ -1,0 +1,28 @@
+"""A server that takes mail, as the rows of smtp-in see it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+DOMAIN = "example.org"
+USERS = 20
+
+
+def recipients() -> list[str]:
+    """Whom mail is for: every server has these mailboxes."""
+    return [f"u{number}@{DOMAIN}" for number in range(USERS)]
+
+
+class Missing(Exception):
+    """A program or a library that a peer needs is not here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A running server: where it takes mail, and how many messages are in its mailboxes."""
+
+    name: str
+    host: str
+    port: int
+    stored: Callable[[], Awaitable[int]]
+    roots: Sequence[int]
+    """The processes that all its processes descend from."""

@@ -1,0 +1,88 @@
+"""Durable local deliveries of smtp-in beside other servers, in one run, counted until they are in the mailboxes."""
+
+import statistics
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+from bench import runner
+from bench.peers.bare_aiosmtpd import bare_aiosmtpd
+from bench.peers.peer import Missing, Peer, recipients
+from bench.peers.postfix_dovecot import postfix_dovecot
+from bench.peers.posthorn import PROCESSES, posthorn
+from bench.sending import Load, check, send
+from bench.signed import SETTINGS, dns_server, signed_messages, signing_key
+
+LOADS = (Load(4_000, 10, 2_000), Load(4_000, 50, 2_000), Load(50_000, 10, 1_000), Load(50_000, 50, 1_000))
+JUDGED = (Load(4_000, 10, 1_000), Load(50_000, 10, 1_000))
+WARM = Load(4_000, 10, 200)
+Tell = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Measured:
+    """One server under one load: messages per second of each run, and per CPU second."""
+
+    peer: Peer
+    load: Load
+    per_core: list[float] = field(default_factory=list)
+
+    async def __call__(self) -> float:
+        found = await send(self.peer, self.load, recipients())
+        self.per_core.append(self.load.messages / max(found.busy, 0.01))
+        return self.load.messages / found.seconds
+
+    def told(self) -> str:
+        """For the note."""
+        return f"{self.peer.name} {statistics.median(self.per_core[1:]):,.0f}"
+
+
+async def results(server: str, tell: Tell) -> list[runner.Result]:
+    """The rows, on the PostgreSQL server of this superuser's DSN. Raises Missing without the load generator."""
+    check()
+    async with AsyncExitStack() as stack:
+        own = await stack.enter_async_context(posthorn(server))
+        store = await stack.enter_async_context(_perhaps(postfix_dovecot, tell))
+        talk = await stack.enter_async_context(_perhaps(bare_aiosmtpd, tell))
+        found = []
+        for load in LOADS:
+            pairs = [("SMTP in", own, store)]
+            if talk is not None:
+                pairs.append(("bare aiosmtpd", talk, None))
+            for name, peer, beside in pairs:
+                found.append(await _row(name, load, peer, beside, tell))
+        key = signing_key()
+        dns = await stack.enter_async_context(dns_server(key))
+        judging = await stack.enter_async_context(posthorn(server, SETTINGS.format(address=dns.address)))
+        judging = replace(judging, name="smtp-in with SPF, DKIM, DMARC and iprev")
+        for load in JUDGED:
+            with signed_messages(key, load.size, load.sessions) as files:
+                found.append(await _row("judged", replace(load, files=files), judging, own, tell))
+        return found
+
+
+async def _row(name: str, load: Load, peer: Peer, beside: Peer | None, tell: Tell) -> runner.Result:
+    measure = Measured(peer, load)
+    reference = Measured(beside, load) if beside is not None else None
+    title = f"{name}, {load.size // 1000} KB, {load.sessions} sessions"
+    row = runner.Row(title, "messages/s", True, measure, reference, beside.name if beside else "", runs=3)
+    result = await runner.run(row, tell)
+    told = ", ".join(each.told() for each in (measure, reference) if each is not None)
+    note = f"messages per CPU second of all its processes: {told}"
+    if peer.name.startswith("smtp-in"):
+        note += f"; {PROCESSES} process(es) of smtp-in"
+    return replace(result, note=note)
+
+
+@asynccontextmanager
+async def _perhaps(start: Callable[[], AbstractAsyncContextManager[Peer]], tell: Tell) -> AsyncIterator[Peer | None]:
+    """A peer, warmed up, or None where it cannot be had, with a word on why."""
+    async with AsyncExitStack() as stack:
+        try:
+            peer: Peer | None = await stack.enter_async_context(start())
+        except Missing as reason:
+            tell(f"left out: {reason}")
+            peer = None
+        if peer is not None:
+            await send(peer, WARM, recipients())
+        yield peer
