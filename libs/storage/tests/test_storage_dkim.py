@@ -153,10 +153,11 @@ async def test_keys_are_sealed_again_under_a_new_secret(dkim: DkimStore) -> None
     assert await both.reseal() == 0
 
 
-@pytest.mark.parametrize("selector", ["a b", "-a", "a-", "a..b", "ä", "a" * 64, "a;b", 'a"b', "a.b.c.d.e"])
-async def test_a_selector_is_a_name_of_dns(dkim: DkimStore, selector: str) -> None:
-    with pytest.raises(InvalidName):
-        await dkim.add(new(selector=selector))
+async def test_a_selector_is_a_name_of_dns(dkim: DkimStore) -> None:
+    for selector in ("a b", "-a", "a-", "a..b", "ä", "a" * 64, "a;b", 'a"b', "a.b.c.d.e"):
+        with pytest.raises(InvalidName):
+            await dkim.add(NewDkimKey(DOMAIN, ED25519, selector))
+    assert (await dkim.add(NewDkimKey(DOMAIN, ED25519, "A-1.b"))).selector == "a-1.b"
 
 
 @pytest.mark.parametrize(("algorithm", "length"), [("rsa", 392), ("ed25519", 44)])
