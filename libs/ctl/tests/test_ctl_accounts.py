@@ -83,6 +83,24 @@ def test_aliases_are_added_listed_and_removed(posthorn: Program) -> None:
     assert "no domain of this cluster" in posthorn("alias", "add", "x@example.net", "ann@example.org", code=1)
 
 
+def test_groups_forwards_and_lists_live_from_add_to_remove(posthorn: Program) -> None:
+    posthorn("account", "add", "ann@example.org", "--password", "secret")
+    posthorn("group", "add", "team@example.org", "ann@example.org")
+    made = json.loads(posthorn("group", "add", "team@example.org", "eve@example.net", "--json"))
+    assert made == {"address": "team@example.org", "members": ["ann@example.org", "eve@example.net"]}
+    assert posthorn("group", "list") == "team@example.org  ann@example.org, eve@example.net\n"
+    assert json.loads(posthorn("group", "remove", "team@example.org", "eve@example.net", "--json"))["members"] == 1
+    posthorn("group", "remove", "team@example.org")
+    assert "no such group" in posthorn("group", "remove", "team@example.org", code=1)
+    kept = json.loads(posthorn("forward", "add", "ann@example.org", "ann@example.net", "--keep", "--json"))
+    assert kept["members"] == ["ann@example.net", "ann@example.org"]
+    posthorn("forward", "remove", "ann@example.org")
+    assert "no account" in posthorn("forward", "add", "bob@example.org", "bob@example.net", code=1)
+    posthorn("list", "add", "news@example.org", "--owner", "ann@example.org", "--posting", "members")
+    (listed,) = json.loads(posthorn("list", "list", "--json"))
+    assert (listed["owner"], listed["posting"], listed["members"]) == ("ann@example.org", "members", [])
+
+
 def test_domains_are_added_once_and_listed(posthorn: Program) -> None:
     assert json.loads(posthorn("domain", "add", "example.net", "--json")) == {"domain": "example.net", "added": True}
     assert json.loads(posthorn("domain", "add", "example.net", "--json")) == {"domain": "example.net", "added": False}

@@ -50,6 +50,8 @@ FIXED = frozenset(
         "blob_store",
         "cluster_setting",
         "dkim_key",
+        "distribution",
+        "distribution_member",
         "domain",
         "lease",
         "process",

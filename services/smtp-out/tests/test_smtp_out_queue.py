@@ -422,3 +422,48 @@ async def test_who_wants_to_hear_of_a_delay_hears_of_it_once(
         while (await storage.queue.show(message)).recipients[0].attempt < 6:  # noqa: ASYNC110 (a bounded poll)
             await asyncio.sleep(0.01)
     assert len(await inbox(storage, ann)) == 1
+
+
+async def test_a_list_passes_on_in_its_own_name_and_once(
+    storage: Storage, sink: Sink, start: Start, account: Callable[..., Awaitable[AccountRecord]]
+) -> None:
+    ann, bob = await account("ann@example.org"), await account("bob@example.org")
+    put = storage.distributions.put
+    await put("list", "inner@example.org", ["bob@example.org", "outer@example.org"], owner="ann@example.org")
+    members = ["ann@example.org", "fay@example.com", "gus@example.net", "inner@example.org"]
+    await put("list", "outer@example.org", members, owner="bob@example.org", name="Outer")
+    message = await enqueue(storage, "outer@example.org", sender="eve@example.net")
+    await start()
+    await until_states(storage, message, DELIVERED)
+    mails = await sink.wait(2)
+    assert {(mail.sender, mail.recipients) for mail in mails} == {
+        ("outer-bounces@example.org", ("fay@example.com",)),
+        ("outer-bounces@example.org", ("gus@example.net",)),
+    }
+    (copy,) = await inbox(storage, ann, least=1)
+    assert copy.startswith(b"Return-Path: <outer-bounces@example.org>\r\nDelivered-To: outer@example.org\r\n")
+    assert b"List-Id: Outer <outer.example.org>\r\n" in copy
+    # The list within sends as itself; back at the first it is a loop, of which the owner of the second hears.
+    found = await inbox(storage, bob, least=1)
+    assert b"List-Id: <inner.example.org>\r\n" in found[0]
+    assert found[0].startswith(b"Return-Path: <inner-bounces@example.org>\r\n")
+    told = await inbox(storage, ann, least=2)
+    assert b"5.4.6" in told[1]
+
+
+async def test_who_may_not_write_to_a_list_has_it_back(
+    storage: Storage, sink: Sink, start: Start, account: Callable[..., Awaitable[AccountRecord]]
+) -> None:
+    ann = await account("ann@example.org")
+    await storage.distributions.put(
+        "list", "news@example.org", ["fay@example.com"], owner="bob@example.net", posting="members"
+    )
+    await storage.distributions.put("forward", "ann@example.org", ["ann@example.org", "ann@example.com"])
+    message = await enqueue(storage, "news@example.org")
+    passed = await enqueue(storage, "ann@example.org", sender="bob@example.net")
+    await start()
+    await until_states(storage, message, FAILED)
+    await until_states(storage, passed, DELIVERED)
+    (mail,) = await sink.wait(1)
+    assert (mail.sender, mail.recipients) == ("bob@example.net", ("ann@example.com",))  # no secret, no rewriting
+    assert any(b"5.7.1" in each for each in await inbox(storage, ann, least=2))

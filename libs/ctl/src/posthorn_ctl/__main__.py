@@ -38,8 +38,17 @@ from posthorn_ctl.commands import (
     dkim_rotate,
     domain_add,
     domain_list,
+    forward_add,
+    forward_list,
+    forward_remove,
+    group_add,
+    group_list,
+    group_remove,
     index_rebuild,
     index_status,
+    list_add,
+    list_list,
+    list_remove,
     logs,
     migrate,
     node,
@@ -107,6 +116,24 @@ alias.command("add", epilog=alias_add.EPILOG)(alias_add.add)
 alias.command("list", epilog=alias_list.EPILOG)(alias_list.list_)
 alias.command("remove", epilog=alias_remove.EPILOG)(alias_remove.remove)
 app.add_typer(alias, name="alias")
+
+group = typer.Typer(no_args_is_help=True, help="Addresses whose mail goes to their members: add, list, remove.")
+group.command("add", epilog=group_add.EPILOG)(group_add.add)
+group.command("list", epilog=group_list.EPILOG)(group_list.list_)
+group.command("remove", epilog=group_remove.EPILOG)(group_remove.remove)
+app.add_typer(group, name="group")
+
+forwarding = typer.Typer(no_args_is_help=True, help="Accounts whose mail is passed on: add, list, remove.")
+forwarding.command("add", epilog=forward_add.EPILOG)(forward_add.add)
+forwarding.command("list", epilog=forward_list.EPILOG)(forward_list.list_)
+forwarding.command("remove", epilog=forward_remove.EPILOG)(forward_remove.remove)
+app.add_typer(forwarding, name="forward")
+
+mailing = typer.Typer(no_args_is_help=True, help="Mailing lists: add, list, remove.")
+mailing.command("add", epilog=list_add.EPILOG)(list_add.add)
+mailing.command("list", epilog=list_list.EPILOG)(list_list.list_)
+mailing.command("remove", epilog=list_remove.EPILOG)(list_remove.remove)
+app.add_typer(mailing, name="list")
 
 domain = typer.Typer(no_args_is_help=True, help="Domains whose mail is for this cluster.")
 domain.command("add", epilog=domain_add.EPILOG)(domain_add.add)

@@ -5,6 +5,7 @@ import secrets
 import socket
 from collections.abc import Callable, Mapping, Sequence
 
+from posthorn_mail_format.srs import SenderRewriting
 from posthorn_model.clock import SystemClock
 from posthorn_model.events import Changed
 from posthorn_model.ids import AccountId
@@ -22,6 +23,7 @@ from posthorn_storage.check import Check
 from posthorn_storage.clock import DatabaseClock
 from posthorn_storage.database import Connection, DatabaseLimits, Pools, PoolSizes
 from posthorn_storage.directory import Directory
+from posthorn_storage.directory.distributions import Distributions
 from posthorn_storage.directory.login_throttle import LoginThrottle
 from posthorn_storage.directory.passwords import Passwords
 from posthorn_storage.directory.recipients import Recipients
@@ -97,9 +99,11 @@ class Storage:
         throttle = LoginThrottle(self.lookup, self.bans, settings.logins, clock)
         self.mail = MailStore(self.shards, duplicate_window=settings.duplicate_window)
         self.recipients = Recipients(pools.interactive, self.shards, self.mail, settings.sub_addressing)
+        self.senders = SenderRewriting.from_secrets(settings.secrets)
         self.directory = Directory(
             self.shards, settings.placement, self._passwords, throttle, removals, self.recipients, clock
         )
+        self.distributions = Distributions(pools.interactive, self.directory.note_change)
         self.submissions = Submissions(self.shards, self.mail, self.queue.enqueue_in, settings.duplicate_window)
         self.sieve = SieveScripts(self.shards, clock)
         self.groupware = GroupwareStore(self.shards)

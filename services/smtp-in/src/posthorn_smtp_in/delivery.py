@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from posthorn_mail_format import summarize
 from posthorn_model.errors import MailboxNotFound, OverQuota, PosthornError
@@ -21,6 +21,7 @@ from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.commands import Mail
 from posthorn_smtp_in.protocol.replies import Reply, reply
 from posthorn_smtp_in.recipients import Recipient
+from posthorn_smtp_in.recipients.passing import LOOP, goes_round, passing_on
 from posthorn_smtp_in.recipients.room import no_room
 from posthorn_smtp_in.sieve.filing import Arrival, file_by_scripts, settled
 from posthorn_smtp_in.submission.extensions import hold_until, terms_of
@@ -64,15 +65,17 @@ async def deliver(parts: Parts, letter: Letter) -> Reply:
 
     Raises OverQuota, Unavailable and other domain errors; then nothing was stored for anybody.
     """
+    if goes_round(letter.content, letter.recipients):
+        return LOOP
     summary, blob = await _prepare(parts, letter)
-    outgoing = _outgoing(letter, blob)
+    elsewhere = [*_outgoing(letter, blob), *await passing_on(parts, letter)]
     plain = await _placed(parts, letter, _messages(letter, summary, blob, letter.recipients))
     if plain:
         report = await _report(parts, letter, letter.recipients)
         filing = await file_by_scripts(parts, _arrival(letter, letter.recipients), plain)
         if filing.refusal is not None:
             return filing.refusal
-        queued = [each for each in (outgoing, report, *filing.queued) if each is not None]
+        queued = [each for each in (*elsewhere, report, *filing.queued) if each is not None]
         try:
             async with settled(parts, filing):
                 await _store(parts, filing.instead_of(plain), queued)
@@ -80,9 +83,9 @@ async def deliver(parts: Parts, letter: Letter) -> Reply:
             accounts = [message.account for message in plain]
             return await no_room(parts.storage, error, accounts, len(letter.content))
         _tell_queue(parts, queued)
-    elif outgoing is not None:
-        await parts.storage.queue.enqueue(outgoing)
-        _tell_queue(parts, [outgoing])
+    elif elsewhere:
+        await parts.storage.mail.deliver([], enqueue=elsewhere)
+        _tell_queue(parts, elsewhere)
     return accepted(letter.delivery)
 
 
@@ -92,12 +95,18 @@ async def deliver_each(parts: Parts, letter: Letter) -> list[Reply]:
 
     async def one(recipient: Recipient) -> Reply:
         try:
+            if goes_round(letter.content, [recipient]):
+                return LOOP
             plain = await _placed(parts, letter, _messages(letter, summary, blob, [recipient]))
+            alone = replace(
+                letter, recipients=[recipient], delivery=uuid5(letter.delivery, recipient.command.recipient)
+            )
+            elsewhere = [*_outgoing(alone, blob), *await passing_on(parts, alone)]
             report = await _report(parts, letter, [recipient])
             filing = await file_by_scripts(parts, _arrival(letter, [recipient]), plain)
             if filing.refusal is not None:
                 return filing.refusal
-            queued = [each for each in (report, *filing.queued) if each is not None]
+            queued = [each for each in (*elsewhere, report, *filing.queued) if each is not None]
             async with settled(parts, filing):
                 await _store(parts, filing.instead_of(plain), queued)
         except OverQuota as error:
@@ -108,9 +117,9 @@ async def deliver_each(parts: Parts, letter: Letter) -> list[Reply]:
         return accepted(letter.delivery)
 
     # Two addresses of one account are one delivery, and share its reply.
-    distinct = {recipient.accounts: recipient for recipient in letter.recipients}
+    distinct = {(to.accounts, to.remote, to.lists): to for to in letter.recipients}
     replies = dict(zip(distinct, await asyncio.gather(*map(one, distinct.values())), strict=True))
-    return [replies[recipient.accounts] for recipient in letter.recipients]
+    return [replies[to.accounts, to.remote, to.lists] for to in letter.recipients]
 
 
 async def _prepare(parts: Parts, letter: Letter) -> tuple[MessageSummary, PreparedBlob]:
@@ -119,7 +128,7 @@ async def _prepare(parts: Parts, letter: Letter) -> tuple[MessageSummary, Prepar
     else:
         summary = summarize(letter.content)
     accounts = [] if letter.held else [account for to in letter.recipients for account in to.accounts]
-    queued = letter.held or any(recipient.site for recipient in letter.recipients)
+    queued = letter.held or any(to.site or to.lists for to in letter.recipients)
     return summary, await parts.storage.blobs.prepare(letter.content, accounts=accounts, queued=queued)
 
 
@@ -207,11 +216,14 @@ def repeat_digest(letter: Letter, message_id: str | None) -> bytes | None:
     return digest.digest()
 
 
-def _outgoing(letter: Letter, blob: PreparedBlob) -> NewQueueMessage | None:
+def _outgoing(letter: Letter, blob: PreparedBlob) -> Sequence[NewQueueMessage]:
+    """The message for other sites, for lists, and while it is held for everybody; none when nobody is left."""
     remote = [(to.command, to.site or LOCAL_SITE) for to in letter.recipients if to.site or letter.held]
+    if not letter.held:
+        remote += [(replace(to.command, recipient=each), LOCAL_SITE) for to in letter.recipients for each in to.lists]
     if not remote:
-        return None
-    return NewQueueMessage(
+        return ()
+    message = NewQueueMessage(
         sender=letter.mail.sender,
         blob=blob,
         recipients=[NewRecipient(to.recipient, site, to.notify, to.orcpt) for to, site in remote],
@@ -226,3 +238,4 @@ def _outgoing(letter: Letter, blob: PreparedBlob) -> NewQueueMessage | None:
         # Only who has logged in is known to be of the domain: what is passed on for others is never signed as theirs.
         signing_domain=None if letter.account is None else site_of(letter.mail.sender) or None,
     )
+    return (message,)

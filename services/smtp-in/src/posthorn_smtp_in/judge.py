@@ -87,7 +87,10 @@ class RecipientFacts:
 
     local: bool
     """The domain is the cluster's own."""
-    accounts: int
+    known: bool
+    """A local address leads to somebody."""
+    may_post: bool
+    """The sender may write to it; a list may be for members only."""
     room: Room
     """Of the accounts behind it, for the declared size."""
     taken: int
@@ -107,8 +110,10 @@ def judge_recipient(facts: RecipientFacts) -> Verdict:
         return Verdict("smtputf8", NEEDS_SMTPUTF8)
     if not facts.local and not facts.may_relay:
         return Verdict("relay", reply(550, "5.7.1", "Relaying denied"))
-    if facts.local and not facts.accounts:
+    if facts.local and not facts.known:
         return Verdict("unknown-recipient", reply(550, "5.1.1", "No such user here"))
+    if not facts.may_post:
+        return Verdict("may-not-post", reply(550, "5.7.1", "You may not write to this list"))
     if facts.room is not Room.FITS:
         return Verdict("over-quota", NEVER_FITS if facts.room is Room.NEVER else FULL)
     return ACCEPTED

@@ -73,7 +73,7 @@ async def _deliver(parts: Parts, group: Group, before_end: BeforeEnd) -> Mapping
     destination = None if group.site == "local" else parts.router.destination(group.site)
     if destination is None or await parts.storage.directory.is_local_domain(group.site):
         parts.figures.attempts.labels("local").inc()
-        return await deliver_locally(parts.storage, group)
+        return await deliver_locally(parts, group)
     parts.figures.attempts.labels("relay" if destination.relay else "direct").inc()
     if group.first.terms.require_tls:
         destination = verified(destination)

@@ -3,37 +3,33 @@
 Exactly once (design law 7): the delivery id is derived from the queue message, so that a repeat is a no-op.
 """
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 
 from posthorn_mail_format import summarize
 from posthorn_model.errors import MailboxNotFound, OverQuota, PosthornError
-from posthorn_model.ids import AccountId, QueueMessageId
+from posthorn_model.ids import AccountId
 from posthorn_model.mail import NewMessage
 from posthorn_smtp_out.groups import Group
+from posthorn_smtp_out.identities import delivery_id
+from posthorn_smtp_out.mailing import forward, post
 from posthorn_smtp_out.outcomes import Answer
+from posthorn_smtp_out.parts import Parts
 from posthorn_smtp_out.protocol.content import without_return_path
 from posthorn_smtp_out.protocol.replies import Reply
-from posthorn_storage import Storage
 
-NAMESPACE = uuid.UUID("6f1b8a52-6a39-4e0a-9d0c-5b6b1f5f7a11")
 UNKNOWN = Reply(550, ("5.1.1 No such user here",))
+PASSED_ON = Reply(250, ("2.1.5 Passed on",))
 DELIVERED = Reply(250, ("2.1.5 Delivered to the mailbox",))
 FULL = Reply(452, ("4.2.2 The mailbox is full",))
 
 
-def delivery_id(message: QueueMessageId, purpose: str = "local") -> uuid.UUID:
-    """The delivery id of everything that one queue message is delivered as."""
-    return uuid.uuid5(NAMESPACE, f"queue/{message}/{purpose}")
-
-
-async def deliver_locally(storage: Storage, group: Group) -> Mapping[int, Answer]:
-    """Deliver to every recipient's accounts; an answer for each recipient's id. Raises Unavailable."""
+async def deliver_locally(parts: Parts, group: Group) -> Mapping[int, Answer]:
+    """Deliver to every recipient's accounts, and pass on; an answer for each recipient's id. Raises Unavailable."""
+    storage = parts.storage
     found = await storage.recipients.find([recipient.address for recipient in group.recipients])
-    content = f"Return-Path: <{group.first.sender}>\r\n".encode() + without_return_path(
-        await storage.blobs.read(None, group.first.blob)
-    )
+    original = without_return_path(await storage.blobs.read(None, group.first.blob))
+    content = f"Return-Path: <{group.first.sender}>\r\n".encode() + original
     answers: dict[int, Answer] = {}
     summary = summarize(content)
     behind = [account for each in found.values() for account in each.accounts]
@@ -58,7 +54,14 @@ async def deliver_locally(storage: Storage, group: Group) -> Mapping[int, Answer
 
     for recipient in group.recipients:
         there = found[recipient.address]
-        replies = [await deliver(account, there.detail) for account in there.accounts]
+        refusal = await forward(parts, group, there, original) if not there.posting else None
+        if there.posting:
+            replies = [await post(parts, group, there.key, original)]
+        elif refusal is not None:
+            replies = [refusal]
+        else:
+            replies = [await deliver(account, there.detail) for account in there.accounts]
+            replies += [PASSED_ON] if there.remote or there.lists else []
         # One address may lead to several accounts: one to be tried again decides, and the retry skips the others.
         worst = max(replies, key=lambda reply: reply.code if reply.code < 500 else 0, default=UNKNOWN)
         answers[recipient.id] = Answer(worst, local=True)

@@ -14,7 +14,7 @@ from posthorn_model.errors import NotFound
 from posthorn_model.mail import NewMessage
 from posthorn_model.queue_items import DueRecipient, NewQueueMessage, NewRecipient, Outcome, Terms, site_of
 from posthorn_smtp_out.groups import Group
-from posthorn_smtp_out.mailboxes import delivery_id
+from posthorn_smtp_out.identities import delivery_id
 from posthorn_smtp_out.parts import Parts
 from posthorn_smtp_out.protocol.content import without_return_path
 from posthorn_storage.queue import Report

@@ -85,7 +85,7 @@ class Directory:
         key = domain_key(name)
         added = await self._database.execute(sql.ADD_DOMAIN, key)
         if added:
-            await self._note_change()
+            await self.note_change()
         self._local_until = float("-inf")
         if not added and not idempotent:
             raise AlreadyExists("that domain exists already", domain=key)
@@ -146,7 +146,7 @@ class Directory:
         if not await self._database.execute(sql.SET_CREDENTIAL, address_key(address), *secrets):
             raise AccountNotFound(address=address)
         self._logins.forget()
-        await self._note_change()
+        await self.note_change()
         account = (await self.find_account(address)).id
         await (await self._shards.of(account)).database.execute(END_PUSHES, account)
 
@@ -154,9 +154,11 @@ class Directory:
         """Remove an account: nobody finds it from now on; its mail goes in bounded steps. Raises AccountNotFound."""
         record = await self.find_account(address)
         self._logins.forget()
+        # Whoever has the address next is not in what its present owner was in, nor is their mail passed on.
+        await self._database.execute(sql.LEAVE_DISTRIBUTIONS, record.address)
         await self._removal.remove(record.id)
         self._shards.placements.forget([record.id])
-        await self._note_change()
+        await self.note_change()
 
     async def reset_account(self, address: str) -> None:
         """Empty an account in one transaction: default mailboxes again, no messages. Raises AccountNotFound."""
@@ -175,7 +177,7 @@ class Directory:
         account = await self.find_account(address)
         if not await self._database.execute(sql.ADD_ALIAS, key, account.id):
             raise AlreadyExists("that address is an account's own", alias=key)
-        await self._note_change()
+        await self.note_change()
 
     async def remove_alias(self, alias: str, address: str | None = None) -> int:
         """Remove an alias, of one account or of all; returns how many accounts had it. Raises NotFound."""
@@ -184,7 +186,7 @@ class Directory:
         removed = await self._database.execute(sql.REMOVE_ALIAS, key, account)
         if not removed:
             raise NotFound("there is no such alias", alias=key)
-        await self._note_change()
+        await self.note_change()
         return removed
 
     async def list_aliases(self, after: tuple[str, str] = ("", ""), limit: int = 1000) -> list[tuple[str, str]]:
@@ -305,10 +307,10 @@ class Directory:
             if not error.temporary:
                 await self._removal.clear(apart)
             raise
-        await self._note_change()
+        await self.note_change()
         return added
 
-    async def _note_change(self) -> None:
+    async def note_change(self) -> None:
         """Let every process know; if that fails, what they remember ends by itself, and the change stands."""
         with contextlib.suppress(PosthornError):
             await self._database.execute(NOTE_CHANGE, DIRECTORY_CHANGES)

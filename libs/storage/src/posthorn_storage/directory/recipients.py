@@ -1,40 +1,72 @@
-"""Who is behind a recipient: accounts by their address, by an alias, without the detail, or by a domain's catch-all.
+"""Who is behind a recipient: accounts, others elsewhere, and lists; by its address, an alias, a group, a forward,
+without the detail, or by a domain's catch-all.
 
 It reads; who changes addresses is posthorn_storage.directory. It knows nothing of SMTP. Questions that come while one
 is under way are asked together, in one statement after it: nobody waits when it is quiet, and a busy server asks few.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from posthorn_model.errors import TooMany
 from posthorn_model.ids import AccountId, MailboxId
 from posthorn_storage.combiner import Combiner
-from posthorn_storage.database import Database
+from posthorn_storage.database import Database, Row
 from posthorn_storage.directory import sql
 from posthorn_storage.directory.addresses import lookup_keys, splits
+from posthorn_storage.directory.distributions import MAX_GROUP, MAX_MEMBERS, Distribution
 from posthorn_storage.mail import view
 from posthorn_storage.mail_store import MailStore
 from posthorn_storage.settings import SubAddressing
 from posthorn_storage.shards import Shards
 
-Owners = dict[str, list[AccountId]]
-"""Stored address to the accounts it leads to."""
 Room = tuple[int, int | None]
 """Used bytes, and the limit if there is one."""
+
+MAX_DEPTH = 8
+"""Groups within groups that are followed for one recipient."""
+LIST_ROLES = ("bounces", "owner", "request")
+"""What may stand behind the name of a list: mail to it is the owner's (RFC 2142 6)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is known of one recipient."""
+    """What is known of one recipient; all empty when nobody has the address."""
 
     accounts: tuple[AccountId, ...] = ()
-    """In ascending order; none when nobody has the address."""
+    """In ascending order."""
     detail: str = ""
     """What stood behind the delimiter, in lower case, when the address was found without it (RFC 5233)."""
+    remote: tuple[str, ...] = ()
+    """Addresses elsewhere that it is passed on to."""
+    lists: tuple[str, ...] = ()
+    """Lists that it is for: itself, or members of a group."""
+    key: str = ""
+    """The address as it was found, in its stored form."""
+    posting: str = ""
+    """Who may write to it beside its owner: "anyone", "members" or "nobody", when it is a list itself."""
+    owner: str = ""
+    """Of a list."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the address leads to anybody."""
+        return bool(self.accounts or self.remote or self.lists)
 
 
 NOBODY = Found()
 UNKNOWN: Room = (0, None)
+
+
+@dataclass(slots=True)
+class _Behind:
+    """What the directory has under one key."""
+
+    accounts: list[AccountId]
+    kind: str = ""
+    members: Sequence[str] = ()
+    owner: str = ""
+    posting: str = ""
 
 
 class Recipients:
@@ -45,7 +77,7 @@ class Recipients:
         self._shards = shards
         self._mail = mail
         self._rules = rules
-        self._finding: Combiner[list[str], Owners] = Combiner(self._find_all, window=0.0, parallel=1)
+        self._finding: Combiner[list[str], dict[str, _Behind]] = Combiner(self._find_all, window=0.0, parallel=1)
         self._measuring: Combiner[AccountId, Room] = Combiner(self._measure_all, window=0.0, parallel=1)
 
     @property
@@ -58,14 +90,24 @@ class Recipients:
         return lookup_keys(address, self._rules.delimiters)
 
     async def find(self, addresses: Sequence[str]) -> dict[str, Found]:
-        """Who each recipient is. At most one query.
+        """Who each recipient is. At most one query, and two more for each level of members.
 
-        In order: the address itself (account or alias), without its detail, the catch-all of its domain.
+        In order: the address itself (account, alias, group, list), without its detail, the catch-all of its domain.
+        Raises TooMany for one that leads to too many, or through too many groups.
         """
-        keys = {address: self.keys(address) for address in addresses}
-        wanted = list({key for candidates in keys.values() for key in candidates})
-        found: Owners = await self._finding.submit(wanted) if wanted else {}
-        return {address: self._judge(candidates, found) for address, candidates in keys.items()}
+        candidates = {address: self._candidates(address) for address in addresses}
+        known = await self._read([key for keys in candidates.values() for key in keys])
+        return {address: await self._expand(keys, known) for address, keys in candidates.items()}
+
+    def writers(self, sender: str) -> tuple[str, ...]:
+        """The addresses that a sender counts as: its own, without the detail, and the list whose name it sends in."""
+        return tuple(key for key in self._candidates(sender) if not key.startswith("@"))
+
+    async def members(self, mailing: Distribution) -> Found:
+        """Everybody whom a list leads to. Raises TooMany."""
+        behind = _Behind([], "group", mailing.members)
+        accounts, remote, lists = await self._follow(mailing.address, behind, list(mailing.members), MAX_MEMBERS)
+        return Found(tuple(sorted(accounts)), "", tuple(remote), tuple(lists), mailing.address)
 
     async def room(self, account: AccountId) -> Room:
         """Used bytes and the limit of an account; (0, None) when it is not there: a delivery will tell."""
@@ -83,11 +125,23 @@ class Recipients:
         found = (box for box in await self._mail.mailboxes(account) if not box.parent and box.role is None)
         return next((box.id for box in found if box.name.casefold() == wanted), None)
 
-    async def _find_all(self, questions: Sequence[list[str]]) -> list[Owners]:
-        found: Owners = {}
+    def _candidates(self, address: str) -> tuple[str, ...]:
+        """The keys, and among them that of the list that the address may be a role of."""
+        keys = self.keys(address)
+        local, _, domain = keys[0].rpartition("@") if keys else ("", "", "")
+        name, dash, role = local.rpartition("-")
+        return (*keys[:-1], f"{name}@{domain}", keys[-1]) if dash and name and role in LIST_ROLES else keys
+
+    async def _read(self, keys: Sequence[str]) -> dict[str, _Behind]:
+        return await self._finding.submit(list(dict.fromkeys(keys))) if keys else {}
+
+    async def _find_all(self, questions: Sequence[list[str]]) -> list[dict[str, _Behind]]:
+        """One answer for all, in which each finds its own keys. A forward without an account is none any more."""
+        found: dict[str, _Behind] = {}
         for row in await self._database.fetch(sql.RESOLVE, list({key for keys in questions for key in keys})):
-            found.setdefault(row["address"], []).append(AccountId(row["id"]))
-        return [found] * len(questions)
+            _add(found.setdefault(row["address"], _Behind([])), row)
+        there = {key: behind for key, behind in found.items() if behind.accounts or behind.kind in ("group", "list")}
+        return [there] * len(questions)
 
     async def _measure_all(self, accounts: Sequence[AccountId]) -> list[Room]:
         found: dict[AccountId, Room] = {}
@@ -97,11 +151,89 @@ class Recipients:
             found |= here
         return [found.get(account, UNKNOWN) for account in accounts]
 
-    def _judge(self, candidates: Sequence[str], found: Owners) -> Found:
-        key = next((key for key in candidates if key in found), None)
-        if key is None:
+    async def _expand(self, candidates: Sequence[str], known: Mapping[str, _Behind]) -> Found:
+        own = self._best(candidates, known)
+        if own is None:
             return NOBODY
-        local = candidates[0].rpartition("@")[0]
-        user = key.rpartition("@")[0]
-        detail = next((detail for name, detail in splits(local, self._rules.delimiters) if name == user), "")
-        return Found(tuple(sorted(found[key])), detail)
+        key, behind = own
+        if behind.kind == "list" and candidates[0] != key and _role_of(candidates[0], key):
+            members: list[str] = [behind.owner]
+        elif behind.kind == "list":
+            return Found(lists=(key,), key=key, posting=behind.posting, owner=behind.owner)
+        elif not behind.kind:
+            return Found(tuple(sorted(behind.accounts)), self._detail(candidates[0], key), key=key)
+        else:
+            members = list(behind.members)
+        accounts, remote, lists = await self._follow(key, behind, members)
+        return Found(tuple(sorted(accounts)), "", tuple(remote), tuple(lists), key)
+
+    async def _follow(
+        self, key: str, behind: _Behind, members: list[str], most: int = MAX_GROUP
+    ) -> tuple[set[AccountId], dict[str, None], dict[str, None]]:
+        """All that members lead to, level by level; who was met before is not followed again."""
+        accounts: set[AccountId] = set()
+        remote: dict[str, None] = {}
+        lists: dict[str, None] = {}
+        if behind.kind != "forward" or key in members:  # of a forward: the account itself is to have it too
+            accounts.update(behind.accounts)
+        seen = {key}
+        for _ in range(MAX_DEPTH):
+            members = [member for member in dict.fromkeys(members) if member not in seen]
+            if not members:
+                return accounts, remote, lists
+            seen.update(members)
+            if len(seen) > most + 1:
+                raise TooMany("the address leads to too many others", address=key)
+            domains = {row["name"] for row in await self._database.fetch(sql.LOCAL_AMONG, _domains(members))}
+            here = {each: self._candidates(each) for each in members if each.rpartition("@")[2] in domains}
+            remote.update(dict.fromkeys(each for each in members if each not in here))
+            known = await self._read([one for keys in here.values() for one in keys])
+            members = []
+            for keys in here.values():
+                best = self._best(keys, known)
+                if best is None:
+                    continue
+                name, next_one = best
+                if next_one.kind == "list":
+                    lists[name] = None
+                elif next_one.kind:
+                    members += next_one.members
+                    if next_one.kind != "forward" or name in next_one.members:
+                        accounts.update(next_one.accounts)
+                else:
+                    accounts.update(next_one.accounts)
+        raise TooMany("the address leads through too many groups", address=key)
+
+    def _best(self, candidates: Sequence[str], known: Mapping[str, _Behind]) -> tuple[str, _Behind] | None:
+        for place, key in enumerate(candidates):
+            behind = known.get(key)
+            if behind is None:
+                continue
+            is_role = place > 0 and not key.startswith("@") and key not in self.keys(candidates[0])
+            if not is_role or behind.kind == "list":
+                return key, behind
+        return None
+
+    def _detail(self, address: str, key: str) -> str:
+        local, user = address.rpartition("@")[0], key.rpartition("@")[0]
+        return next((detail for name, detail in splits(local, self._rules.delimiters) if name == user), "")
+
+
+def _add(behind: _Behind, row: Row) -> None:
+    if row["own"] is not None:  # an alias of an account that has a forward
+        behind.kind = "group"
+        behind.members = [*behind.members, row["own"]]
+    elif row["id"] is not None:
+        behind.accounts.append(AccountId(row["id"]))
+    else:
+        behind.kind, behind.members = row["kind"], row["members"] or ()
+        behind.owner, behind.posting = row["owner"], row["posting"]
+
+
+def _role_of(address: str, key: str) -> bool:
+    local, name = address.rpartition("@")[0], key.rpartition("@")[0]
+    return any(local == f"{name}-{role}" for role in LIST_ROLES)
+
+
+def _domains(addresses: Sequence[str]) -> list[str]:
+    return list({address.rpartition("@")[2] for address in addresses})

@@ -22,6 +22,7 @@ FROM unnest($1::text[], $2::text[], $5::bigint[], $6::smallint[], $7::text[])
     AS new (address, domain, id, shard, region)
 JOIN domain ON domain.name = new.domain
 WHERE NOT EXISTS (SELECT 1 FROM alias WHERE alias.address = new.address)
+    AND NOT EXISTS (SELECT 1 FROM distribution d WHERE d.address = new.address AND d.kind <> 'forward')
 ORDER BY new.address
 ON CONFLICT (address) DO NOTHING
 RETURNING id
@@ -56,6 +57,7 @@ NOBODY = "SELECT value #>> '{}' FROM cluster_setting WHERE name = 'nobodys_secre
 ADD_ALIAS = """
 INSERT INTO alias (address, account_id)
 SELECT $1, $2 WHERE NOT EXISTS (SELECT 1 FROM account WHERE address = $1)
+    AND NOT EXISTS (SELECT 1 FROM distribution WHERE address = $1 AND kind <> 'forward')
 ON CONFLICT (address, account_id) DO UPDATE SET address = EXCLUDED.address
 """
 
@@ -81,12 +83,31 @@ LIST = _ACCOUNT + "WHERE account.address > $1 ORDER BY account.address LIMIT $2"
 
 COUNT_BY_SHARD = "SELECT shard, count(*) AS count FROM account GROUP BY shard"
 
+# `own` is the address of an alias's account when its mail is passed on: the forward stands there.
 RESOLVE = """
-SELECT address, id FROM account WHERE address = ANY ($1::text[])
-UNION ALL SELECT address, account_id FROM alias WHERE address = ANY ($1::text[])
+SELECT address, id, NULL AS kind, NULL::text[] AS members, NULL AS owner, NULL AS posting, NULL AS own
+FROM account WHERE address = ANY ($1::text[])
+UNION ALL SELECT address, account_id, NULL, NULL, NULL, NULL, (
+    SELECT d.address FROM account a JOIN distribution d ON d.address = a.address AND d.kind = 'forward'
+    WHERE a.id = alias.account_id)
+FROM alias WHERE address = ANY ($1::text[])
+UNION ALL SELECT address, NULL, kind, CASE WHEN kind <> 'list' THEN ARRAY(
+    SELECT member FROM distribution_member m WHERE m.address = d.address ORDER BY member) END, owner, posting, NULL
+FROM distribution d WHERE address = ANY ($1::text[])
 """
+
+LEAVE_DISTRIBUTIONS = """
+WITH forward AS (DELETE FROM distribution WHERE address = $1 AND kind = 'forward')
+DELETE FROM distribution_member WHERE member = $1 AND address <> $1
+"""
+
+LOCAL_AMONG = "SELECT name FROM domain WHERE name = ANY ($1::text[])"
 
 MAY_SEND_AS = """
 SELECT EXISTS (SELECT 1 FROM account WHERE id = $1 AND address = ANY ($2::text[]))
     OR EXISTS (SELECT 1 FROM alias WHERE account_id = $1 AND address = ANY ($2::text[]))
+    OR EXISTS (
+        SELECT 1 FROM account a JOIN distribution_member m ON m.member = a.address
+        JOIN distribution d ON d.address = m.address AND d.kind = 'group'
+        WHERE a.id = $1 AND d.address = ANY ($2::text[]))
 """

@@ -19,6 +19,7 @@ from posthorn_model.ids import MessageId
 from posthorn_model.mail import NewMessage
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, site_of
 from posthorn_storage import Found, Identity
+from posthorn_storage.codes import LOCAL_SITE
 from posthorn_storage.mail import MessageFields, StoredMessage
 from posthorn_storage.submissions import NewSubmission, Submission
 
@@ -154,11 +155,17 @@ async def _route(context: Context, recipients: Sequence[str]) -> Route:
         if await directory.is_local_domain(site) or await directory.is_local_domain(address.rpartition("@")[2])
     ]
     found = await context.storage.recipients.find(own)
-    unknown = [address for address in own if not found[address].accounts]
+    unknown = [address for address in own if not found[address].known]
     if unknown:
         raise SetError("invalidRecipients", "nobody has that address here", invalidRecipients=unknown)
-    remote = [NewRecipient(address, site) for address, site in sites.items() if address not in found]
-    return Route(found, remote)
+    # What leads further, to others or to the members of a list, is the queue's.
+    here = {address: each for address, each in found.items() if not each.remote and not each.lists}
+    remote = [
+        NewRecipient(address, LOCAL_SITE if address in found else site)
+        for address, site in sites.items()
+        if address not in here
+    ]
+    return Route(here, remote)
 
 
 async def _send(context: Context, new: NewSubmission, raw: bytes, route: Route) -> Submission:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 
 from posthorn_model.ids import AccountId, MailboxId
 from posthorn_model.queue_items import site_of
-from posthorn_smtp_in.judge import Kind, RecipientFacts, Room, Verdict, judge_recipient
+from posthorn_smtp_in.judge import ACCEPTED, Kind, RecipientFacts, Room, Verdict, judge_recipient
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.commands import Mail, Rcpt
 from posthorn_smtp_in.protocol.replies import reply
 from posthorn_smtp_in.recipients.relay import may_relay
+from posthorn_smtp_in.recipients.returning import FORGED, led_back
 from posthorn_smtp_in.recipients.room import room_for
 from posthorn_storage import Found, Storage
 
@@ -25,6 +26,12 @@ class Recipient:
     """The sub-address (RFC 5233), when the address was found without it."""
     mailboxes: Mapping[AccountId, MailboxId] = field(default_factory=dict)
     """Where the detail leads in these accounts, instead of their inboxes."""
+    key: str = ""
+    """A local address as it was found."""
+    remote: tuple[str, ...] = ()
+    """Addresses elsewhere that it is passed on to."""
+    lists: tuple[str, ...] = ()
+    """Mailing lists that it is for; the queue finds their members."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +58,18 @@ async def take_recipient(parts: Parts, asked: Asked) -> tuple[Verdict, Recipient
     local = await storage.directory.is_local_domain(site) or await storage.directory.is_local_domain(domain)
     found, room = Found(), Room.FITS
     if local:
+        back = led_back(parts, asked.mail, address)
+        if isinstance(back, Verdict):
+            return back, None
+        if back is not None:
+            return await _take_back(parts, asked, back)
         found = (await storage.recipients.find([address]))[address]
         room = await room_for(storage, found.accounts, asked.mail.size)
     verdict = judge_recipient(
         RecipientFacts(
             local=local,
-            accounts=len(found.accounts),
+            known=found.known,
+            may_post=await may_post(storage, found, asked.mail.sender),
             room=room,
             taken=asked.taken,
             limit=parts.settings.limits.recipients,
@@ -67,7 +80,30 @@ async def take_recipient(parts: Parts, asked: Asked) -> tuple[Verdict, Recipient
     if verdict.refusal is not None:
         return verdict, None
     mailboxes = await _named_mailboxes(storage, found)
-    return verdict, Recipient(command, found.accounts, "" if local else site, found.detail, mailboxes)
+    site = "" if local else site
+    key, remote, lists = found.key, found.remote, found.lists
+    return verdict, Recipient(command, found.accounts, site, found.detail, mailboxes, key, remote, lists)
+
+
+async def _take_back(parts: Parts, asked: Asked, original: str) -> tuple[Verdict, Recipient | None]:
+    """A bounce of what was passed on: to the sender of then, who may be one of the cluster."""
+    site = site_of(original)
+    if site is None:
+        return FORGED, None
+    if await parts.storage.directory.is_local_domain(site):
+        return await take_recipient(parts, replace(asked, command=replace(asked.command, recipient=original)))
+    return ACCEPTED, Recipient(Rcpt(original, notify="NEVER"), (), site)
+
+
+async def may_post(storage: Storage, found: Found, sender: str) -> bool:
+    """Whether the sender may write to a list; to whatever is none everybody may. Reports never go to all of a list."""
+    if not found.posting:
+        return True
+    if not sender or found.posting == "anyone":
+        return bool(sender)
+    if found.posting == "nobody":
+        return found.owner in storage.recipients.writers(sender)
+    return await storage.distributions.is_member(found.key, storage.recipients.writers(sender))
 
 
 async def _named_mailboxes(storage: Storage, found: Found) -> dict[AccountId, MailboxId]:

@@ -1,0 +1,17 @@
+"""`posthorn forward list`: all forwards with their members."""
+
+from posthorn_ctl.commands.distribution import pages, show_all
+from posthorn_ctl.commands.door import ConfigChoice, DataChoice, Door, DsnChoice, JsonChoice, run
+
+EPILOG = "Example: posthorn forward list --json"
+
+
+def list_(
+    *,
+    data: DataChoice = None,
+    dsn: DsnChoice = None,
+    config: ConfigChoice = None,
+    as_json: JsonChoice = False,
+) -> None:
+    """Show the forwards of the cluster."""
+    show_all(run(Door(data, dsn, config), lambda storage: pages(storage, "forward")), as_json=as_json)
