@@ -1,4 +1,4 @@
-"""docs/dependencies.md names every third-party package of the libraries and services, and who uses it."""
+"""docs/dependencies.md names every third-party package of libraries, services and the workspace, and who uses it."""
 
 import re
 import tomllib
@@ -7,7 +7,7 @@ from tests.docs.documents import ROOT, table_rows
 
 
 def declared() -> set[tuple[str, str]]:
-    """(package, user) of every dependency; an extra's user is written as ctl[embedded]."""
+    """(package, user) of every dependency; that of an extra or a group is written as ctl[embedded]."""
     found = set()
     for file in [*ROOT.glob("libs/*/pyproject.toml"), *ROOT.glob("services/*/pyproject.toml")]:
         project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
@@ -15,8 +15,15 @@ def declared() -> set[tuple[str, str]]:
         lists = {user: project.get("dependencies", [])}
         lists |= {f"{user}[{extra}]": names for extra, names in project.get("optional-dependencies", {}).items()}
         for who, names in lists.items():
-            found |= {(re.split(r"[^\w.-]", name)[0], who) for name in names if not name.startswith("posthorn-")}
+            found |= {(_package(name), who) for name in names if not name.startswith("posthorn-")}
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    for group, names in groups.items():
+        found |= {(_package(name), "workspace" if group == "dev" else f"workspace[{group}]") for name in names}
     return found
+
+
+def _package(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement)[0]
 
 
 def documented() -> set[tuple[str, str]]:
