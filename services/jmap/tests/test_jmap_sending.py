@@ -378,3 +378,23 @@ async def test_identities(jmap: Any, served: Any) -> None:
     gone = await jmap.call("Identity/set", destroy=[made["id"], own["id"]])
     assert gone["destroyed"] == [made["id"]]
     assert gone["notDestroyed"][own["id"]]["type"] == "forbidden"
+
+
+async def test_what_leads_further_is_left_to_the_queue(jmap: Any, bob: AccountRecord, served: Any) -> None:
+    put = served.storage.distributions.put
+    await put("group", "team@example.org", ["bob@example.org", "ann@example.org"])
+    await put("group", "wide@example.org", ["bob@example.org", "eve@example.net"])
+    await put("list", "news@example.org", ["bob@example.org"], owner="bob@example.org")
+    to = [{"email": f"{name}@example.org"} for name in ("team", "wide", "news")]
+    sent = await send(jmap, (await create(jmap, to=to))["id"])
+    (shown,) = (await jmap.call("EmailSubmission/get", ids=[sent["id"]]))["list"]
+    assert {address: status["delivered"] for address, status in shown["deliveryStatus"].items()} == {
+        "team@example.org": "yes",
+        "wide@example.org": "queued",
+        "news@example.org": "queued",
+    }
+    (queued,) = await served.storage.queue.messages()
+    assert {(to.address, to.site) for to in queued.recipients} == {
+        ("wide@example.org", "local"),
+        ("news@example.org", "local"),
+    }
