@@ -17,7 +17,20 @@ from posthorn_model.cluster import SERVICES
 
 PROTOCOLS = sorted((ROOT / "docs" / "protocols").glob("*.md"))
 ALL_DOCUMENTS = pytest.mark.parametrize("path", DOCUMENTS, ids=named)
-GROUPS = {"account", "alias", "ban", "certificate", "dkim", "domain", "index", "node", "role", "shard", "topology"}
+GROUPS = {
+    "account",
+    "alias",
+    "app-password",
+    "ban",
+    "certificate",
+    "dkim",
+    "domain",
+    "index",
+    "node",
+    "role",
+    "shard",
+    "topology",
+}
 _FILE = re.compile(r"(services|libs|tests)/\S+|[a-z0-9_*][a-z0-9_*/-]*(\.py|/)")
 
 
@@ -62,8 +75,10 @@ def unknown_options(words: Sequence[str], text: str) -> list[str]:
 
 def verbs_of(words: list[str]) -> tuple[str, ...]:
     """The leading words of a posthorn command line that say which command it is."""
-    deeper = len(words) > 1 and words[0] in GROUPS and not words[1].startswith("-")
-    return tuple(words[: 2 if deeper else 1])
+    depth = 1
+    while len(words) > depth and words[depth - 1] in GROUPS and not words[depth].startswith("-"):
+        depth += 1
+    return tuple(words[:depth])
 
 
 @pytest.mark.parametrize("words", sorted({tuple(words) for _, words in typed("posthorn") if words}), ids=" ".join)

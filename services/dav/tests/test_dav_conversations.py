@@ -5,6 +5,7 @@ import re
 import pytest
 from lxml import etree
 
+from posthorn_model.errors import AuthenticationFailed
 from posthorn_storage import Storage
 
 HOME = "/dav/cal/ann@example.org/"
@@ -249,3 +250,19 @@ async def test_too_many_results_are_refused(dav, storage: Storage) -> None:
     found = await dav("PROPFIND", f"{HOME}default/", Depth="1")
     assert found.status == 507
     assert "number-of-matches-within-limits" in found.body
+
+
+class OneToken:
+    """Judges tokens: knows one of Ann's."""
+
+    async def owner(self, token: str) -> str:
+        if token != "ann.s.token":
+            raise AuthenticationFailed
+        return "ann@example.org"
+
+
+async def test_a_bearer_token_is_a_login(dav, storage) -> None:
+    storage.directory.take_tokens(OneToken())
+    for token, refused in (("ann.s.token", False), ("another", True)):
+        found = await dav("OPTIONS", "/dav/", login=None, Authorization=f"Bearer {token}")
+        assert (found.status == 401) is refused

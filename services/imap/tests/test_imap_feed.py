@@ -208,10 +208,10 @@ async def test_a_budget_is_shared_in_turn() -> None:
 async def test_sessions_of_an_account_are_counted(storage: Storage, account: Any) -> None:
     await account("ann@example.org", password="secret")
     logins = Logins(storage.directory, per_account=1)
-    ann = await logins.log_in(b"ann@example.org", b"secret", "192.0.2.1")
+    ann = await logins.log_in(b"ann@example.org", b"secret", "192.0.2.1", "imap")
     with pytest.raises(Overloaded):
-        await logins.log_in(b"ann@example.org", b"secret", "192.0.2.1")
+        await logins.log_in(b"ann@example.org", b"secret", "192.0.2.1", "imap")
     logins.log_out(ann.id)
-    assert (await logins.log_in(b"ann@example.org", b"secret", "192.0.2.1")).id == ann.id
+    assert (await logins.log_in(b"ann@example.org", b"secret", "192.0.2.1", "imap")).id == ann.id
     with pytest.raises(AuthenticationFailed):
-        await logins.log_in(b"\xff", b"", "192.0.2.2")
+        await logins.log_in(b"\xff", b"", "192.0.2.2", "imap")

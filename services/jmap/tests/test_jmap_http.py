@@ -11,6 +11,7 @@ import pytest
 from posthorn_jmap.protocol.session import CAPABILITIES
 from posthorn_jmap.registry import METHODS
 from posthorn_mail_format import summarize
+from posthorn_model.errors import AuthenticationFailed
 from posthorn_model.events import ChangeKind
 from posthorn_model.mail import NewMessage
 
@@ -156,6 +157,29 @@ async def test_who_may_log_in(served: Any, jmap: Any) -> None:
             assert "www-authenticate: Basic realm=" in head.lower().replace("basic", "Basic")
         writer.close()
     assert (await jmap.request("GET", "/jmap/session")).status == 200
+
+
+class OneToken:
+    """Judges tokens: knows one of Ann's."""
+
+    async def owner(self, token: str) -> str:
+        if token != "ann.s.token":
+            raise AuthenticationFailed
+        return "ann@example.org"
+
+
+async def test_a_bearer_token_is_a_login_where_somebody_judges_it(served: Any, jmap: Any) -> None:
+    async def status(token: str) -> bytes:
+        reader, writer = await asyncio.open_connection(*urlsplit(served.base).netloc.split(":"))
+        writer.write(f"GET /jmap/session HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+        async with asyncio.timeout(30):
+            line = await reader.readline()
+        writer.close()
+        return line.split()[1]
+
+    assert await status("ann.s.token") == b"401"
+    served.storage.directory.take_tokens(OneToken())
+    assert [await status(token) for token in ("ann.s.token", "another")] == [b"200", b"401"]
 
 
 async def test_when_too_many_logins_failed_the_right_password_is_not_judged(

@@ -14,6 +14,8 @@ from posthorn_assembly.certificates import StoredCertificates, stored_certificat
 from posthorn_assembly.coordination import bus_settings
 from posthorn_assembly.measures import measure_blobs, measure_databases, measure_lookups
 from posthorn_assembly.notices import BANS, CERTIFICATES, INVALIDATE_DIRECTORY, ChangeWatch, NodeVoice, follow_notices
+from posthorn_assembly.provider import Ask
+from posthorn_assembly.tokens import Tokens
 from posthorn_assembly.translation import near_shards, storage_settings
 from posthorn_bus import BusIdentity, Echo, LeaseKeeper, LeaseTimes, open_bus
 from posthorn_model.cluster import Standing
@@ -69,6 +71,8 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     node.health.add("database", storage.probe_database)
     node.health.add("blobs", storage.probe_blobs)
     node.health.add("lookup", _lookup_probe(storage))
+    if (oauth := node.settings.auth.oauth).used:
+        storage.directory.take_tokens(Tokens(oauth, Ask(timeout=oauth.timeout, ca=oauth.ca), node.clock))
     membership = Membership(node, storage.nodes)
     await membership.join()
     near = near_shards(node.settings, storage.queue.shards)

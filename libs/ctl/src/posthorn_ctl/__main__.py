@@ -20,6 +20,9 @@ from posthorn_ctl.commands import (
     alias_add,
     alias_list,
     alias_remove,
+    app_password_add,
+    app_password_list,
+    app_password_remove,
     ban_add,
     ban_list,
     ban_remove,
@@ -102,13 +105,18 @@ app.command("migrate", epilog=migrate.EPILOG)(migrate.migrate)
 app.command("plan", epilog=plan.EPILOG)(plan.plan)
 app.command("check", epilog=check.EPILOG)(check.check)
 
-account = typer.Typer(no_args_is_help=True, help="Accounts: add, passwd, list, show, reset, delete.")
+account = typer.Typer(no_args_is_help=True, help="Accounts: add, passwd, app-password, list, show, reset, delete.")
 account.command("add", epilog=account_add.EPILOG)(account_add.add)
 account.command("passwd", epilog=account_passwd.EPILOG)(account_passwd.passwd)
 account.command("list", epilog=account_list.EPILOG)(account_list.list_)
 account.command("show", epilog=account_show.EPILOG)(account_show.show)
 account.command("reset", epilog=account_reset.EPILOG)(account_reset.reset)
 account.command("delete", epilog=account_delete.EPILOG)(account_delete.delete)
+app_password = typer.Typer(no_args_is_help=True, help="Passwords for one device or program each: add, list, remove.")
+app_password.command("add", epilog=app_password_add.EPILOG)(app_password_add.add)
+app_password.command("list", epilog=app_password_list.EPILOG)(app_password_list.list_)
+app_password.command("remove", epilog=app_password_remove.EPILOG)(app_password_remove.remove)
+account.add_typer(app_password, name="app-password")
 app.add_typer(account, name="account")
 
 alias = typer.Typer(no_args_is_help=True, help="Other addresses of accounts, and catch-alls: add, list, remove.")

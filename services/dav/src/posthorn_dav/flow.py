@@ -30,6 +30,7 @@ from posthorn_dav.request import Answer, Request
 from posthorn_dav.settings import DavSettings
 from posthorn_model.errors import AuthenticationFailed, NotFound, TooManyFailures
 from posthorn_model.ports import Clock
+from posthorn_sasl.bearer import MAX_TOKEN
 from posthorn_storage import Storage
 from posthorn_storage.directory import AccountRecord
 
@@ -96,16 +97,18 @@ class DavApp:
 
     async def _login(self, http: HttpRequest) -> AccountRecord:
         scheme, _, encoded = http.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "basic":
+        if scheme.lower() not in ("basic", "bearer"):
             raise AuthenticationFailed("authentication is needed")
         if not self.plaintext_login and http.url.scheme != "https":
             raise errors.Refused(403, "a password is accepted over TLS only on this listener")
+        remote = http.client.host if http.client else ""
+        if scheme.lower() == "bearer":
+            return await self.storage.directory.claims(remote, "dav").by_token("", encoded.strip()[:MAX_TOKEN])
         try:
             name, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError) as error:
             raise AuthenticationFailed from error
-        remote = http.client.host if http.client else ""
-        return await self.storage.directory.authenticate(name, password, remote)
+        return await self.storage.directory.authenticate(name, password, remote, "dav")
 
     def _refuse(self, http: HttpRequest, error: Exception) -> Response:
         found = errors.answer(error)

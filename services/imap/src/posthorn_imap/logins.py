@@ -7,16 +7,16 @@ from posthorn_storage.directory import AccountRecord, Directory
 
 
 class Logins:
-    """Shared by all sessions of a process."""
+    """Shared by all sessions of a process. `service` is "imap", "pop3" or "sieve", as app passwords name it."""
 
     def __init__(self, directory: Directory, *, per_account: int) -> None:
         self._directory = directory
         self._per_account = per_account
         self._sessions: dict[AccountId, int] = {}
 
-    def exchange(self, mechanism: str, terms: Terms, address: str) -> Login[AccountRecord]:
+    def exchange(self, mechanism: str, terms: Terms, address: str, service: str = "") -> Login[AccountRecord]:
         """A login by SASL, to be led on by `step`. Raises SaslProblem for a mechanism that is not offered."""
-        return Login(Exchange(mechanism, terms), self._directory.claims(address))
+        return Login(Exchange(mechanism, terms), self._directory.claims(address, service))
 
     async def step(self, login: Login[AccountRecord], response: bytes | None) -> Challenge | AccountRecord:
         """The client's next response (base64); as of log_in, and raises SaslProblem too."""
@@ -25,12 +25,12 @@ class Logins:
             self._enter(found.id)
         return found
 
-    async def log_in(self, user: bytes, password: bytes, address: str) -> AccountRecord:
+    async def log_in(self, user: bytes, password: bytes, address: str, service: str = "") -> AccountRecord:
         """Judge a login from an address; a failure is answered late. Call `log_out` when the session ends.
 
         Raises AuthenticationFailed, TooManyFailures, Overloaded (too many sessions of the account), Unavailable.
         """
-        account = await self._directory.authenticate(_text(user), _text(password), address)
+        account = await self._directory.authenticate(_text(user), _text(password), address, service)
         self._enter(account.id)
         return account
 

@@ -39,13 +39,14 @@ class Listening:
     name: str
     starttls: bool
     plaintext_auth: bool
+    tokens: bool = False
+    """Somebody judges bearer tokens."""
 
     def mechanisms(self, connection: ClientConnection) -> Sequence[str]:
         """Of SASL, that may be used on a connection now; none: it must be encrypted first."""
         may_log_in = connection.encrypted or self.plaintext_auth
-        return offered(terms(connection)) if may_log_in else ()
+        return offered(self.terms(connection)) if may_log_in else ()
 
-
-def terms(connection: ClientConnection) -> Terms:
-    """What a login on a connection can rest on."""
-    return Terms(connection.bindings)
+    def terms(self, connection: ClientConnection) -> Terms:
+        """What a login on a connection can rest on."""
+        return Terms(connection.bindings, tokens=self.tokens)

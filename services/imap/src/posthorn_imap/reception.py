@@ -33,7 +33,10 @@ def make_reception(parts: Parts, settings: ListenerSettings, door: Door) -> Rece
         parts = replace(parts, tls_context=partial(parts.tls_context, certificate=settings.certificate))
     begin, refusal = _PROTOCOLS[settings.protocol]
     listening = Listening(
-        name=settings.name, starttls=settings.tls == "starttls", plaintext_auth=settings.allow_plaintext_auth
+        name=settings.name,
+        starttls=settings.tls == "starttls",
+        plaintext_auth=settings.allow_plaintext_auth,
+        tokens=parts.storage.directory.takes_tokens,
     )
     figures, times = parts.figures, parts.settings.timeouts
 

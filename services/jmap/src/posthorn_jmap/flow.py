@@ -36,6 +36,7 @@ from posthorn_model.errors import AuthenticationFailed, PosthornError, TooManyFa
 from posthorn_model.events import Event
 from posthorn_model.ports import Clock
 from posthorn_node.settings import WebPushSettings
+from posthorn_sasl.bearer import MAX_TOKEN
 from posthorn_storage import Storage
 from posthorn_storage.directory import AccountRecord
 
@@ -139,15 +140,18 @@ class JmapApp:
 
     async def _login(self, http: Request) -> AccountRecord:
         scheme, _, encoded = http.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "basic":
+        if scheme.lower() not in ("basic", "bearer"):
             raise AuthenticationFailed("authentication is needed")
         if not self.plaintext_login and http.url.scheme != "https":
             raise RequestProblem("about:blank", "a password is accepted over TLS only on this listener", 403)
+        remote = http.client.host if http.client else ""
+        if scheme.lower() == "bearer":
+            return await self.storage.directory.claims(remote, "jmap").by_token("", encoded.strip()[:MAX_TOKEN])
         try:
             name, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError) as error:
             raise AuthenticationFailed from error
-        return await self.storage.directory.authenticate(name, password, http.client.host if http.client else "")
+        return await self.storage.directory.authenticate(name, password, remote, "jmap")
 
     def _refuse(self, http: Request, error: Exception) -> Response:
         again = f"{math.ceil(error.retry_after)}" if isinstance(error, TooManyFailures) else "5"

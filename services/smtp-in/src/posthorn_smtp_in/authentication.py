@@ -18,6 +18,9 @@ NEEDS_TLS = reply(538, "5.7.11", "Encryption required for authentication")
 AGAIN = reply(503, "5.5.1", "Already authenticated")
 DONE = reply(235, "2.7.0", "Authentication successful")
 
+SERVICE = "smtp"
+"""As app passwords name it."""
+
 Step = tuple[Reply, AccountRecord | None]
 
 
@@ -51,7 +54,7 @@ class Authentication:
             exchange = Exchange(mechanism, self._terms())
         except SaslProblem as problem:
             return reply_to_exchange(problem.problem), None
-        self._login = Login(exchange, self._parts.storage.directory.claims(self._address))
+        self._login = Login(exchange, self._parts.storage.directory.claims(self._address, SERVICE))
         return await self.step(initial.encode() if initial is not None else None)
 
     async def step(self, response: bytes | None) -> Step:
@@ -71,7 +74,7 @@ class Authentication:
         return DONE, found
 
     def _terms(self) -> Terms:
-        return Terms(self._connection.bindings)
+        return Terms(self._connection.bindings, tokens=self._parts.storage.directory.takes_tokens)
 
     def _refused(self, claimed: str, error: AuthenticationFailed | TooManyFailures) -> Reply:
         self.failed += 1

@@ -30,7 +30,7 @@ def add(
     as_json: JsonChoice = False,
 ) -> None:
     """Ban an address or a network. Every node keeps it out within a heartbeat (2 seconds, unless set otherwise)."""
-    banned, seconds = network_of(network), _seconds(duration)
+    banned, seconds = network_of(network), seconds_of(duration)
     run(Door(data, dsn, config), lambda storage: storage.bans.put(banned, seconds, reason, "operator"))
     told = f"for {duration}" if duration else "until the ban is lifted"
     print(json.dumps({"banned": str(banned), "seconds": seconds}) if as_json else f"{banned} is banned {told}")
@@ -44,7 +44,8 @@ def network_of(text: str) -> Network:
         raise ClusterError(f"{text} is no address and no network: write it such as 192.0.2.7 or 192.0.2.0/24") from None
 
 
-def _seconds(duration: str | None) -> float | None:
+def seconds_of(duration: str | None) -> float | None:
+    """From text like "12h"; None from None. Raises ClusterError."""
     if duration is None:
         return None
     from posthorn_node.settings import parse_duration

@@ -1,7 +1,7 @@
 """Settings from TOML and the environment: read, judged as a whole, typed. It knows no service's own table."""
 
 from posthorn_node.settings.acme import AcmeSettings, EabSettings
-from posthorn_node.settings.auth import AuthSettings, BanSettings, Rate, ThrottleSettings, parse_rate
+from posthorn_node.settings.auth import AuthSettings, BanSettings, OauthSettings, Rate, ThrottleSettings, parse_rate
 from posthorn_node.settings.blob_stores import AzureStore, BlobStore, FsStore, RocksStore, S3Store
 from posthorn_node.settings.certificates import CertificateFiles, CertificatesSettings, ServerTlsSettings
 from posthorn_node.settings.check import notices, validate
@@ -77,6 +77,7 @@ __all__ = [
     "NatsStore",
     "Network",
     "NodeSettings",
+    "OauthSettings",
     "PostgresStore",
     "Problem",
     "PushSettings",

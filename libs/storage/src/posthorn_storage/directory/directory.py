@@ -23,9 +23,10 @@ from posthorn_model.ports import Clock
 from posthorn_storage.database import Connection
 from posthorn_storage.directory import sql
 from posthorn_storage.directory.addresses import address_key, alias_key, domain_key
+from posthorn_storage.directory.app_passwords import AppPasswords
 from posthorn_storage.directory.identities import Identities, Identity
 from posthorn_storage.directory.login_throttle import LoginThrottle
-from posthorn_storage.directory.logins import Claims, Logins
+from posthorn_storage.directory.logins import Claims, Logins, TokenJudge
 from posthorn_storage.directory.passwords import Passwords
 from posthorn_storage.directory.recipients import Recipients
 from posthorn_storage.directory.records import AccountRecord, record_of
@@ -61,6 +62,7 @@ class Directory:
         self._recipients = recipients
         self._clock = clock
         self._identities = Identities(shards)
+        self.app_passwords = AppPasswords(self._database)
         self._logins = Logins(self._database, passwords, throttle, clock)
         self._local: frozenset[str] = frozenset()
         self._local_until = float("-inf")
@@ -226,17 +228,28 @@ class Directory:
         """Which accounts each recipient is delivered to; () when unknown. One query; see Recipients.find."""
         return {address: found.accounts for address, found in (await self._recipients.find(addresses)).items()}
 
-    async def authenticate(self, login: str, password: str, remote: str = "") -> AccountRecord:
+    async def authenticate(self, login: str, password: str, remote: str = "", service: str = "") -> AccountRecord:
         """Who this is. `login` is the account's address, `remote` the client's; "" is nobody's.
+
+        `service` is one of those that app passwords may be for; without one only those for all are good.
 
         Raises AuthenticationFailed after the same time whether the account exists or not, TooManyFailures (which does
         not say whether the password is right), Overloaded.
         """
-        return await self._logins.by_password(login, password, remote)
+        return await self._logins.by_password(login, password, remote, service)
 
-    def claims(self, remote: str) -> Claims:
-        """Who judges what one client at `remote` claims in SASL; for one login at a time."""
-        return Claims(self._logins, remote)
+    def claims(self, remote: str, service: str = "") -> Claims:
+        """Who judges what one client at `remote` claims in SASL to a service; for one login at a time."""
+        return Claims(self._logins, remote, service)
+
+    def take_tokens(self, judge: TokenJudge) -> None:
+        """From now on bearer tokens are a way to log in."""
+        self._logins.tokens = judge
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether they are."""
+        return self._logins.tokens is not None
 
     async def may_send_as(self, account: AccountId, address: str) -> bool:
         """Whether the account may use `address` as sender: its own, an alias, with "+detail", under its catch-all."""

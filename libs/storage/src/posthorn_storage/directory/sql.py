@@ -75,6 +75,19 @@ SELECT account.id, account.address, display_name, kind, quota, region, account.c
 FROM account LEFT JOIN credential ON credential.account_id = account.id
 """
 
+# With the app password of digest $2, if it is good for the service $3 now.
+_LOGIN = _ACCOUNT.replace(
+    "AS scram,",
+    """AS scram,
+    (SELECT app.id FROM app_password AS app WHERE app.account_id = account.id AND app.digest = $2
+        AND (app.expires_at IS NULL OR app.expires_at > now())
+        AND (app.services = '{}' OR $3 = ANY (app.services)) LIMIT 1) AS app_password,""",
+)
+
+LOGIN_BY_ADDRESS = _LOGIN + "WHERE account.address = $1"
+
+LOGIN_BY_ID = _LOGIN + "WHERE account.id = $1"
+
 BY_ADDRESS = _ACCOUNT + "WHERE account.address = $1"
 
 BY_ID = _ACCOUNT + "WHERE account.id = ANY ($1::bigint[])"

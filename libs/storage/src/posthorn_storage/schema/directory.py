@@ -8,11 +8,13 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    LargeBinary,
     SmallInteger,
     Table,
     Text,
     func,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from posthorn_storage.schema.naming import metadata
 
@@ -58,6 +60,20 @@ credential = Table(
     Column("scram", Text, comment="verifier of SCRAM-SHA-256, RFC 5803"),
     Column("scram_at", DateTime(timezone=True), comment="equals updated_at, or the verifier is of an older password"),
 )
+
+app_password = Table(
+    "app_password",
+    metadata,
+    Column("account_id", BigInteger, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("name", Text, nullable=False, comment="what its owner calls it"),
+    Column("digest", LargeBinary, nullable=False, comment="SHA-256: the password is random"),
+    Column("services", ARRAY(Text), nullable=False, server_default="{}", comment="that it is for; empty: all"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("used_at", DateTime(timezone=True), comment="roughly"),
+    Column("expires_at", DateTime(timezone=True)),
+)
+"""Passwords that were made for one device or program each."""
 
 identity = Table(
     "identity",

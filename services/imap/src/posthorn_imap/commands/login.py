@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from posthorn_imap.errors import answer_to_exchange
-from posthorn_imap.parts import terms
 from posthorn_imap.protocol.commands import Authenticate, Login
 from posthorn_imap.protocol.responses import Answer, bye, continuation, no, ok
 from posthorn_model.errors import AuthenticationFailed, Overloaded, TooManyFailures
@@ -16,13 +15,14 @@ if TYPE_CHECKING:
     from posthorn_imap.session import Session
 
 _PRIVACY = no("Encryption is required to log in", b"PRIVACYREQUIRED")
+SERVICE = "imap"
 T = TypeVar("T")
 
 
 async def login(session: "Session", command: Login) -> Answer:
     if not session.mechanisms:
         return _PRIVACY
-    attempt = session.parts.logins.log_in(command.user, command.password, session.address)
+    attempt = session.parts.logins.log_in(command.user, command.password, session.address, SERVICE)
     found = await _tried(session, attempt, lambda: command.user.decode("utf-8", "replace"))
     return found if isinstance(found, Answer) else _welcome(session, found)
 
@@ -33,7 +33,10 @@ async def authenticate(session: "Session", command: Authenticate) -> Answer:
     logins = session.parts.logins
     try:
         exchange = logins.exchange(
-            command.mechanism.decode("ascii", "replace"), terms(session.connection), session.address
+            command.mechanism.decode("ascii", "replace"),
+            session.listening.terms(session.connection),
+            session.address,
+            SERVICE,
         )
         response = command.initial
         while True:

@@ -9,7 +9,7 @@ from posthorn_imap.connection import ClientConnection
 from posthorn_imap.managesieve.framer import Broken, Frame, Framer
 from posthorn_imap.managesieve.requests import BadRequest, Request, State, read_request
 from posthorn_imap.managesieve.responses import capabilities, done, line, string
-from posthorn_imap.parts import Listening, Parts, terms
+from posthorn_imap.parts import Listening, Parts
 from posthorn_model.errors import (
     AlreadyExists,
     AuthenticationFailed,
@@ -27,6 +27,8 @@ from posthorn_sieve import EXTENSIONS, NOTIFY_METHODS, Limits, compile_script
 from posthorn_storage import AccountRecord
 from posthorn_storage.sieve_scripts import MAX_SIZE
 
+SERVICE = "sieve"
+"""As app passwords name it."""
 T = TypeVar("T")
 _CODES: Mapping[type[PosthornError], str] = {
     TooLarge: "QUOTA/MAXSIZE",
@@ -192,7 +194,7 @@ class ManageSieveSession:
         response = request.strings[1] if len(request.strings) > 1 else None
         mechanism = request.strings[0].decode("ascii", "replace").upper()
         try:
-            login = logins.exchange(mechanism, terms(self._connection), self._address)
+            login = logins.exchange(mechanism, self._listening.terms(self._connection), self._address, SERVICE)
             while True:
                 found = await self._tried(logins.step(login, response), lambda: login.claimed)
                 if not isinstance(found, Challenge):

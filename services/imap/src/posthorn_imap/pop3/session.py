@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from posthorn_imap.connection import ClientConnection
-from posthorn_imap.parts import Listening, Parts, terms
+from posthorn_imap.parts import Listening, Parts
 from posthorn_imap.pop3.maildrop import Letter, Maildrop, open_maildrop, read_letter, update
 from posthorn_imap.pop3.requests import (
     MAX_LINE,
@@ -28,6 +28,7 @@ from posthorn_storage import AccountRecord
 SLICE = 65536
 TEMPORARY, IN_AUTH = "[SYS/TEMP] ", "[AUTH] "
 NEEDS_TLS = "encryption is required to log in"
+SERVICE = "pop3"
 T = TypeVar("T")
 
 
@@ -179,7 +180,7 @@ class Pop3Session:
         user, self._user = self._user, None
         if user is None:
             raise BadRequest("USER first")
-        attempt = self._parts.logins.log_in(_octets(user), _octets(request.arguments[0]), self._address)
+        attempt = self._parts.logins.log_in(_octets(user), _octets(request.arguments[0]), self._address, SERVICE)
         return await self._welcome(await self._tried(attempt, lambda: user))
 
     async def _authenticate(self, request: Request) -> Reply:
@@ -191,7 +192,9 @@ class Pop3Session:
         logins = self._parts.logins
         response = request.arguments[1].encode("ascii", "replace") if len(request.arguments) > 1 else None
         try:
-            login = logins.exchange(request.arguments[0].upper(), terms(self._connection), self._address)
+            login = logins.exchange(
+                request.arguments[0].upper(), self._listening.terms(self._connection), self._address, SERVICE
+            )
             while True:
                 found = await self._tried(logins.step(login, response), lambda: login.claimed)
                 if not isinstance(found, Challenge):
