@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from posthorn_mail_auth.results import strip
+
 pytestmark = [pytest.mark.postgres, pytest.mark.peers]
 
 SAMPLES = [
@@ -70,7 +72,8 @@ async def check_all(service: Any, account: Any, contents: list[bytes]) -> None:
     for content, answer in zip(contents, answers, strict=True):
         assert answer.startswith("250 2.6.0 " if carried(content) else ("554 5.6.0 ", "500 5.6.0 ")), content[:80]
     stored = await service.inbox(account)
-    wanted = [ended(content) for content in contents if carried(content)]
+    # Of results that do not say whose they are nothing is left (RFC 8601 5); all else is as it was sent.
+    wanted = [strip(ended(content), "mx.example.org") for content in contents if carried(content)]
     assert len(stored) == len(wanted)
     for content, found in zip(wanted, stored, strict=True):
         assert found.endswith(content)
