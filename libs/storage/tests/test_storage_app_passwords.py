@@ -81,3 +81,10 @@ def test_what_can_be_one() -> None:
     assert digest_of("abcde-fghij-kmnpq-rstuv") == digest_of("ABCDE fghijkmnpqrstuv") != b""
     for text in ("", "correct horse", "abcde-fghij-kmnpq-rstu", "abcde-fghij-kmnpq-rstul", "-" * 200):
         assert digest_of(text) == b""
+
+
+async def test_a_reset_of_the_account_takes_none_back(storage: Storage, account: MakeAccount) -> None:
+    ann, directory = await account(ANN), storage.directory
+    _, password = await directory.app_passwords.add(ANN, "phone")
+    await directory.reset_account(ANN)
+    assert await directory.authenticate(ANN, password) == ann

@@ -19,6 +19,7 @@ _DIRECTORY = frozenset(
         "account",
         "alias",
         "credential",
+        "app_password",
         "removed_account",
         "account_counter",
         "account_move",
