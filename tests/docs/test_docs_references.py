@@ -18,19 +18,10 @@ from posthorn_model.cluster import SERVICES
 PROTOCOLS = sorted((ROOT / "docs" / "protocols").glob("*.md"))
 ALL_DOCUMENTS = pytest.mark.parametrize("path", DOCUMENTS, ids=named)
 GROUPS = {
-    "account",
-    "alias",
-    "app-password",
-    "ban",
-    "certificate",
-    "dkim",
-    "domain",
-    "index",
-    "node",
-    "role",
-    "shard",
-    "topology",
+    *("account", "alias", "ban", "certificate", "dkim", "domain", "forward", "group", "index", "list", "node", "role"),
+    *("shard", "topology"),
 }
+SUBGROUPS = {"app-password"}
 _FILE = re.compile(r"(services|libs|tests)/\S+|[a-z0-9_*][a-z0-9_*/-]*(\.py|/)")
 
 
@@ -73,10 +64,15 @@ def unknown_options(words: Sequence[str], text: str) -> list[str]:
     return [option for option in options if not re.search(rf"{re.escape(option)}\b(?!-)", text)]
 
 
+def is_group(verbs: Sequence[str]) -> bool:
+    """Whether these words of a command line name a group of commands."""
+    return verbs[-1] in (GROUPS if len(verbs) == 1 else SUBGROUPS)
+
+
 def verbs_of(words: list[str]) -> tuple[str, ...]:
     """The leading words of a posthorn command line that say which command it is."""
     depth = 1
-    while len(words) > depth and words[depth - 1] in GROUPS and not words[depth].startswith("-"):
+    while len(words) > depth and is_group(words[:depth]) and not words[depth].startswith("-"):
         depth += 1
     return tuple(words[:depth])
 
@@ -85,7 +81,7 @@ def verbs_of(words: list[str]) -> tuple[str, ...]:
 def test_a_command_that_is_named_exists_with_its_options(words: tuple[str, ...]) -> None:
     verbs = verbs_of(list(words))
     text = help_of("posthorn", *verbs)
-    if verbs[-1] not in GROUPS:
+    if not is_group(verbs):
         assert "Example: " in text
         assert "posthorn " + " ".join(verbs) in text.partition("Example: ")[2]
     assert not unknown_options(words[len(verbs) :], text)
