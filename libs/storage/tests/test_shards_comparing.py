@@ -43,6 +43,9 @@ TABLE_DAMAGE: Final = {
     "email_submission": "INSERT INTO email_submission (account_id, identity_id, message_id, thread_id, envelope,"
     " delivered) VALUES ($1, 1, 1, 1, '', '{}')",
     "blob_ref": "UPDATE blob_ref SET ref_id = 7 WHERE account_id = $1 AND kind = 3",
+    "sieve_script": "INSERT INTO sieve_script (account_id, name, content) VALUES ($1, 'x', 'keep;')",
+    "push_subscription": "INSERT INTO push_subscription (account_id, device_client_id, url, code, expires_at,"
+    " pushed_modseq) VALUES ($1, 'x', 'https://push.example.net/1', 'x', now() + interval '1 day', 0)",
 }
 """By table: what falsifies some row that is copied as a whole."""
 STRAYS: Final = {

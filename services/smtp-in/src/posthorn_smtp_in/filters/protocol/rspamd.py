@@ -99,7 +99,7 @@ def read_judgement(body: bytes) -> SpamJudgement:
         answer = json.loads(body)
     except (ValueError, RecursionError):
         raise BadAnswer("rspamd's answer is no JSON") from None
-    if not isinstance(answer, dict) or not isinstance(answer.get("action"), str):
+    if not isinstance(answer, dict) or not (answer.get("action") and isinstance(answer["action"], str)):
         raise BadAnswer("rspamd did not say what to do")
     score = _number(answer.get("score"))
     if score is None:
