@@ -38,19 +38,21 @@ def test_it_sends(
     cluster: ClusterUnderTest,
     new_account: Callable[[], tuple[str, str]],
     tmp_path: Path,
-    letter: str,
     scheme: str,
     protocol: str,
     security: tuple[str, ...],
 ) -> None:
     sender, recipient = new_account(), new_account()
+    # A submission is from whom has logged in, also by what it says of itself.
+    content, letter = MESSAGE.replace("a@example.net", sender[0]).encode(), tmp_path / "letter.eml"
+    letter.write_bytes(content)
     login = ("--user", ":".join(sender)) if protocol.startswith("submission") else ()
-    words = ("--mail-from", sender[0], "--mail-rcpt", recipient[0], "--upload-file", letter)
+    words = ("--mail-from", sender[0], "--mail-rcpt", recipient[0], "--upload-file", str(letter))
     output("curl", "-sSk", *security, *login, at(cluster, scheme, protocol, 1), *words, home=tmp_path)
     client = cluster.imap(recipient, node=2)
     client.select()
-    (_, content), _ = client.fetch("1", "(BODY.PEEK[])")[1]
-    assert content.endswith(MESSAGE.encode())
+    (_, arrived), _ = client.fetch("1", "(BODY.PEEK[])")[1]
+    assert arrived.endswith(content)
     client.logout()
 
 

@@ -6,6 +6,7 @@ import re
 import smtplib
 import ssl
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from email.message import EmailMessage
 
 import pytest
@@ -202,26 +203,24 @@ def test_imaplib_may_not_log_in_for_another(cluster: ClusterUnderTest, account: 
     assert client.logout()[0] == "BYE"
 
 
-def guess(cluster: ClusterUnderTest, node: int, source: str, login: tuple[str, str], times: int) -> list[int]:
-    """The codes that AUTH is answered with, four times on each connection from a loopback address of its own."""
+def guess(cluster: ClusterUnderTest, node: int, source: str, login: tuple[str, str]) -> int:
+    """The code that AUTH is answered with on a connection from a loopback address of its own."""
     response = base64.b64encode("\0".join(("", *login)).encode()).decode()
-    codes: list[int] = []
-    while len(codes) < times:
-        with smtplib.SMTP(*cluster.address("submission", node), timeout=SECONDS, source_address=(source, 0)) as client:
-            client.ehlo("client.example.net")
-            for _ in range(min(4, times - len(codes))):
-                codes.append(client.docmd("AUTH", f"PLAIN {response}")[0])
-    return codes
+    with smtplib.SMTP(*cluster.address("submission", node), timeout=SECONDS, source_address=(source, 0)) as client:
+        client.ehlo("client.example.net")
+        return client.docmd("AUTH", f"PLAIN {response}")[0]
 
 
 def test_passwords_guessed_on_one_node_are_judged_no_more_on_another(
     cluster: ClusterUnderTest, account: tuple[str, str]
 ) -> None:
     cluster.imap(account, node=1).logout()
-    codes = guess(cluster, 1, "127.0.0.9", (account[0], "a guess"), 60)
+    # From many places at once: one alone is answered later each time.
+    with ThreadPoolExecutor(10) as guessers:
+        codes = list(guessers.map(lambda n: guess(cluster, 1, f"127.0.9.{n}", (account[0], "a guess")), range(1, 61)))
     # One more is judged for each 72 seconds that this takes.
-    assert codes[:50] == [535] * 50
-    assert codes[-1] == 454
-    assert guess(cluster, 2, "127.0.0.10", account, 1) == [454]
+    assert codes.count(535) in (50, 51)
+    assert codes.count(454) == 60 - codes.count(535)
+    assert guess(cluster, 2, "127.0.0.10", account) == 454
     # Where its owner is known the account is open.
     cluster.imap(account, node=2).logout()

@@ -148,10 +148,16 @@ async def test_a_hostile_document_is_cut_or_unreadable_and_the_pool_reads_on(
 
 def readers() -> list[int]:
     """The worker processes of this process."""
-    children = (
-        int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
-    )
-    return [pid for pid in children if b"posthorn_text_extract.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    children = (int(pid) for task in Path("/proc/self/task").iterdir() for pid in _shown(task / "children").split())
+    return [pid for pid in children if b"posthorn_text_extract.worker" in _shown(Path(f"/proc/{pid}/cmdline"))]
+
+
+def _shown(file: Path) -> bytes:
+    """What the kernel shows there; nothing once the thread or process has ended."""
+    try:
+        return file.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def environment_of(pid: int) -> bytes:
