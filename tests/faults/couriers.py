@@ -39,10 +39,10 @@ class Target:
     password: str = field(default="", repr=False)
     content: bytes = field(default=b"", repr=False)
     """What to send; where it is empty, the ledger's own message for the token."""
-    size: int = 600
-    """Octets, about, of the ledger's own message."""
     sender: str = SENDER
     """The envelope's sender where no login says otherwise."""
+    size: int = 600
+    """Octets, about, of the ledger's own message."""
 
     def letter(self, token: str, sender: str) -> bytes:
         """The content to send under a token."""
