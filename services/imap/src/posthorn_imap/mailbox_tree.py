@@ -1,12 +1,11 @@
 """The account's mailboxes by the names IMAP gives them: levels joined by "/", the inbox as INBOX."""
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from posthorn_imap.protocol.mailbox_names import INBOX, SEPARATOR, with_inbox
 from posthorn_model.ids import MailboxId
 from posthorn_model.mail import Mailbox, Role
+from posthorn_model.mailbox_paths import normal, paths
 
 if TYPE_CHECKING:
     from posthorn_imap.session import Session
@@ -17,23 +16,12 @@ class Tree:
 
     def __init__(self, mailboxes: Iterable[Mailbox]) -> None:
         self._by_id = {mailbox.id: mailbox for mailbox in mailboxes}
-        self._names = {id_: self._path(mailbox) for id_, mailbox in self._by_id.items()}
+        self._names = paths(self._by_id.values())
         self._by_name = {name: self._by_id[id_] for id_, name in self._names.items()}
         self._parents = {mailbox.parent for mailbox in self._by_id.values()}
 
-    def _path(self, mailbox: Mailbox) -> str:
-        names: list[str] = []
-        # The store lets no mailbox be its own ancestor; the bound is for a snapshot that is not of one instant.
-        for _ in range(64):
-            names.append(INBOX if mailbox.role is Role.INBOX else mailbox.name)
-            above = self._by_id.get(MailboxId(mailbox.parent))
-            if above is None:
-                break
-            mailbox = above
-        return SEPARATOR.join(reversed(names))
-
     def find(self, name: str) -> Mailbox | None:
-        return self._by_name.get(with_inbox(unicodedata.normalize("NFC", name)))
+        return self._by_name.get(normal(name))
 
     def name(self, mailbox: MailboxId) -> str | None:
         return self._names.get(mailbox)

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 from posthorn_imap.mailbox_tree import Tree, read_tree
 from posthorn_imap.protocol.commands import Create
-from posthorn_imap.protocol.mailbox_names import SEPARATOR, levels
+from posthorn_imap.protocol.mailbox_names import levels
 from posthorn_imap.protocol.responses import Answer, no, ok
 from posthorn_model.errors import AlreadyExists, InvalidName
 from posthorn_model.ids import MailboxId
 from posthorn_model.mail import Mailbox
+from posthorn_model.mailbox_paths import SEPARATOR
 
 if TYPE_CHECKING:
     from posthorn_imap.session import Session

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from posthorn_imap.commands.status import status_response
 from posthorn_imap.mailbox_tree import Tree, read_tree
 from posthorn_imap.protocol.commands import ListMailboxes, ListSubscribed
-from posthorn_imap.protocol.mailbox_names import SEPARATOR, levels, matches
+from posthorn_imap.protocol.mailbox_names import levels, matches
 from posthorn_imap.protocol.responses import Answer, listed, mailbox, ok, untagged
 from posthorn_model.mail import Mailbox, Role
+from posthorn_model.mailbox_paths import SEPARATOR
 
 if TYPE_CHECKING:
     from posthorn_imap.session import Session

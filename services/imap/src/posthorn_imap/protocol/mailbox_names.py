@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from posthorn_imap.protocol.cursor import SyntaxProblem
+from posthorn_model.mailbox_paths import INBOX, SEPARATOR, with_inbox
 
-SEPARATOR = "/"
-INBOX = "INBOX"
 MAX_NAME_BYTES = 4096
 _SHIFTED = re.compile(r"&([A-Za-z0-9+,]*)-")
 _TOKENS = re.compile(r"[*%]+|[^*%]", re.DOTALL)
@@ -66,11 +65,6 @@ def mailbox_name(octets: bytes) -> str:
     if len(octets) > MAX_NAME_BYTES:
         raise SyntaxProblem("mailbox name too long")
     return with_inbox(decode_utf7(octets))
-
-
-def with_inbox(name: str) -> str:
-    first, separator, rest = name.partition(SEPARATOR)
-    return first.upper() + separator + rest if first.upper() == INBOX else name
 
 
 def levels(name: str) -> tuple[str, ...]:

@@ -1,14 +1,13 @@
-"""An account's mailboxes as scripts name them: levels joined by "/", the inbox as INBOX, special uses by attribute."""
+"""An account's mailboxes as scripts name them, and special uses by attribute."""
 
-import unicodedata
 from collections.abc import Iterable, Mapping
 
 from posthorn_model.errors import AlreadyExists, PosthornError
 from posthorn_model.ids import AccountId, MailboxId
 from posthorn_model.mail import Mailbox, Role
+from posthorn_model.mailbox_paths import SEPARATOR, normal, paths
 from posthorn_storage import Storage
 
-INBOX = "INBOX"
 MAX_LEVELS = 16
 USES: Mapping[str, Role] = {
     "\\archive": Role.ARCHIVE,
@@ -25,19 +24,9 @@ class Folders:
     """A snapshot of one account's mailboxes."""
 
     def __init__(self, mailboxes: Iterable[Mailbox]) -> None:
-        self._by_id = {mailbox.id: mailbox for mailbox in mailboxes}
-        self._by_name = {self._path(mailbox): mailbox.id for mailbox in self._by_id.values()}
-        self._by_role = {mailbox.role: mailbox.id for mailbox in self._by_id.values() if mailbox.role is not None}
-
-    def _path(self, mailbox: Mailbox) -> str:
-        names: list[str] = []
-        for _ in range(64):
-            names.append(INBOX if mailbox.role is Role.INBOX else mailbox.name)
-            above = self._by_id.get(MailboxId(mailbox.parent))
-            if above is None:
-                break
-            mailbox = above
-        return "/".join(reversed(names))
+        found = list(mailboxes)
+        self._by_name = {name: id_ for id_, name in paths(found).items()}
+        self._by_role = {mailbox.role: mailbox.id for mailbox in found if mailbox.role is not None}
 
     @property
     def names(self) -> frozenset[str]:
@@ -62,27 +51,20 @@ class Folders:
 
         Raises Unavailable.
         """
-        path = normal(name).split("/")
+        path = normal(name).split(SEPARATOR)
         above = MailboxId(0)
         if not all(path) or len(path) > MAX_LEVELS:
             return None
         for depth, level in enumerate(path, 1):
-            known = self._by_name.get("/".join(path[:depth]))
+            known = self._by_name.get(SEPARATOR.join(path[:depth]))
             if known is None:
                 role = USES.get(attribute) if depth == len(path) else None
                 known = await _make(storage, account, level, above, role)
                 if known is None:
                     return None
-                self._by_name["/".join(path[:depth])] = known
+                self._by_name[SEPARATOR.join(path[:depth])] = known
             above = known
         return above
-
-
-def normal(name: str) -> str:
-    """A name as it is looked up: Unicode NFC, INBOX in any case of letters (RFC 9051 5.1)."""
-    name = unicodedata.normalize("NFC", name)
-    first, slash, rest = name.partition("/")
-    return f"{INBOX}{slash}{rest}" if first.upper() == INBOX else name
 
 
 async def _make(
