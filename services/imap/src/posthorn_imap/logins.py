@@ -1,6 +1,9 @@
 """Who may log in here: judged by the directory, which slows failures, and with so many sessions per account."""
 
-from posthorn_model.errors import AuthenticationFailed, Overloaded
+from structlog.typing import FilteringBoundLogger
+
+from posthorn_imap.figures import Figures
+from posthorn_model.errors import AuthenticationFailed, Overloaded, TooManyFailures
 from posthorn_model.ids import AccountId
 from posthorn_sasl import Challenge, Exchange, Login, Terms
 from posthorn_storage.directory import AccountRecord, Directory
@@ -46,6 +49,19 @@ class Logins:
             self._sessions[account] = left
         else:
             self._sessions.pop(account, None)
+
+
+def tell_refusal(
+    figures: Figures,
+    log: FilteringBoundLogger,
+    listener: str,
+    claimed: str,
+    error: AuthenticationFailed | TooManyFailures,
+) -> None:
+    """Count and log a login that was refused. `claimed`: by what name, which may be anything."""
+    outcome = "limited" if isinstance(error, TooManyFailures) else "refused"
+    figures.logins.labels(listener, outcome).inc()
+    log.warning(f"login {outcome}", login=claimed[:256])
 
 
 def _text(octets: bytes) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from posthorn_imap.errors import answer_to_exchange
+from posthorn_imap.logins import tell_refusal
 from posthorn_imap.protocol.commands import Authenticate, Login
 from posthorn_imap.protocol.responses import Answer, bye, continuation, no, ok
 from posthorn_model.errors import AuthenticationFailed, Overloaded, TooManyFailures
@@ -63,19 +64,16 @@ async def _response(session: "Session") -> bytes:
 
 async def _tried(session: "Session", attempt: Awaitable[T], claimed: Callable[[], str]) -> T | Answer:
     """What it finds, or why it is refused, counted. `claimed`: by what name, as the attempt found out."""
-    count = session.parts.figures.logins
     try:
         return await attempt
-    except AuthenticationFailed:
-        count.labels(session.listening.name, "refused").inc()
-        session.log.warning("login refused", login=claimed()[:256])
+    except (AuthenticationFailed, TooManyFailures) as error:
+        tell_refusal(session.parts.figures, session.log, session.listening.name, claimed(), error)
         _count_failure(session)
+        if isinstance(error, TooManyFailures):
+            return no(error.public, b"LIMIT")
         return no("Login or password is wrong", b"AUTHENTICATIONFAILED")
     except Overloaded as error:
-        count.labels(session.listening.name, "limited").inc()
-        if isinstance(error, TooManyFailures):
-            session.log.warning("login limited", login=claimed()[:256])
-            _count_failure(session)
+        session.parts.figures.logins.labels(session.listening.name, "limited").inc()
         return no(error.public, b"LIMIT")
 
 

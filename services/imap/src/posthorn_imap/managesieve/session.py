@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from posthorn_imap.connection import ClientConnection
+from posthorn_imap.logins import tell_refusal
 from posthorn_imap.managesieve.framer import Broken, Frame, Framer
 from posthorn_imap.managesieve.requests import BadRequest, Request, State, read_request
 from posthorn_imap.managesieve.responses import capabilities, done, line, string
@@ -218,9 +219,7 @@ class ManageSieveSession:
         try:
             return await attempt
         except (AuthenticationFailed, TooManyFailures) as error:
-            outcome = "limited" if isinstance(error, TooManyFailures) else "refused"
-            self._parts.figures.logins.labels(self._listening.name, outcome).inc()
-            self._log.warning(f"login {outcome}", login=claimed()[:256])
+            tell_refusal(self._parts.figures, self._log, self._listening.name, claimed(), error)
             self._failed += 1
             if self._failed >= self._parts.settings.limits.logins:
                 self._state = State.ENDED

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from posthorn_imap.connection import ClientConnection
+from posthorn_imap.logins import tell_refusal
 from posthorn_imap.parts import Listening, Parts
 from posthorn_imap.pop3.maildrop import Letter, Maildrop, open_maildrop, read_letter, update
 from posthorn_imap.pop3.requests import (
@@ -211,9 +212,7 @@ class Pop3Session:
         try:
             return await attempt
         except (AuthenticationFailed, TooManyFailures) as error:
-            outcome = "limited" if isinstance(error, TooManyFailures) else "refused"
-            self._parts.figures.logins.labels(self._listening.name, outcome).inc()
-            self._log.warning(f"login {outcome}", login=claimed()[:256])
+            tell_refusal(self._parts.figures, self._log, self._listening.name, claimed(), error)
             self._failed += 1
             if self._failed >= self._parts.settings.limits.logins:
                 self._state = State.ENDED
