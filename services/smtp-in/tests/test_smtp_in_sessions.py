@@ -153,11 +153,14 @@ async def test_large_content_is_spooled_and_leaves_nothing_behind(start: Any, pe
     assert list(service.parts.spool.iterdir()) == []
 
 
-async def test_a_repeat_after_a_lost_reply_is_one_message_and_a_second_sending_two(service: Any, people: Any) -> None:
+@pytest.mark.parametrize("without", [b"", b"Message-ID: <m1@example.net>\r\n"], ids=["its-id", "no-id"])
+async def test_a_repeat_after_a_lost_reply_is_one_message_and_a_second_sending_two(
+    service: Any, people: Any, without: bytes
+) -> None:
     async def send(*, read_reply: bool) -> None:
         async with await service.connect() as talk:
             await talk.play(HELLO + ENVELOPE + DATA)
-            talk.send(STUFFED + b".\r\n")
+            talk.send(STUFFED.replace(without, b"") + b".\r\n")
             await talk.play("S: 250 2.6.0 *")
             if read_reply:
                 await talk.play("C: QUIT\nS: 221 *")

@@ -42,8 +42,6 @@ class Letter:
     content: bytes
     client_digest: bytes
     """SHA-256 of the content as the client sent it."""
-    client_message_id: bool
-    """The Message-ID is the client's own; without it a repeat cannot be told (decision 0005)."""
     account: AccountId | None
     junk: bool = False
     """It goes into the mailbox for junk."""
@@ -189,7 +187,7 @@ def _messages(
     if letter.held:
         return []
     accounts = {account: to.mailboxes.get(account) for to in reversed(recipients) for account in to.accounts}
-    dedupe = repeat_digest(letter, summary.message_id)
+    dedupe = repeat_digest(letter)
     return [
         NewMessage(
             account=account,
@@ -204,16 +202,10 @@ def _messages(
     ]
 
 
-def repeat_digest(letter: Letter, message_id: str | None) -> bytes | None:
-    """What a repeat of the same message by the same client has in common with it; None when that cannot be told."""
-    if not message_id or not letter.client_message_id:
-        return None
-    digest = hashlib.sha256()
-    for text in (letter.mail.sender, message_id):
-        raw = text.encode("utf-8", "surrogateescape")
-        digest.update(len(raw).to_bytes(4, "big") + raw)
-    digest.update(letter.client_digest)
-    return digest.digest()
+def repeat_digest(letter: Letter) -> bytes:
+    """What a repeat of the same message by the same client has in common with it (decision 0005)."""
+    sender = letter.mail.sender.encode("utf-8", "surrogateescape")
+    return hashlib.sha256(len(sender).to_bytes(4, "big") + sender + letter.client_digest).digest()
 
 
 def _outgoing(letter: Letter, blob: PreparedBlob) -> Sequence[NewQueueMessage]:

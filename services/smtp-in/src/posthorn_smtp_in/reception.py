@@ -109,7 +109,6 @@ class _Draft:
     body: bytes | None = None
     """Another one, from a filter."""
     scores: Scores = NOT_SCORED
-    client_message_id: bool = True
 
 
 def _draft(parts: Parts, origin: Origin, transaction: Transaction, head: bytes) -> _Draft:
@@ -124,7 +123,7 @@ def _draft(parts: Parts, origin: Origin, transaction: Transaction, head: bytes) 
     if origin.kind is not Kind.SUBMISSION:
         return _Draft(path, trace, head, len(head))
     mended = mend(head, hostname=parts.hostname, delivery=transaction.delivery, at=now)
-    return _Draft(path, trace, mended.head, len(head), client_message_id=not mended.message_id_added)
+    return _Draft(path, trace, mended, len(head))
 
 
 async def _judge(parts: Parts, origin: Origin, transaction: Transaction, head: bytes) -> Judged:
@@ -184,7 +183,6 @@ def _letter(origin: Origin, transaction: Transaction, spool: Spool, draft: _Draf
         recipients=transaction.recipients,
         content=spool.with_head(start, draft.body_at) if draft.body is None else start + draft.body,
         client_digest=spool.digest(),
-        client_message_id=draft.client_message_id,
         account=origin.client.account.id if origin.client.account is not None else None,
         junk=junk,
         scores=draft.scores,

@@ -1,7 +1,6 @@
 """What a submission server may mend in the header section (RFC 6409 8): adds Date and Message-ID, drops Bcc."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from uuid import UUID
@@ -10,15 +9,7 @@ _FIELD = re.compile(rb"(?:^|(?<=\r\n))([!-9;-~]+)[ \t]*:[^\r\n]*\r\n(?:[ \t][^\r
 _HIDDEN = frozenset({b"bcc", b"return-path"})
 
 
-@dataclass(frozen=True, slots=True)
-class MendedHead:
-    """A header section in place of the client's; `message_id_added` when it had none."""
-
-    head: bytes
-    message_id_added: bool
-
-
-def mend(head: bytes, *, hostname: str, delivery: UUID, at: float) -> MendedHead:
+def mend(head: bytes, *, hostname: str, delivery: UUID, at: float) -> bytes:
     """Mend a header section (with the empty line that ends it, if it has one).
 
     Fields that stay are byte for byte as they were; new ones stand in front. Bcc is dropped (RFC 5322 3.6.3), as is a
@@ -33,7 +24,7 @@ def mend(head: bytes, *, hostname: str, delivery: UUID, at: float) -> MendedHead
     kept = _FIELD.sub(_without_hidden, head)
     if not names and kept and not kept.startswith(b"\r\n"):
         kept = b"\r\n" + kept
-    return MendedHead(added + kept, b"message-id" not in names)
+    return added + kept
 
 
 def _without_hidden(field: re.Match[bytes]) -> bytes:
