@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +61,15 @@ async def serves_again(lookup: Lookup, *keys: str) -> None:
     await until(counted, "service resumes")
 
 
+async def known(lookup: Lookup, values: Mapping[str, bytes]) -> bool:
+    """Whether the values could be put."""
+    try:
+        await lookup.put(values, LONG)
+    except Unavailable:
+        return False
+    return True
+
+
 async def test_a_server_that_was_restarted_is_used_again() -> None:
     with started(redis_server()) as server:
         async with opened(RedisSettings((server.url,))) as lookup:
@@ -102,8 +111,8 @@ async def test_when_the_master_goes_its_replica_takes_over(way: str) -> None:
     with started(sentinel_set(silence=1.0)) as redis:
         settings = RedisSettings(redis.urls, sentinel_master=redis.name, timeout=0.5)
         async with opened(settings) as lookup:
-            await lookup.put({"k": b"v"}, LONG)
-            await asyncio.gather(*(lookup.count("n", LONG) for _ in range(50)))
+            await until(lambda: known(lookup, {"k": b"v"}), "the sentinels name the master")
+            await serves_again(lookup, *["n"] * 50)
             assert redis.master.say("WAIT", "1", "10000") == "1"
             redis.master.kill() if way == "kill" else redis.master.pause()
             await serves_again(lookup, "n")

@@ -87,12 +87,27 @@ class Sentinels:
 
     def __init__(self, asked: Sequence[Redis]) -> None:
         self._asked = asked
+        self._asking: dict[str, asyncio.Task[tuple[str, int]]] = {}
 
     async def discover_master(self, name: str) -> tuple[str, int]:
         """Host and port. Raises MasterNotFoundError when no sentinel answers, or the newest holds the master for dead.
 
-        A sentinel that is slower than most is not waited for.
+        Connections that are made at the same moment share one question: many at once would only make sentinels slow.
         """
+        asking = self._asking.get(name)
+        if asking is None:
+            asking = self._asking[name] = asyncio.create_task(self._ask(name), name="ask sentinels")
+            asking.add_done_callback(lambda asked: self._answered(name, asked))
+        # Who gives up does not take the answer from the others.
+        return await asyncio.shield(asking)
+
+    def _answered(self, name: str, asked: asyncio.Task[tuple[str, int]]) -> None:
+        del self._asking[name]
+        if not asked.cancelled():
+            asked.exception()  # somebody knows of it, even when all who asked have given up
+
+    async def _ask(self, name: str) -> tuple[str, int]:
+        """Ask all of them. A sentinel that is slower than most is not waited for."""
         tasks = [asyncio.ensure_future(sentinel.sentinel_master(name)) for sentinel in self._asked]
         try:
             done: set[asyncio.Future[Any]] = set()
