@@ -10,7 +10,7 @@ from posthorn_testkit.cluster import ClusterUnderTest, posthorn
 
 pytestmark = pytest.mark.cluster
 BANNED, OTHER = "127.0.0.9", "127.0.0.8"
-DOORS = ("submission", "submissions", "smtp", "imap", "imaps", "pop3", "jmap", "dav")
+DOORS = ("submission", "submissions", "smtp", "imap", "imaps", "pop3", "managesieve", "jmap", "dav")
 PATIENCE = 60.0
 
 

@@ -75,6 +75,15 @@ def test_fixed_ports_that_are_taken_are_all_named(tmp_path: Path) -> None:
     assert f"{api.port} (api of node 1)" in str(refusal.value)
 
 
+def test_scripts_are_taken_where_mailboxes_are_and_no_port_moves_for_it(tmp_path: Path) -> None:
+    base = next(base for base in range(20000, 30000, 100) if all(ports.is_free(base + n) for n in range(60)))
+    plan = laid_out(made(tmp_path), numbered([SERVICES]), base)
+    found = {e.protocol: e for e in plan.nodes[0].endpoints if e.service == "imap"}
+    assert found["pop3"].port == base + 26
+    assert found["managesieve"].port == base + 36
+    assert (found["managesieve"].tls, found["managesieve"].url) == ("starttls", f"sieve://127.0.0.1:{base + 36}")
+
+
 @pytest.mark.parametrize("base", [0, 65530])
 def test_ports_beyond_the_range_are_refused(tmp_path: Path, base: int) -> None:
     with pytest.raises(ClusterError, match="--ports"):

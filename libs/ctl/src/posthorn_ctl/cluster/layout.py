@@ -35,11 +35,19 @@ LISTENERS = (
     Listener("imap", "imap", "imap", "starttls"),
     Listener("imap", "imaps", "imap", "implicit"),
     Listener("imap", "pop3", "pop3", "starttls"),
+    Listener("imap", "managesieve", "managesieve", "starttls"),
     Listener("jmap", "jmap", "jmap", "none"),
     Listener("dav", "dav", "dav", "none"),
     Listener("maintenance", "api", "api", "none"),
 )
-_OFFSETS = [listener.protocol for listener in LISTENERS] + [f"metrics/{service}" for service in SERVICES]
+_OFFSETS = [
+    *(listener.protocol for listener in LISTENERS if listener.protocol != "managesieve"),
+    *(f"metrics/{service}" for service in SERVICES),
+    "managesieve",
+]
+"""From a node's first port on, where they are a fixed range: what comes later goes to the end, so that none moves."""
+_SCHEMES = {"jmap": "http", "dav": "http", "api": "http", "metrics": "http", "managesieve": "sieve"}
+"""Of URLs, where they are not the protocol's own word (RFC 5804 3)."""
 _PART_OFFSETS = ("postgres", "kafka", "kafka-controller", "sink")
 
 
@@ -56,8 +64,7 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        http = self.protocol in ("jmap", "dav", "api", "metrics")
-        return f"{'http' if http else self.protocol}://{self.host}:{self.port}"
+        return f"{_SCHEMES.get(self.protocol, self.protocol)}://{self.host}:{self.port}"
 
     @property
     def address(self) -> str:
