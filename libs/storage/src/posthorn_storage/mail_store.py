@@ -3,6 +3,7 @@
 Methods raise posthorn_model.errors; besides what each names, all raise Unavailable and Overloaded, and those that
 change something raise AccountNotFound.
 """
+# size: one method for each unit of work, and callers know one door
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
@@ -24,6 +25,7 @@ from posthorn_storage.mail import (
     flags,
     mailboxes,
     messages,
+    replacing,
     rights,
     search_sql,
     threads,
@@ -373,6 +375,17 @@ class MailStore:
             return await copying.move(journal, account, mailbox, uids, target)
 
         return await self._change(account, work)
+
+    async def replace(self, new: NewMessage, mailbox: MailboxId, uid: Uid) -> Appended:
+        """Store a message and remove another one from `mailbox`, at once or not at all.
+
+        Raises MessageNotFound (the old one), MailboxNotFound, OverQuota.
+        """
+
+        async def work(journal: Journal) -> Appended:
+            return await replacing.replace(journal, new, mailbox, uid, window=self._window)
+
+        return await self._change(new.account, work)
 
     async def update_messages(
         self, account: AccountId, updates: Sequence[MessageUpdate]

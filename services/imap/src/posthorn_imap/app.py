@@ -68,6 +68,7 @@ def assemble_parts(
         settings=settings,
         append_memory=Budget(settings.limits.append_memory),
         body_memory=Budget(settings.limits.body_memory),
+        compressed=Budget(settings.limits.compressed),
         figures=figures,
         clock=SystemClock(),
         log=log,

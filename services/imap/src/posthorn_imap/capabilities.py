@@ -22,6 +22,10 @@ AFTER_LOGIN = (
     "QRESYNC",
     "OBJECTID",
     "PREVIEW",
+    "COMPRESS=DEFLATE",
+    "MULTIAPPEND",
+    "REPLACE",
+    "UNAUTHENTICATE",
 )
 
 

@@ -1,8 +1,10 @@
 """The connection of a mailbox-access client: output is gathered, and a session can be woken. Knows no IMAP."""
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 
+from posthorn_imap.protocol.deflate import Deflate, DeflateProblem
 from posthorn_node.stream.connection import Connection, ConnectionLost, Interrupted
 
 MAX_OUTPUT = 131_072
@@ -19,6 +21,7 @@ class ClientConnection:
         self._connection = connection
         self._write_limit = write_limit
         self._output = bytearray()
+        self._deflate: Deflate | None = None
 
     @property
     def encrypted(self) -> bool:
@@ -30,11 +33,41 @@ class ClientConnection:
         """What a login can be bound to; as of posthorn_node's Connection."""
         return self._connection.bindings
 
+    @property
+    def compressed(self) -> bool:
+        """Whether both sides compress what they send."""
+        return self._deflate is not None
+
+    async def compress(self, ahead: bytes) -> None:
+        """Send what is gathered, and compress from here on; `ahead` was received already and is compressed.
+
+        Raises ConnectionLost.
+        """
+        await self.flush()
+        self._deflate = Deflate()
+        self._deflate.feed(ahead)
+
     async def receive(self, timeout: float) -> bytes | None:
         """What has come, at least one octet; None after `wake`.
 
-        Raises TimeoutError after `timeout` seconds, ConnectionLost at the end of the stream.
+        Raises TimeoutError after `timeout` seconds, ConnectionLost at the end of the stream, or where compressed
+        octets cannot be read.
         """
+        if self._deflate is None:
+            return await self._receive(timeout)
+        try:
+            async with asyncio.timeout(timeout):
+                while not (data := self._deflate.take()):
+                    packed = await self._receive(timeout)
+                    if packed is None:
+                        return None
+                    self._deflate.feed(packed)
+                await asyncio.sleep(0)  # a few octets may stand for megabytes: other clients have their turn between
+        except DeflateProblem as problem:
+            raise ConnectionLost(str(problem)) from problem
+        return data
+
+    async def _receive(self, timeout: float) -> bytes | None:
         try:
             data = await self._connection.receive(timeout)
         except Interrupted:
@@ -60,7 +93,10 @@ class ClientConnection:
         """Send what is gathered and wait while the client does not keep up. Raises ConnectionLost."""
         if not self._output:
             return
-        data, self._output = self._output, bytearray()
+        data: bytes | bytearray = self._output
+        self._output = bytearray()
+        if self._deflate is not None:
+            data = self._deflate.pack(data)
         try:
             await self._connection.send(data, self._write_limit)
         except ConnectionLost:

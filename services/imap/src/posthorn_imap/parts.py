@@ -25,6 +25,8 @@ class Parts:
     settings: ImapSettings
     append_memory: Budget
     body_memory: Budget
+    compressed: Budget
+    """Connections that compress."""
     figures: Figures
     clock: Clock
     log: FilteringBoundLogger

@@ -5,7 +5,7 @@ Commands are answered in the order they came, however many were sent ahead. What
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from posthorn_imap.capabilities import capabilities
 from posthorn_imap.commands.table import perform
@@ -28,6 +28,8 @@ from posthorn_storage import AccountRecord
 
 EARLY_LITERAL = 8192
 """Octets of literals in one command before login."""
+STORING = frozenset({b"APPEND", b"REPLACE", b"UID REPLACE"})
+"""The commands whose literals are messages."""
 _SKIP = 134_217_728
 
 
@@ -46,8 +48,8 @@ class Session:
         self.failed_logins = 0
         self.tag = b""
         """Of the command at hand."""
-        self.tls_follows = False
-        """The handshake begins after the answer at hand."""
+        self.then: Callable[[], Awaitable[None]] | None = None
+        """What begins after the answer at hand: TLS, compression."""
         self.log = parts.log.bind(listener=listening.name, remote=address)
         limits = parts.settings.limits
         self.framer = Framer(FramerLimits(line=limits.line, skip=max(_SKIP, 2 * parts.settings.append_limit)))
@@ -56,7 +58,7 @@ class Session:
         self._garbage = 0
         self._errors = 0
         self._memory = 0
-        self._deadline = parts.clock.monotonic() + parts.settings.timeouts.login
+        self._deadline = self._login_until()
 
     # The story
 
@@ -122,6 +124,10 @@ class Session:
             case Line():
                 raise AssertionError("a line nobody asked for")
 
+    def _login_until(self) -> float:
+        """When a client that begins now must have logged in."""
+        return self.parts.clock.monotonic() + self.parts.settings.timeouts.login
+
     # Reading
 
     def _judge_literal(self, announced: Announced) -> None:
@@ -141,13 +147,11 @@ class Session:
         if self.state is State.FRESH:
             small = announced.held + announced.size <= EARLY_LITERAL
             return None if small else bad("Literal too large before login", b"TOOBIG")
-        if verb_of(announced.head) != b"APPEND":
+        if verb_of(announced.head) not in STORING:
             small = announced.held + announced.size <= settings.limits.literal
             return None if small else bad("Literal too large", b"TOOBIG")
         if announced.size > settings.append_limit:
             return no(f"Messages may have {settings.append_limit} octets", b"TOOBIG")
-        if announced.held > settings.limits.literal:
-            return bad("Too many literals")
         if not self.parts.append_memory.take(announced.size):
             return no("Too many messages are being appended, try again later", b"LIMIT")
         self._memory += announced.size
@@ -211,10 +215,9 @@ class Session:
         self.parts.figures.commands.labels(verb, answer.condition.name.lower()).inc()
         self.parts.figures.seconds.labels(verb).observe(self.parts.clock.monotonic() - started)
         await self.connection.flow()
-        if self.tls_follows:
-            self.tls_follows = False
-            await self.connection.start_tls(self.parts.tls_context(), self.parts.settings.timeouts.tls)
-            self.framer.forget_input()
+        then, self.then = self.then, None
+        if then is not None:
+            await then()
 
     async def _judged(self, request: Request) -> Answer:
         """The tagged response: whatever goes wrong is one."""
@@ -326,6 +329,16 @@ class Session:
         self.state = State.AUTHENTICATED
         self.log = self.log.bind(account=account.address)
 
+    async def log_out(self) -> None:
+        """Be as before the login (RFC 8437): no mailbox, nothing enabled; the client has its time to log in again."""
+        await self.deselect()
+        self.parts.logins.log_out(self.owner.id)
+        self.account = None
+        self.enabled.clear()
+        self.state = State.FRESH
+        self.log = self.log.unbind("account")
+        self._deadline = self._login_until()
+
     def select(self, selection: Selection) -> None:
         self.selection = selection
         self.state = State.SELECTED
@@ -357,6 +370,8 @@ class Session:
             if self.account is not None:
                 self.parts.logins.log_out(self.account.id)
             self.state = State.ENDED
+            if self.connection.compressed:
+                self.parts.compressed.give(1)
             await self.connection.close(self.parts.settings.timeouts.write)
 
 

@@ -23,6 +23,8 @@ class SessionLimits(Section):
     """Octets of messages in APPEND commands of all clients of the process at once."""
     body_memory: Annotated[Size, Field(ge=1_048_576)] = 268_435_456
     """Octets of messages being sent to all clients of the process at once; further FETCH commands wait in turn."""
+    compressed: Annotated[int, Field(ge=1, le=1_000_000)] = 2048
+    """Connections that compress (RFC 4978), in the whole process; each holds about 110 KB for it."""
     garbage: Annotated[int, Field(ge=1, le=1000)] = 3
     """Lines in a row that are no commands at all, before the connection is closed."""
     errors: Annotated[int, Field(ge=1, le=10_000)] = 50

@@ -1,39 +1,32 @@
-"""APPEND (RFC 9051 6.3.12): durable before it is answered (design law 2)."""
+"""APPEND (RFC 9051 6.3.12, RFC 3502): durable before it is answered (design law 2), all of its messages or none."""
 
-import asyncio
 from typing import TYPE_CHECKING
 
+from posthorn_imap.letters import new_messages
 from posthorn_imap.mailbox_tree import read_tree
 from posthorn_imap.protocol.commands import Append
 from posthorn_imap.protocol.responses import Answer, no, ok
-from posthorn_mail_format import summarize
+from posthorn_imap.protocol.sets import write_set
 from posthorn_model.errors import MailboxNotFound
-from posthorn_model.mail import NewMessage
 
 if TYPE_CHECKING:
     from posthorn_imap.session import Session
 
-IN_THREAD = 65536
-"""Octets from which a message is read in a thread."""
-
 
 async def append(session: "Session", command: Append) -> Answer:
-    if not command.message:
+    if not all(letter.octets for letter in command.letters):
         return no("An empty message cannot be stored")
-    storage, account = session.parts.storage, session.owner.id
     target = (await read_tree(session)).find(command.mailbox)
     if target is None:
         return no("There is no such mailbox", b"TRYCREATE")
-    size = len(command.message)
-    summary = await asyncio.to_thread(summarize, command.message) if size > IN_THREAD else summarize(command.message)
-    blob = await storage.blobs.prepare(command.message, accounts=[account])
-    new = NewMessage(account, [target.id], summary, blob, command.flags, command.received_at)
+    new = await new_messages(session, target.id, command.letters)
     try:
-        (appended,) = await storage.mail.append([new])
+        appended = await session.parts.storage.mail.append(new)
     except MailboxNotFound:
         return no("There is no such mailbox", b"TRYCREATE")
-    session.parts.figures.appended.inc(size)
+    session.parts.figures.appended.inc(sum(len(letter.octets) for letter in command.letters))
     if session.selection is not None and session.selection.feed.id == target.id:
         await session.selection.feed.refresh()
-    _, uidvalidity, uid = appended.uids[0]
-    return ok("APPEND completed", b"APPENDUID %d %d" % (uidvalidity, uid))
+    places = [one.uids[0] for one in appended]
+    uids = write_set([uid for _, _, uid in places])
+    return ok("APPEND completed", b"APPENDUID %d %s" % (places[0][1], uids))

@@ -14,5 +14,10 @@ async def starttls(session: "Session", _command: StartTls) -> Answer:
         return bad("TLS is already active")
     if not session.listening.starttls:
         return bad("STARTTLS is not offered here")
-    session.tls_follows = True
+
+    async def handshake() -> None:
+        await session.connection.start_tls(session.parts.tls_context(), session.parts.settings.timeouts.tls)
+        session.framer.forget_input()
+
+    session.then = handshake
     return ok("Begin TLS negotiation now")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from posthorn_imap.commands.append import append
 from posthorn_imap.commands.capability import capability
 from posthorn_imap.commands.close import close
+from posthorn_imap.commands.compress import compress
 from posthorn_imap.commands.copy import copy
 from posthorn_imap.commands.create import create
 from posthorn_imap.commands.delete import delete
@@ -20,12 +21,14 @@ from posthorn_imap.commands.logout import logout
 from posthorn_imap.commands.namespace import namespace
 from posthorn_imap.commands.noop import noop
 from posthorn_imap.commands.rename import rename
+from posthorn_imap.commands.replace import replace
 from posthorn_imap.commands.search import search
 from posthorn_imap.commands.select import select
 from posthorn_imap.commands.starttls import starttls
 from posthorn_imap.commands.status import status
 from posthorn_imap.commands.store import store
 from posthorn_imap.commands.subscribe import subscribe
+from posthorn_imap.commands.unauthenticate import unauthenticate
 from posthorn_imap.protocol import commands as c
 from posthorn_imap.protocol.responses import Answer
 
@@ -38,6 +41,7 @@ PERFORMERS: Mapping[type[c.Command], Callable[["Session", Any], Awaitable[Answer
     c.Capability: capability,
     c.Check: noop,
     c.Close: close,
+    c.Compress: compress,
     c.Copy: copy,
     c.Create: create,
     c.Delete: delete,
@@ -53,12 +57,14 @@ PERFORMERS: Mapping[type[c.Command], Callable[["Session", Any], Awaitable[Answer
     c.Namespace: namespace,
     c.Noop: noop,
     c.Rename: rename,
+    c.Replace: replace,
     c.Search: search,
     c.Select: select,
     c.StartTls: starttls,
     c.Status: status,
     c.Store: store,
     c.Subscribe: subscribe,
+    c.Unauthenticate: unauthenticate,
 }
 
 

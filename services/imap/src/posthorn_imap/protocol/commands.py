@@ -38,6 +38,18 @@ class StartTls:
 
 
 @dataclass(frozen=True, slots=True)
+class Compress:
+    """RFC 4978."""
+
+    mechanism: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unauthenticate:
+    """RFC 8437."""
+
+
+@dataclass(frozen=True, slots=True)
 class Authenticate:
     """`initial` is the response sent along (RFC 4959), still in base64; b"=" is an empty one."""
 
@@ -162,11 +174,30 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class Append:
-    mailbox: str
+class Letter:
+    """A message to be stored, as APPEND and REPLACE carry it."""
+
     flags: Flags
     received_at: datetime | None
-    message: bytes
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """All of its messages or none (RFC 3502)."""
+
+    mailbox: str
+    letters: tuple[Letter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """RFC 8508. `number` names one message."""
+
+    number: NumberSet
+    mailbox: str
+    letter: Letter
+    uid: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +258,8 @@ Command = (
     | Check
     | Logout
     | StartTls
+    | Compress
+    | Unauthenticate
     | Authenticate
     | Login
     | Id
@@ -242,6 +275,7 @@ Command = (
     | ListSubscribed
     | Status
     | Append
+    | Replace
     | Close
     | Expunge
     | Search

@@ -125,6 +125,12 @@ class Framer:
         self._searched = 0
         return dropped
 
+    def take_input(self) -> bytes:
+        """What has been fed and is not yet part of an event; it is no longer the framer's."""
+        taken = bytes(self._input)
+        self.forget_input()
+        return taken
+
     def accept(self) -> None:
         """Take the announced literal."""
         assert self._announced is not None

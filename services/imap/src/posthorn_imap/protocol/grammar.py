@@ -12,6 +12,7 @@ from posthorn_imap.protocol.commands import (
     Check,
     Close,
     Command,
+    Compress,
     Enable,
     Expunge,
     Id,
@@ -22,6 +23,7 @@ from posthorn_imap.protocol.commands import (
     Noop,
     Request,
     StartTls,
+    Unauthenticate,
 )
 from posthorn_imap.protocol.cursor import TAG, Cursor, SyntaxProblem
 from posthorn_imap.protocol.framer import Parts
@@ -57,9 +59,9 @@ class UnknownCommand(SyntaxProblem):
 
 
 def verb_of(head: bytes) -> bytes:
-    """The verb of a command of which only the start is there, in upper case."""
-    words = head[:256].split(b" ", 2)
-    return words[1].upper() if len(words) > 1 else b""
+    """The verb of a command of which only the start is there, in upper case, as Request has it."""
+    words = head[:256].upper().split(b" ", 3)
+    return b" ".join(words[1:3] if words[1:2] == [b"UID"] else words[1:2])
 
 
 def read_request(parts: Parts) -> Request:
@@ -101,6 +103,11 @@ def _verb(cursor: Cursor) -> tuple[str, Reader]:
     if reader is None:
         raise UnknownCommand(f"unknown command {verb[:32]}")
     return verb if table is _COMMANDS else f"UID {verb}", reader
+
+
+def _compress(cursor: Cursor) -> Compress:
+    cursor.space()
+    return Compress(cursor.word())
 
 
 def _authenticate(cursor: Cursor) -> Authenticate:
@@ -167,6 +174,8 @@ _COMMANDS: Mapping[str, Reader] = {
     "CLOSE": _constant(Close(expunge=True)),
     "UNSELECT": _constant(Close(expunge=False)),
     "EXPUNGE": _constant(Expunge()),
+    "UNAUTHENTICATE": _constant(Unauthenticate()),
+    "COMPRESS": _compress,
     "AUTHENTICATE": _authenticate,
     "LOGIN": _login,
     "ID": _id,

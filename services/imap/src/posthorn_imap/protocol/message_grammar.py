@@ -1,16 +1,16 @@
-"""Arguments of the commands on messages (RFC 9051 6.3.12 and 6.4; RFC 4731, 5182, 6851, 7162)."""
+"""Arguments of the commands on messages (RFC 9051 6.3.12 and 6.4; RFC 3502, 4731, 5182, 6851, 7162, 8508)."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from posthorn_imap.protocol.commands import Append, Command, Copy, Fetch, Search, Store
+from posthorn_imap.protocol.commands import Append, Command, Copy, Fetch, Letter, Replace, Search, Store
 from posthorn_imap.protocol.cursor import MAX_NUMBER64, Cursor, SyntaxProblem
 from posthorn_imap.protocol.dates import date_time
 from posthorn_imap.protocol.fetch_items import fetch_items
 from posthorn_imap.protocol.flag_names import bare_or_listed_flags, flag_list
 from posthorn_imap.protocol.mailbox_grammar import mailbox
 from posthorn_imap.protocol.search_keys import search_keys
-from posthorn_imap.protocol.sets import number_set
+from posthorn_imap.protocol.sets import STAR, NumberSet, number_set
 from posthorn_model.flags import NO_FLAGS
 
 _RESULTS = frozenset({b"MIN", b"MAX", b"ALL", b"COUNT", b"SAVE"})
@@ -18,6 +18,20 @@ _RESULTS = frozenset({b"MIN", b"MAX", b"ALL", b"COUNT", b"SAVE"})
 
 def _append(cursor: Cursor) -> Append:
     name = mailbox(cursor)
+    letters = [_letter(cursor)]
+    while not cursor.at_end():
+        letters.append(_letter(cursor))
+    return Append(name, tuple(letters))
+
+
+def _replace(cursor: Cursor, *, uid: bool) -> Replace:
+    cursor.space()
+    number = STAR if cursor.accept(b"*") else cursor.nonzero()
+    name = mailbox(cursor)
+    return Replace(NumberSet(((number, number),)), name, _letter(cursor), uid)
+
+
+def _letter(cursor: Cursor) -> Letter:
     cursor.space()
     flags, received_at = NO_FLAGS, None
     if cursor.peek() == b"(":
@@ -31,7 +45,7 @@ def _append(cursor: Cursor) -> Append:
         raise SyntaxProblem("the message must be a literal")
     if literal.binary:
         raise SyntaxProblem("binary literals are not offered")
-    return Append(name, flags, received_at, literal.data)
+    return Letter(flags, received_at, literal.data)
 
 
 def _fetch(cursor: Cursor, *, uid: bool) -> Fetch:
@@ -107,6 +121,7 @@ def _verbs(*, uid: bool) -> Mapping[str, Callable[[Cursor], Command]]:
         "SEARCH": lambda cursor: _search(cursor, uid=uid),
         "COPY": lambda cursor: _copy(cursor, uid=uid, move=False),
         "MOVE": lambda cursor: _copy(cursor, uid=uid, move=True),
+        "REPLACE": lambda cursor: _replace(cursor, uid=uid),
     }
 
 

@@ -10,6 +10,7 @@ from posthorn_imap.protocol.commands import (
     Check,
     Close,
     Command,
+    Compress,
     Copy,
     Create,
     Delete,
@@ -25,12 +26,14 @@ from posthorn_imap.protocol.commands import (
     Namespace,
     Noop,
     Rename,
+    Replace,
     Search,
     Select,
     StartTls,
     Status,
     Store,
     Subscribe,
+    Unauthenticate,
 )
 
 
@@ -56,6 +59,8 @@ ALLOWED: Mapping[type[Command], frozenset[State]] = {
     StartTls: _BEFORE_LOGIN,
     Authenticate: _BEFORE_LOGIN,
     Login: _BEFORE_LOGIN,
+    Unauthenticate: _AFTER_LOGIN,
+    Compress: _AFTER_LOGIN,
     Enable: _AFTER_LOGIN,
     Namespace: _AFTER_LOGIN,
     Idle: _AFTER_LOGIN,
@@ -75,6 +80,7 @@ ALLOWED: Mapping[type[Command], frozenset[State]] = {
     Fetch: _IN_MAILBOX,
     Store: _IN_MAILBOX,
     Copy: _IN_MAILBOX,
+    Replace: _IN_MAILBOX,
 }
 
 
