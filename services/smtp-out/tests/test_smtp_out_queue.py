@@ -27,6 +27,7 @@ from posthorn_smtp_out.routes import Router
 from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.shard import Shards
 from posthorn_smtp_out.signing import Signer
+from posthorn_smtp_out.sources import Sources
 from posthorn_storage import AccountRecord, Storage
 from posthorn_storage.certificates.sealing import KeyRing
 from posthorn_storage.dkim import NewDkimKey, made
@@ -59,6 +60,7 @@ class Worker:
                 storage=storage,
                 attempts=Attempts(storage.queue, own.write_window),
                 router=router,
+                sources=Sources("out.example.org", {}, {}),
                 pool=self.pool,
                 signer=Signer(storage.dkim, SystemClock().monotonic, LOG, self.figures),
                 policy=Policy(own.retry, own.expire),

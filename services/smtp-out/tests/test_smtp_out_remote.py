@@ -11,17 +11,19 @@ import pytest_asyncio
 from posthorn_node.certificate import self_signed
 from posthorn_node.settings import ResolverSettings
 from posthorn_smtp_out.pool import Pool, PoolLimits, Unreachable
-from posthorn_smtp_out.protocol.content import stuffed
 from posthorn_smtp_out.protocol.envelope import Envelope, EnvelopeRecipient
 from posthorn_smtp_out.protocol.transaction import Transaction
 from posthorn_smtp_out.remote import Login, Manners, Remote, client_context
 from posthorn_smtp_out.resolver import Resolver
-from posthorn_smtp_out.routes import Destination, Router
+from posthorn_smtp_out.routes import Destination, Relay, Router
 from posthorn_smtp_out.settings import SendTimes
+from posthorn_smtp_out.sources import Source
 from posthorn_testkit.sink import DROP, END, GREETING, Sink
 
 CONTENT = b"Subject: hi\r\n\r\n.dot\r\n..two\r\nend\r\n"
 ROUTER = Router(Resolver(ResolverSettings(servers=("127.0.0.1:9",))), hostname="here", port=25, relay=None, routes={})
+
+SOURCE = Source("", "client.example.org")
 
 
 @pytest_asyncio.fixture
@@ -44,7 +46,7 @@ def pool(
 
 
 def destination(sink: Sink) -> Destination:
-    return Destination(sink.address, (sink.host, sink.port))
+    return Destination(sink.address, Relay(((sink.host, sink.port),)))
 
 
 async def may_end(ids: Sequence[int]) -> bool:
@@ -58,13 +60,13 @@ def envelope(*addresses: str, content: bytes = CONTENT) -> Envelope:
 
 async def send(remote: Remote, *addresses: str, content: bytes = CONTENT) -> tuple[Transaction, bool]:
     transaction = Transaction(envelope(*addresses, content=content), remote.capabilities)
-    doubt = await remote.send(transaction, stuffed(content), may_end)
+    doubt = await remote.send(transaction, content, may_end)
     return transaction, doubt
 
 
 async def codes(sink: Sink, *addresses: str, using: Pool | None = None) -> list[int]:
     used = using or pool()
-    async with used.connection(destination(sink)) as remote:
+    async with used.connection(destination(sink), SOURCE) as remote:
         transaction, _ = await send(remote, *addresses)
     if using is None:
         await used.close()
@@ -128,7 +130,7 @@ async def test_a_site_never_sees_more_connections_than_its_limit(sink: Sink) -> 
 
 async def test_a_lost_reply_to_the_content_is_told_as_doubt(sink: Sink) -> None:
     sink.once(END, DROP)
-    async with pool().connection(destination(sink)) as remote:
+    async with pool().connection(destination(sink), SOURCE) as remote:
         transaction, doubt = await send(remote, "bob@example.net")
     assert doubt
     assert transaction.replies[1].status == "4.4.2"
@@ -137,7 +139,7 @@ async def test_a_lost_reply_to_the_content_is_told_as_doubt(sink: Sink) -> None:
 
 async def test_a_connection_lost_before_the_content_is_no_doubt(sink: Sink) -> None:
     sink.once("RCPT", DROP)
-    async with pool().connection(destination(sink)) as remote:
+    async with pool().connection(destination(sink), SOURCE) as remote:
         transaction, doubt = await send(remote, "bob@example.net")
     assert not doubt
     assert transaction.replies[1].code == 451
@@ -147,9 +149,9 @@ async def test_without_leave_the_final_dot_is_never_sent(sink: Sink) -> None:
     async def may_not(ids: Sequence[int]) -> bool:
         return False
 
-    async with pool().connection(destination(sink)) as remote:
+    async with pool().connection(destination(sink), SOURCE) as remote:
         transaction = Transaction(envelope("bob@example.net"), remote.capabilities)
-        assert not await remote.send(transaction, stuffed(CONTENT), may_not)
+        assert not await remote.send(transaction, CONTENT, may_not)
         assert not remote.usable
     assert transaction.replies[1].code == 451
     await asyncio.wait_for(_closed(sink), 10)
@@ -207,7 +209,7 @@ async def test_an_idle_connection_the_server_closed_is_not_used(sink: Sink) -> N
 async def test_tls_is_used_where_it_is_offered(tmp_path: Path) -> None:
     async with Sink(tls=tls_context(tmp_path)) as sink:
         used = pool()
-        async with used.connection(destination(sink)) as remote:
+        async with used.connection(destination(sink), SOURCE) as remote:
             await send(remote, "bob@example.net")
             assert remote.tls.startswith("TLSv1.3")
         await used.close()
@@ -261,7 +263,7 @@ async def test_a_refused_login_is_unreachable_and_keeps_the_password(sink: Sink)
 
 async def test_large_content_passes_a_slow_reader(sink: Sink) -> None:
     content = b"Subject: big\r\n\r\n" + (b"." + b"x" * 70 + b"\r\n") * 60_000
-    async with pool().connection(destination(sink)) as remote:
+    async with pool().connection(destination(sink), SOURCE) as remote:
         transaction, _ = await send(remote, "bob@example.net", content=content)
     assert transaction.replies[1].code == 250
     assert sink.mails[0].content == content

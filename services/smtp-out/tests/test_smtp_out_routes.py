@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from posthorn_node.settings import ResolverSettings
 from posthorn_smtp_out.resolver import NoRoute, Resolver
-from posthorn_smtp_out.routes import Destination, Hop, Router
+from posthorn_smtp_out.routes import Destination, Hop, Relay, Router
 from posthorn_testkit.dns import DnsServer
 
 RECORDS = {
@@ -32,8 +32,10 @@ async def dns() -> AsyncIterator[DnsServer]:
         yield server
 
 
-def router(dns: DnsServer, relay: str | None = None, timeout: float = 5.0, **routes: str) -> Router:
-    resolver = Resolver(ResolverSettings(servers=(dns.address,), timeout=timeout))
+def router(
+    dns: DnsServer, relay: str | None = None, timeout: float = 5.0, *, ipv4_first: bool = False, **routes: str
+) -> Router:
+    resolver = Resolver(ResolverSettings(servers=(dns.address,), timeout=timeout), ipv4_first=ipv4_first)
     named = {name.replace("_", "."): route for name, route in routes.items()}
     return Router(resolver, hostname="mail.here.example", port=2525, relay=relay, routes=named)
 
@@ -45,9 +47,12 @@ async def hosts(dns: DnsServer, site: str) -> list[tuple[str, str]]:
 async def test_exchangers_are_tried_by_preference_with_all_their_addresses(dns: DnsServer) -> None:
     found = await hosts(dns, "two.example")
     assert [host for host, _ in found] == ["a.two.example"] * 3 + ["b.two.example"]
-    assert {address for _, address in found[:2]} == {"192.0.2.1", "192.0.2.2"}
-    assert [address for _, address in found[2:]] == ["2001:db8::1", "192.0.2.3"]
+    assert found[0] == ("a.two.example", "2001:db8::1")
+    assert {address for _, address in found[1:3]} == {"192.0.2.1", "192.0.2.2"}
+    assert found[3:] == [("b.two.example", "192.0.2.3")]
     assert sorted(await hosts(dns, "alias.example")) == sorted(found)
+    families = [":" in hop.address for hop in await router(dns, ipv4_first=True).hops(Destination("two.example"))]
+    assert families == [False, True, False, False]
 
 
 async def test_without_mx_the_address_counts(dns: DnsServer) -> None:
@@ -103,9 +108,9 @@ async def test_answers_are_cached(dns: DnsServer) -> None:
 
 async def test_set_routes_come_before_the_relay_and_dns(dns: DnsServer) -> None:
     chosen = router(dns, "127.0.0.1:2526", two_example="127.0.0.1:2527", bare_example="mx", home_example="local")
-    assert chosen.destination("two.example") == Destination("127.0.0.1:2527", ("127.0.0.1", 2527))
+    assert chosen.destination("two.example") == Destination("127.0.0.1:2527", Relay((("127.0.0.1", 2527),)))
     assert chosen.destination("bare.example") == Destination("bare.example")
     assert chosen.destination("home.example") is None
     relay = chosen.destination("other.example")
-    assert relay == Destination("127.0.0.1:2526", ("127.0.0.1", 2526), relay=True)
+    assert relay == Destination("127.0.0.1:2526", Relay((("127.0.0.1", 2526),)))
     assert await chosen.hops(relay) == [Hop("127.0.0.1", "127.0.0.1", 2526)]

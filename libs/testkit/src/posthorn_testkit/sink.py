@@ -49,6 +49,10 @@ class TakenMail:
     connection: int
     """Number of the connection it came on, from 1."""
     acknowledged: bool = True
+    client: str = ""
+    """The address it came from."""
+    hello: str = ""
+    """How the client introduced itself: the whole command."""
 
 
 @dataclass(slots=True)
@@ -63,8 +67,15 @@ class Sink:
     """Use as `async with Sink() as sink`; then `sink.address` is "127.0.0.1:port"."""
 
     def __init__(
-        self, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None, extensions: Iterable[str] = EXTENSIONS
+        self,
+        *,
+        host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+        extensions: Iterable[str] = EXTENSIONS,
+        lmtp: bool = False,
+        implicit: bool = False,
     ) -> None:
+        """`lmtp`: a reply for each recipient follows the content; `implicit`: TLS from the first octet."""
         self.mails: list[TakenMail] = []
         self.commands: list[str] = []
         self.connections = 0
@@ -74,6 +85,8 @@ class Sink:
         self.host = host
         self.extensions = list(extensions)
         self.tls = tls
+        self.lmtp = lmtp
+        self.implicit = implicit
         self._once: defaultdict[str, deque[str]] = defaultdict(deque)
         self._always: dict[str, str] = {}
         self._gates: defaultdict[str, deque[Gate]] = defaultdict(deque)
@@ -96,7 +109,8 @@ class Sink:
 
     async def start(self) -> None:
         """Listen on the port of the former life, or a free one."""
-        self._server = await asyncio.start_server(self._serve, self.host, self.port)
+        tls = self.tls if self.implicit else None
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -172,7 +186,9 @@ class _Visit:
         self._reader = reader
         self._writer = writer
         self._number = number
-        self._tls = False
+        self._tls = sink.implicit
+        self._client = str(writer.get_extra_info("peername")[0])
+        self._hello_line = ""
         self._login = ""
         self._mail = ""
         self._rcpts: list[str] = []
@@ -189,10 +205,14 @@ class _Visit:
 
     async def _act(self, verb: str, text: str) -> bool:
         """Whether the connection goes on."""
-        if verb == "EHLO" and not self._sink.told(verb):
+        if verb in ("EHLO", "HELO", "LHLO"):
+            self._hello_line = text
+        if verb == ("LHLO" if self._sink.lmtp else "EHLO") and not self._sink.told(verb):
             return await self._write(self._hello())
         if verb == "DATA" and not self._rcpts and not self._sink.told(verb):
             return await self._write("554 5.5.1 no valid recipients")
+        if verb == "BDAT" and not self._sink.told(verb):
+            return await self._chunk(text)
         answer = await self._sink.answer(verb)
         if not await self._write(answer):
             return False
@@ -222,19 +242,39 @@ class _Visit:
             if not line:
                 return False
             lines.append(line.removeprefix(b"."))
+        return await self._end(b"".join(lines))
+
+    async def _chunk(self, text: str) -> bool:
+        """BDAT, all of the content in one chunk."""
+        size, _, last = text.removeprefix("BDAT ").partition(" ")
+        content = await self._reader.readexactly(int(size))
+        return await self._end(content) if last == "LAST" else await self._write("250 2.0.0 go on")
+
+    async def _end(self, content: bytes) -> bool:
+        """The replies to the content; whether the connection goes on."""
+        if not self._sink.lmtp:
+            return await self._settle(content, self._rcpts)
+        for rcpt in self._rcpts:
+            if not await self._settle(content, [rcpt]):
+                return False
+        return True
+
+    async def _settle(self, content: bytes, rcpts: list[str]) -> bool:
         answer = await self._sink.answer(END)
-        if self._rcpts and (answer == DROP or answer.startswith("2")):
+        if rcpts and (answer == DROP or answer.startswith("2")):
             await self._sink.take(
                 TakenMail(
                     sender=_path(self._mail),
-                    recipients=tuple(_path(rcpt) for rcpt in self._rcpts),
-                    content=b"".join(lines),
+                    recipients=tuple(_path(rcpt) for rcpt in rcpts),
+                    content=content,
                     mail=self._mail,
-                    rcpts=tuple(self._rcpts),
+                    rcpts=tuple(rcpts),
                     tls=self._tls,
                     login=self._login,
                     connection=self._number,
                     acknowledged=answer != DROP,
+                    client=self._client,
+                    hello=self._hello_line,
                 )
             )
         return await self._write(answer)

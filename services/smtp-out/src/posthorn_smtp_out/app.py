@@ -1,7 +1,7 @@
 """The composition root of smtp-out: everything is built and handed in here, top to bottom."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import posthorn_assembly
 from posthorn_bus import LeaseKeeper, LeaseTimes, Owner
@@ -12,9 +12,9 @@ from posthorn_smtp_out.figures import Figures
 from posthorn_smtp_out.outcomes import Policy
 from posthorn_smtp_out.parts import Parts
 from posthorn_smtp_out.pool import Pool, PoolLimits
-from posthorn_smtp_out.remote import Login, Manners, client_context
+from posthorn_smtp_out.remoting import manners, relays, sources
 from posthorn_smtp_out.resolver import Resolver
-from posthorn_smtp_out.routes import Destination, Router
+from posthorn_smtp_out.routes import Router
 from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.shard import Shards
 from posthorn_smtp_out.signing import Signer
@@ -37,12 +37,14 @@ async def build(node: Node) -> "SmtpOut":
     node.metrics.gauge("clock_offset_seconds", "This machine's clock ahead of the database's").set_function(
         lambda: storage.clock.offset
     )
+    resolver = Resolver(node.settings.resolver, ipv4_first=settings.prefer == "ipv4")
     router = Router(
-        Resolver(node.settings.resolver),
+        resolver,
         hostname=hostname,
         port=settings.port,
         relay=settings.relay,
         routes=settings.routes,
+        relays=relays(settings),
     )
     limits = PoolLimits(settings.connections_per_site, settings.messages_per_connection, settings.connection_idle)
     figures = Figures(node.metrics)
@@ -52,7 +54,8 @@ async def build(node: Node) -> "SmtpOut":
         storage=storage,
         attempts=Attempts(storage.queue, settings.write_window),
         router=router,
-        pool=Pool(router, _manners(settings, hostname), limits),
+        sources=sources(settings, hostname),
+        pool=Pool(router, manners(settings, hostname), limits),
         signer=Signer(storage.dkim, node.clock.monotonic, node.log, figures),
         policy=Policy(settings.retry, settings.expire),
         clock=storage.clock,
@@ -66,28 +69,6 @@ async def build(node: Node) -> "SmtpOut":
     keys = [f"queue/{number}" for number in range(storage.queue.shards)]
     owner = Owner(cluster.bus, keeper, cluster.node_id, Topic.QUEUE, keys, shards.run)
     return SmtpOut(node, cluster, parts, keeper, owner, shards)
-
-
-def _manners(settings: SmtpOutSettings, hostname: str) -> "_Manners":
-    login = None
-    if settings.relay_login:
-        login = Login(settings.relay_login, settings.relay_password.get_secret_value())
-    plain = Manners(hostname, settings.tls, settings.timeouts, client_context(verify=settings.tls == "required"))
-    verified = Manners(hostname, "required", settings.timeouts, client_context(verify=True))
-    return _Manners(plain, verified, login)
-
-
-@dataclass(frozen=True, slots=True)
-class _Manners:
-    """The login is for the relay alone."""
-
-    plain: Manners
-    verified: Manners
-    login: Login | None
-
-    def __call__(self, destination: Destination) -> Manners:
-        manners = self.verified if destination.verified else self.plain
-        return replace(manners, login=self.login) if destination.relay else manners
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from posthorn_smtp_out.mailboxes import deliver_locally
 from posthorn_smtp_out.outcomes import Answer, conclude, wants_report
 from posthorn_smtp_out.parts import Parts
 from posthorn_smtp_out.pool import Unreachable
-from posthorn_smtp_out.protocol.content import in_lines, is_eight_bit, stuffed, without_return_path
+from posthorn_smtp_out.protocol.content import in_lines, is_eight_bit, without_return_path
 from posthorn_smtp_out.protocol.envelope import Envelope, EnvelopeRecipient
 from posthorn_smtp_out.protocol.replies import Reply
 from posthorn_smtp_out.protocol.transaction import Transaction
@@ -86,11 +86,11 @@ async def _send(
     parts: Parts, group: Group, destination: Destination, content: bytes, before_end: BeforeEnd
 ) -> Mapping[int, Answer]:
     """C.2 to C.4: connection, envelope, the intent on record, the final dot, the reply."""
-    wire = stuffed(content)
-    async with parts.pool.connection(destination) as remote:
+    source = parts.sources.chosen(destination, group.first.sender)
+    async with parts.pool.connection(destination, source) as remote:
         now = datetime.fromtimestamp(parts.clock.time(), UTC)
-        transaction = Transaction(_envelope(group, wire, content, now), remote.capabilities)
-        uncertain = await remote.send(transaction, wire, before_end)
+        transaction = Transaction(_envelope(group, content, now), remote.capabilities)
+        uncertain = await remote.send(transaction, content, before_end)
         if uncertain:
             parts.figures.in_doubt.inc(len(transaction.accepted))
             parts.log.warning(
@@ -108,7 +108,7 @@ def _answer(remote: Remote, reply: Reply) -> Answer:
     )
 
 
-def _envelope(group: Group, wire: bytes, content: bytes, now: datetime) -> Envelope:
+def _envelope(group: Group, content: bytes, now: datetime) -> Envelope:
     first, terms = group.first, group.first.terms
     left = None if terms.deliver_by is None else int((terms.deliver_by - now).total_seconds())
     return Envelope(
@@ -117,7 +117,7 @@ def _envelope(group: Group, wire: bytes, content: bytes, now: datetime) -> Envel
             EnvelopeRecipient(recipient.id, recipient.address, recipient.notify, recipient.orcpt)
             for recipient in group.recipients
         ],
-        size=len(wire),
+        size=len(content),
         eight_bit=is_eight_bit(content),
         smtputf8=first.smtputf8,
         ret=first.ret,

@@ -24,6 +24,11 @@ class Channel:
         """The remote has sent something that nobody has read, or has closed."""
         return self._connection.pending
 
+    @property
+    def lost(self) -> "asyncio.Future[None]":
+        """Done when the connection is over."""
+        return self._connection.lost
+
     def peer(self) -> str:
         """The remote's IP address. Raises ChannelLost."""
         try:
@@ -68,12 +73,13 @@ class Channel:
         self._connection.abort()
 
 
-async def open_channel(address: str, port: int, timeout: float) -> Channel:
-    """Connect; raises ChannelLost."""
+async def open_channel(address: str, port: int, timeout: float, source: str | None = None) -> Channel:
+    """Connect, from the address `source` if one is given; raises ChannelLost."""
     connection = Connection(MAX_INPUT)
+    local = None if source is None else (source, 0)
     try:
         async with asyncio.timeout(timeout):
-            await asyncio.get_running_loop().create_connection(lambda: connection, address, port)
+            await asyncio.get_running_loop().create_connection(lambda: connection, address, port, local_addr=local)
     except TimeoutError:
         raise ChannelLost(f"timed out connecting to {address}") from None
     except OSError as error:

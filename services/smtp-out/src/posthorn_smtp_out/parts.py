@@ -11,6 +11,7 @@ from posthorn_smtp_out.pool import Pool
 from posthorn_smtp_out.routes import Router
 from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.signing import Signer
+from posthorn_smtp_out.sources import Sources
 from posthorn_storage import Storage
 from posthorn_storage.queue import Attempts
 
@@ -24,6 +25,7 @@ class Parts:
     storage: Storage
     attempts: Attempts
     router: Router
+    sources: Sources
     pool: Pool
     signer: Signer
     policy: Policy

@@ -1,5 +1,6 @@
-"""A conversation with one remote: greeting, EHLO, STARTTLS, AUTH, then any number of transactions."""
+"""A conversation with one remote: greeting, EHLO or LHLO, STARTTLS, AUTH, then any number of transactions."""
 
+import asyncio
 import base64
 import contextlib
 import ipaddress
@@ -8,9 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from posthorn_smtp_out.channel import Channel, ChannelLost, open_channel
+from posthorn_smtp_out.channel import Channel, ChannelLost
 from posthorn_smtp_out.protocol.capabilities import Capabilities, read_capabilities
-from posthorn_smtp_out.protocol.content import END
+from posthorn_smtp_out.protocol.content import END, stuffed
 from posthorn_smtp_out.protocol.replies import Reply, ReplyFault, ReplyReader
 from posthorn_smtp_out.protocol.transaction import Step, Transaction
 from posthorn_smtp_out.settings import SendTimes
@@ -32,10 +33,14 @@ class Manners:
     """How we introduce ourselves and what we insist on."""
 
     hello: str
-    tls: Literal["none", "opportunistic", "required"]
+    tls: Literal["none", "opportunistic", "required", "implicit"]
+    """"implicit": the handshake comes before the greeting (RFC 8314 3)."""
     times: SendTimes
     context: ssl.SSLContext
     login: Login | None = None
+    lmtp: bool = False
+    chunking: bool = True
+    """Whether BDAT is used where it is offered."""
 
 
 class Unwilling(Exception):
@@ -66,17 +71,24 @@ class Remote:
         self.tls = ""
 
     @property
+    def closed(self) -> "asyncio.Future[None]":
+        """Done when the connection is over."""
+        return self._channel.lost
+
+    @property
     def fresh(self) -> bool:
         """The remote has said nothing since it was last asked: it has not closed while it was idle."""
         return self.usable and not self._channel.pending and not self._replies
 
     async def introduce(self) -> None:
         """Greeting to AUTH. Raises Unwilling, TlsRefused, ChannelLost, ReplyFault."""
+        if self._manners.tls == "implicit":
+            await self._handshake()
         greeting = await self._read(self._manners.times.greeting)
         if greeting.code != 220:
             raise Unwilling(greeting)
         await self._hello()
-        if self._manners.tls != "none" and self.capabilities.starttls:
+        if self._manners.tls not in ("none", "implicit") and self.capabilities.starttls:
             await self._start_tls()
         elif self._manners.tls == "required":
             raise Unwilling(Reply(454, ("4.7.4 TLS is required and the remote does not offer it",)))
@@ -88,8 +100,8 @@ class Remote:
     ) -> bool:
         """Play one transaction; its `replies` are complete afterwards.
 
-        `content` is stuffed. `before_end` gets the ids of the accepted recipients when the content is on its way and
-        says whether the final dot may be sent (flows.md C.3); if not, the connection is cut, which cancels the
+        `content` is in lines. `before_end` gets the ids of the accepted recipients when the content is on its way and
+        says whether its end may be sent (flows.md C.3); if not, the connection is cut, which cancels the
         message. Returns whether the remote may have it though it did not say so. Never raises for what it does.
         """
         self.messages += 1
@@ -102,8 +114,9 @@ class Remote:
                     transaction.feed(await self._read(times.data if step is Step.DATA else times.command))
             if transaction.content_wanted:
                 ended = await self._content(transaction, content, before_end)
-                transaction.feed(await self._read(self._manners.times.end))
-            elif transaction.open:
+                while transaction.awaited is not None:
+                    transaction.feed(await self._read(self._manners.times.end))
+            if transaction.open and self.usable:
                 await self._ask(b"RSET\r\n")
             if any(reply.code == 421 for reply in transaction.replies.values()):
                 self._lose()
@@ -113,11 +126,14 @@ class Remote:
             return ended
         return False
 
-    async def quit(self) -> None:
-        """Say QUIT and close, without waiting for the answer (RFC 5321 4.1.1.10 lets us close after it)."""
+    async def quit(self, timeout: float = 2.0) -> None:
+        """Say QUIT, and give the remote `timeout` seconds to close: what it counts as open is open no longer then."""
         self.usable = False
-        with contextlib.suppress(ChannelLost):
-            await self._channel.send(b"QUIT\r\n", self._manners.times.connect)
+        with contextlib.suppress(ChannelLost, TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._channel.send(b"QUIT\r\n", timeout)
+                while True:
+                    await self._channel.receive(timeout)
         self._channel.close()
 
     def abort(self) -> None:
@@ -129,22 +145,32 @@ class Remote:
     ) -> bool:
         """Send the content and its end; whether somebody was to get it."""
         accepted = [recipient.id for recipient in transaction.accepted]
+        if self.capabilities.lmtp and not accepted:
+            raise ChannelLost("the remote wants content for nobody")  # and no reply would tell its end (RFC 2033 4.2)
+        end = END
+        if transaction.chunked:  # all but the last octet: without it there is nothing to take
+            wire = b"BDAT %d LAST\r\n%b" % (len(content), content)
+            wire, end = wire[:-1], wire[-1:]
+        else:
+            wire = stuffed(content) if accepted else b""
         if accepted:
-            for start in range(0, len(content), BLOCK):
-                await self._channel.send(content[start : start + BLOCK], self._manners.times.block)
+            for start in range(0, len(wire), BLOCK):
+                await self._channel.send(wire[start : start + BLOCK], self._manners.times.block)
             if not await before_end(accepted):
                 raise ChannelLost("the attempt was given up before the end of data")
-        await self._channel.send(END, self._manners.times.block)
+        await self._channel.send(end, self._manners.times.block)
         transaction.content_sent()
         return bool(accepted)
 
     async def _hello(self) -> None:
-        reply = await self._ask(f"EHLO {self._manners.hello}\r\n".encode())
+        manners = self._manners
+        reply = await self._ask(f"{'LHLO' if manners.lmtp else 'EHLO'} {manners.hello}\r\n".encode())
         if reply.positive:
-            self.capabilities = read_capabilities(reply)
+            offered = read_capabilities(reply)
+            self.capabilities = replace(offered, chunking=offered.chunking and manners.chunking, lmtp=manners.lmtp)
             return
-        if reply.permanent:  # RFC 5321 3.2: an old server; say HELO
-            reply = await self._ask(f"HELO {self._manners.hello}\r\n".encode())
+        if reply.permanent and not manners.lmtp:  # RFC 5321 3.2: an old server; say HELO
+            reply = await self._ask(f"HELO {manners.hello}\r\n".encode())
         if not reply.positive:
             raise Unwilling(reply)
         self.capabilities = Capabilities()
@@ -159,13 +185,16 @@ class Remote:
         if not self._reader.empty or self._replies:
             raise ReplyFault("plain text behind the reply to STARTTLS")
         try:
-            await self._channel.start_tls(self._manners.context, self._host, self._manners.times.tls)
+            await self._handshake()
         except ChannelLost as error:
             if required:
                 raise
             raise TlsRefused(str(error)) from error
-        self.tls = self._channel.tls()
         await self._hello()  # RFC 3207 4.2: what was offered before is forgotten
+
+    async def _handshake(self) -> None:
+        await self._channel.start_tls(self._manners.context, self._host, self._manners.times.tls)
+        self.tls = self._channel.tls()
 
     async def _log_in(self, login: Login) -> None:
         if not self.tls and not ipaddress.ip_address(self._channel.peer()).is_loopback:
@@ -201,19 +230,11 @@ class Remote:
         self._channel.abort()
 
 
-async def call(host: str, address: str, port: int, manners: Manners) -> Remote:
-    """Connect and introduce ourselves. Raises Unwilling, ChannelLost, ReplyFault.
+async def greet(channel: Channel, host: str, port: int, manners: Manners) -> Remote:
+    """Introduce ourselves on a new connection, which is cut if that fails.
 
-    Where TLS fails after it was offered and is not required, a second call goes in plain text.
+    Raises Unwilling, TlsRefused, ChannelLost, ReplyFault.
     """
-    try:
-        return await _call(host, address, port, manners)
-    except TlsRefused:
-        return await _call(host, address, port, replace(manners, tls="none"))
-
-
-async def _call(host: str, address: str, port: int, manners: Manners) -> Remote:
-    channel = await open_channel(address, port, manners.times.connect)
     try:
         remote = Remote(channel, host, port, manners)
         await remote.introduce()

@@ -1,5 +1,7 @@
 """DNS questions of routing: mail exchangers and addresses, in the words of smtp-out."""
 
+import asyncio
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +37,8 @@ NO_ADDRESS = Reply(451, ("4.4.4 The mail exchangers have no address",))
 class Resolver:
     """A stub resolver with a cache that keeps to the records' times."""
 
-    def __init__(self, settings: ResolverSettings) -> None:
+    def __init__(self, settings: ResolverSettings, *, ipv4_first: bool = False) -> None:
+        self._ipv4_first = ipv4_first
         servers = [parse_bind(text, default_port=53) for text in settings.servers]
         self._names = DnsResolver(servers, timeout=settings.timeout)
 
@@ -56,12 +59,17 @@ class Resolver:
         return sorted(records, key=lambda record: record.preference)
 
     async def addresses(self, host: str) -> Sequence[str]:
-        """A and AAAA of a host, IPv4 first; empty when it has none. Raises NoRoute when DNS does not answer."""
-        answers = [await self._names.ipv4(host), await self._names.ipv6(host)]
-        found = [str(address) for answer in answers for address in answer.records]
-        if not found and any(answer.failed for answer in answers):
+        """AAAA and A of a host in turn (RFC 8305 4); empty when it has none. Raises NoRoute when DNS fails."""
+        ipv6, ipv4 = await asyncio.gather(self._names.ipv6(host), self._names.ipv4(host))
+        if not ipv6.records and not ipv4.records and (ipv6.failed or ipv4.failed):
             raise NoRoute(_failed(host))
-        return found
+        families = [[str(each) for each in ipv6.records], [str(each) for each in ipv4.records]]
+        return in_turn(*reversed(families) if self._ipv4_first else families)
+
+
+def in_turn(*families: Sequence[str]) -> list[str]:
+    """The first of each family, then the second of each, and so on."""
+    return [each for row in itertools.zip_longest(*families) for each in row if each is not None]
 
 
 def _failed(name: str) -> Reply:

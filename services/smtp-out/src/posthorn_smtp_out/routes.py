@@ -1,18 +1,22 @@
-"""Where a site's mail goes: mailboxes of the cluster, a set route, the relay, or the exchangers DNS names."""
+"""Where a site's mail goes: mailboxes of the cluster, a set route, a relay, or the exchangers DNS names."""
 
 import asyncio
 import ipaddress
+import random
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from posthorn_node.settings import parse_bind
 from posthorn_smtp_out.protocol.replies import Reply
-from posthorn_smtp_out.resolver import NO_ADDRESS, NO_SERVER, NoRoute, Resolver
+from posthorn_smtp_out.remote import Login
+from posthorn_smtp_out.resolver import NO_ADDRESS, NO_SERVER, NoRoute, Resolver, in_turn
+from posthorn_smtp_out.sites import at_site
 
 MAX_EXCHANGERS = 10
 MAX_ADDRESSES = 4
-"""Of one exchanger."""
+"""Of one exchanger or relay."""
 LOOP = Reply(554, ("5.4.6 The best mail exchanger is this server: a mail loop",))
 UNVERIFIED = Reply(550, ("5.7.30 REQUIRETLS, and nothing vouches for the mail exchangers of the destination",))
 BAD_LITERAL = Reply(550, ("5.1.2 Not an address literal",))
@@ -26,14 +30,30 @@ class Hop:
     address: str
     port: int
 
+    def __str__(self) -> str:
+        return f"{self.host} [{self.address}]:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Hosts that take mail for others, in any order, and how they are spoken to."""
+
+    hosts: tuple[tuple[str, int], ...]
+    lmtp: bool = False
+    tls: Literal["none", "opportunistic", "required", "implicit"] | None = None
+    """None: as towards everybody."""
+    login: Login | None = field(default=None, repr=False)
+    source: str = ""
+    """The name of the source that mail leaves from; "": the sender's domain decides."""
+
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """The next hop of a site: `key` names what connections and limits are shared by; `relay` asks for the login."""
+    """The next hop of a site: `key` names what connections are shared by."""
 
     key: str
-    fixed: tuple[str, int] | None = None
-    relay: bool = False
+    relay: Relay | None = None
+    """None: by DNS."""
     verified: bool = False
     """Only over TLS, with a certificate of that name (RFC 8689)."""
 
@@ -49,29 +69,29 @@ class Router:
         port: int,
         relay: str | None,
         routes: Mapping[str, str],
+        relays: Mapping[str, Relay] | None = None,
     ) -> None:
+        """`relay` and the routes are "host:port" or a name among `relays`; routes also "mx" and "local"."""
         self._resolver = resolver
         self._hostname = hostname.lower()
         self._port = port
         self._relay = relay
         self._routes = {domain.lower(): route for domain, route in routes.items()}
+        self._relays = dict(relays or {})
 
     def destination(self, site: str) -> Destination | None:
         """The next hop of a site; None: a set route says that it is delivered to mailboxes."""
-        route = self._routes.get(site)
+        route = at_site(self._routes, site) or self._relay or "mx"
         if route == "local":
             return None
-        if route is not None and route != "mx":
-            return Destination(route, parse_bind(route))
-        if self._relay is not None and route is None:
-            return Destination(self._relay, parse_bind(self._relay), relay=True)
-        return Destination(site)
+        if route == "mx":
+            return Destination(site)
+        return Destination(route, self._relays.get(route) or Relay((parse_bind(route),)))
 
     async def hops(self, destination: Destination) -> Sequence[Hop]:
         """The addresses to try, in their order; one at least. Raises NoRoute."""
-        if destination.fixed is not None:
-            host, port = destination.fixed
-            return await _system_hops(host, port)
+        if destination.relay is not None:
+            return await _relay_hops(destination.relay)
         site = destination.key
         if site.startswith("["):
             return [Hop(site, _literal(site), self._port)]
@@ -100,7 +120,7 @@ def verified(destination: Destination) -> Destination:
 
     What DNS without DNSSEC or MTA-STS says of a site's exchangers may not be believed (RFC 8689 4.2.1).
     """
-    if destination.fixed is None:
+    if destination.relay is None:
         raise NoRoute(UNVERIFIED)
     return replace(destination, verified=True)
 
@@ -116,6 +136,20 @@ def _literal(site: str) -> str:
         raise NoRoute(BAD_LITERAL) from None
 
 
+async def _relay_hops(relay: Relay) -> Sequence[Hop]:
+    """The addresses of all hosts of a relay, the hosts in random order: they share its load."""
+    hops: list[Hop] = []
+    failure: NoRoute | None = None
+    for host, port in random.sample(relay.hosts, len(relay.hosts)):
+        try:
+            hops += await _system_hops(host, port)
+        except NoRoute as error:
+            failure = error
+    if failure is not None and not hops:
+        raise failure
+    return hops
+
+
 async def _system_hops(host: str, port: int) -> Sequence[Hop]:
     """A set host is looked up as the system does, /etc/hosts included."""
     try:
@@ -123,4 +157,7 @@ async def _system_hops(host: str, port: int) -> Sequence[Hop]:
     except OSError as error:
         raise NoRoute(Reply(451, (f"4.4.3 The relay {host} is not known: {error.strerror}",))) from error
     addresses = dict.fromkeys(str(address[0]) for _, _, _, _, address in found)
-    return [Hop(host, address, port) for address in list(addresses)[:MAX_ADDRESSES]]
+    families = [each for each in addresses if ":" in each], [each for each in addresses if ":" not in each]
+    # The system has put the better family first (RFC 6724).
+    better_first = families if ":" in next(iter(addresses), ":") else families[::-1]
+    return [Hop(host, address, port) for address in in_turn(*better_first)[:MAX_ADDRESSES]]

@@ -1,12 +1,48 @@
-"""Settings of [smtp-out]: routes, limits towards a destination, retries and time limits."""
+"""Settings of [smtp-out]: routes, relays, sources, limits towards a destination, retries and time limits."""
 
-from typing import Annotated, Literal, Self
+import ipaddress
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-from posthorn_node.settings import Bind, Duration, Section, refused
+from posthorn_node.settings import Binds, Duration, Section, parse_bind, refused
 
 Route = Annotated[str, Field(min_length=1, max_length=300)]
+
+
+def _address(value: Any) -> str:
+    try:
+        return str(ipaddress.ip_address(str(value)))
+    except ValueError:
+        raise refused("not an IP address of this machine") from None
+
+
+class RelaySettings(Section):
+    """[smtp-out.relays.NAME]: hosts that take mail for others."""
+
+    hosts: Annotated[Binds, Field(min_length=1, max_length=20)]
+    protocol: Literal["smtp", "lmtp"] = "smtp"
+    tls: Literal["none", "opportunistic", "required", "implicit"] | None = None
+    """None: as smtp-out.tls; "implicit" as "required", from the first octet."""
+    login: str = ""
+    password: SecretStr = SecretStr("")
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if bool(self.login) != bool(self.password.get_secret_value()):
+            raise refused("login and password belong together", "login")
+        return self
+
+
+class SourceSettings(Section):
+    """[smtp-out.sources.NAME]: addresses that connections leave from."""
+
+    addresses: Annotated[tuple[Annotated[str, BeforeValidator(_address)], ...], Field(max_length=100)] = ()
+    hello: Annotated[str, Field(max_length=255, pattern=r"^[A-Za-z0-9.-]*$")] = ""
+    """Said in EHLO; "": server.hostname."""
+    sender_domains: tuple[str, ...] = ()
+    """Mail of senders in these domains leaves from here."""
 
 
 class SendTimes(Section):
@@ -26,12 +62,20 @@ class SendTimes(Section):
 class SmtpOutSettings(Section):
     """[smtp-out]."""
 
-    relay: Bind | None = None
-    """host:port that takes all mail for other sites; None: by MX."""
+    relay: Route | None = None
+    """host:port, or the name of one of `relays`, that takes all mail for other sites; None: by MX."""
     relay_login: str = ""
     relay_password: SecretStr = SecretStr("")
     routes: dict[str, Route] = Field(default_factory=dict)
-    """By domain, before the relay: "host:port", "mx" or "local"."""
+    """By domain or "*.domain", before the relay: "host:port", the name of one of `relays`, "mx" or "local"."""
+    relays: dict[str, RelaySettings] = Field(default_factory=dict)
+    sources: dict[str, SourceSettings] = Field(default_factory=dict)
+    source: str = ""
+    """The name of the source for all that has no other; "": the system chooses the address."""
+    prefer: Literal["ipv6", "ipv4"] = "ipv6"
+    """Which of a mail exchanger's addresses is tried first; the other follows within a quarter of a second."""
+    chunking: bool = True
+    """BDAT where it is offered (RFC 3030)."""
     port: Annotated[int, Field(ge=1, le=65535)] = 25
     """Port of mail exchangers found in DNS."""
     tls: Literal["none", "opportunistic", "required"] = "opportunistic"
@@ -65,7 +109,20 @@ class SmtpOutSettings(Section):
     def _complete(self) -> Self:
         if bool(self.relay_login) != bool(self.relay_password.get_secret_value()):
             raise refused("relay-login and relay-password belong together", "relay-login")
-        for domain, route in self.routes.items():
-            if route not in ("mx", "local") and ":" not in route:
-                raise refused('a route is "host:port", "mx" or "local"', f"routes.{domain}")
+        for key, route in (("relay", self.relay), *((f"routes.{domain}", to) for domain, to in self.routes.items())):
+            if route is None or route in self.relays or (key != "relay" and route in ("mx", "local")):
+                continue
+            try:
+                parse_bind(route)
+            except ValueError:
+                kinds = '"host:port" or the name of a relay' + ("" if key == "relay" else ', "mx" or "local"')
+                raise refused(f'"{route}" is not {kinds}', key) from None
+        if self.relay_login and self.relay in self.relays:
+            raise refused("the login of a relay with a name stands in its own table", "relay-login")
+        for key, source in (
+            ("source", self.source),
+            *((f"relays.{n}.source", r.source) for n, r in self.relays.items()),
+        ):
+            if source and source not in self.sources:
+                raise refused(f'there is no [smtp-out.sources."{source}"]', key)
         return self

@@ -22,6 +22,9 @@ class Capabilities:
     priority: bool = False
     require_tls: bool = False
     auth: frozenset[str] = frozenset()
+    chunking: bool = False
+    lmtp: bool = False
+    """Each recipient that was accepted gets a reply of its own to the content (RFC 2033 4.2)."""
 
 
 def read_capabilities(reply: Reply) -> Capabilities:
@@ -44,6 +47,7 @@ def read_capabilities(reply: Reply) -> Capabilities:
         priority="MT-PRIORITY" in offered,
         require_tls="REQUIRETLS" in offered,
         auth=frozenset(offered.get("AUTH", ())),
+        chunking="CHUNKING" in offered,
     )
 
 

@@ -19,7 +19,7 @@ class EnvelopeRecipient:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One transaction's envelope; `size` in octets, `sender` "" for the null reverse-path."""
+    """One transaction's envelope; `sender` is "" for the null reverse-path, `size` in octets (RFC 1870)."""
 
     sender: str
     recipients: Sequence[EnvelopeRecipient]

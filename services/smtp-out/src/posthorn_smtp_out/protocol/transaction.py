@@ -2,10 +2,12 @@
 
 With PIPELINING the envelope and DATA go out together (RFC 2920); without it one line at a time. The caller sends
 `next_lines`, feeds the replies in order, and when `content_wanted` sends the content, or only its end when nobody was
-accepted, and feeds the last reply.
+accepted, and feeds the last reply: over LMTP one for each recipient that was accepted. Where BDAT is offered it stands
+for DATA (RFC 3030): the content follows once somebody was accepted.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum, auto
 
 from posthorn_smtp_out.protocol.capabilities import Capabilities
@@ -31,7 +33,7 @@ class Transaction:
         self.replies: dict[int, Reply] = {}
         self.accepted: list[EnvelopeRecipient] = []
         self.content_wanted = False
-        """354 was received: the content must follow."""
+        """The content must follow: 354 was received, or, with BDAT, somebody was accepted."""
         self.open = False
         """MAIL was accepted and the transaction has not ended: RSET is due before the next one."""
         self._capabilities = capabilities
@@ -43,7 +45,13 @@ class Transaction:
         else:
             self._unsent.append((Step.MAIL, None))
             self._unsent.extend((Step.RCPT, recipient) for recipient in envelope.recipients)
-            self._unsent.append((Step.DATA, None))
+            if not capabilities.chunking:
+                self._unsent.append((Step.DATA, None))
+
+    @property
+    def chunked(self) -> bool:
+        """The content goes out by BDAT, as it is, not stuffed and without an end of data."""
+        return self._capabilities.chunking
 
     @property
     def awaited(self) -> Step | None:
@@ -66,9 +74,12 @@ class Transaction:
         return lines
 
     def content_sent(self) -> None:
-        """The end of data has been sent: the next reply decides about everybody accepted."""
+        """The end of data has been sent: the next reply decides about everybody accepted, or the next ones do."""
         self.content_wanted = False
-        self._awaited.append((Step.END, None))
+        if self._capabilities.lmtp:
+            self._awaited.extend((Step.END, recipient) for recipient in self.accepted)
+        else:
+            self._awaited.append((Step.END, None))
 
     def feed(self, reply: Reply) -> None:
         """Take the reply to the oldest line that has none."""
@@ -80,8 +91,11 @@ class Transaction:
         elif step is Step.DATA:
             self._data(reply)
         else:
-            self.open = False
-            self._decide(reply)
+            # What is left after a chunk that was refused is not said (RFC 3030 2): RSET makes it sure.
+            self.open = self.chunked and not reply.positive
+            self._decide(reply, [recipient] if recipient is not None else self.accepted)
+        if self.chunked and self.open and step is Step.RCPT and not self._unsent and not self._awaited:
+            self.content_wanted = bool(self.accepted)
 
     def give_up(self, reply: Reply) -> None:
         """The connection is lost: `reply` stands for all that have no answer yet."""
@@ -118,12 +132,12 @@ class Transaction:
         if reply.code == 354:
             self.content_wanted = True
         elif reply.positive:
-            self._decide(Reply(451, ("4.5.0 The remote answered DATA with", reply.text)))
+            self._decide(Reply(451, ("4.5.0 The remote answered DATA with", reply.text)), self.accepted)
         else:
-            self._decide(reply)
+            self._decide(reply, self.accepted)
 
-    def _decide(self, reply: Reply) -> None:
-        for recipient in self.accepted:
+    def _decide(self, reply: Reply, recipients: Sequence[EnvelopeRecipient]) -> None:
+        for recipient in recipients:
             self.replies.setdefault(recipient.id, reply)
 
     def _refuse_rest(self, reply: Reply) -> None:

@@ -1,0 +1,60 @@
+"""From the settings: which relays and sources there are, and how each destination is spoken to."""
+
+from collections.abc import Callable, Mapping
+
+from posthorn_node.settings import parse_bind
+from posthorn_smtp_out.remote import Login, Manners, client_context
+from posthorn_smtp_out.routes import Destination, Relay
+from posthorn_smtp_out.settings import SmtpOutSettings
+from posthorn_smtp_out.sources import Source, Sources
+
+
+def relays(settings: SmtpOutSettings) -> Mapping[str, Relay]:
+    """By name; `smtp-out.relay` with its login among them, if it is "host:port"."""
+    found = {
+        name: Relay(
+            hosts=tuple(parse_bind(host) for host in each.hosts),
+            lmtp=each.protocol == "lmtp",
+            tls=each.tls,
+            login=_login(each.login, each.password.get_secret_value()),
+            source=each.source,
+        )
+        for name, each in settings.relays.items()
+    }
+    if settings.relay is not None and settings.relay not in found:
+        login = _login(settings.relay_login, settings.relay_password.get_secret_value())
+        found[settings.relay] = Relay((parse_bind(settings.relay),), login=login)
+    return found
+
+
+def sources(settings: SmtpOutSettings, hostname: str) -> Sources:
+    """All sources, and whose mail leaves from which."""
+    named = {name: Source(name, each.hello or hostname, each.addresses) for name, each in settings.sources.items()}
+    domains = {domain.lower(): name for name, each in settings.sources.items() for domain in each.sender_domains}
+    return Sources(hostname, named, domains, settings.source)
+
+
+def manners(settings: SmtpOutSettings, hostname: str) -> Callable[[Destination], Manners]:
+    """How each destination is spoken to; the source has the last word on the name we give."""
+    contexts = {verify: client_context(verify=verify) for verify in (False, True)}
+
+    def towards(destination: Destination) -> Manners:
+        relay = destination.relay
+        tls = (relay.tls if relay is not None else None) or settings.tls
+        if destination.verified and tls != "implicit":
+            tls = "required"
+        return Manners(
+            hello=hostname,
+            tls=tls,
+            times=settings.timeouts,
+            context=contexts[tls in ("required", "implicit")],
+            login=relay.login if relay is not None else None,
+            lmtp=relay is not None and relay.lmtp,
+            chunking=settings.chunking,
+        )
+
+    return towards
+
+
+def _login(name: str, password: str) -> Login | None:
+    return Login(name, password) if name else None
