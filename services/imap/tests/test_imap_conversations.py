@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.postgres
 
 LOGIN = """
-S: * OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE AUTH=...] mail.example.org ready
+S: * OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE AUTH=...] mail.example.org ready
 C: l LOGIN ann@example.org secret
 S: l OK [CAPABILITY IMAP4rev1 ...] Logged in
 """
@@ -20,7 +20,7 @@ async def test_any_state(imap: Any) -> None:
         """
         S: * OK [CAPABILITY ...] mail.example.org ready
         C: 1 CAPABILITY
-        S: * CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE AUTH=SCRAM-SHA-256 AUTH=PLAIN AUTH=LOGIN
+        S: * CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE AUTH=SCRAM-SHA-256 AUTH=PLAIN AUTH=LOGIN
         S: 1 OK CAPABILITY completed
         C: 2 noop
         S: 2 OK NOOP completed
@@ -40,7 +40,7 @@ async def test_any_state(imap: Any) -> None:
 async def test_starttls_then_login(imap: Any) -> None:
     await imap.play(
         """
-        S: * OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE STARTTLS LOGINDISABLED] ...
+        S: * OK [CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE STARTTLS LOGINDISABLED] ...
         C: 1 LOGIN ann@example.org secret
         S: 1 NO [PRIVACYREQUIRED] ...
         C: 2 AUTHENTICATE PLAIN {plain}
@@ -49,7 +49,7 @@ async def test_starttls_then_login(imap: Any) -> None:
         S: 3 OK Begin TLS negotiation now
         TLS:
         C: 5 CAPABILITY
-        S: * CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID ENABLE AUTH=SCRAM-SHA-256-PLUS ... AUTH=LOGIN
+        S: * CAPABILITY IMAP4rev1 IMAP4rev2 LITERAL+ SASL-IR ID ENABLE AUTH=SCRAM-SHA-256-PLUS ... AUTH=LOGIN
         S: 5 OK ...
         C: 6 STARTTLS
         S: 6 BAD TLS is already active
@@ -374,7 +374,7 @@ async def test_enable(imap: Any) -> None:
     await imap.play(
         LOGIN
         + """
-        C: 1 ENABLE UTF8=ACCEPT
+        C: 1 ENABLE X-NOTHING
         S: * ENABLED
         S: 1 OK ENABLE completed
         C: 2 ENABLE QRESYNC

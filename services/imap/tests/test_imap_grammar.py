@@ -10,7 +10,7 @@ from posthorn_imap.protocol import commands as c
 from posthorn_imap.protocol import search_keys as k
 from posthorn_imap.protocol.cursor import Cursor, SyntaxProblem
 from posthorn_imap.protocol.dates import date_time, write_date_time
-from posthorn_imap.protocol.fetch_items import Item, Section, What
+from posthorn_imap.protocol.fetch_items import Decoded, DecodedSize, Item, Section, What
 from posthorn_imap.protocol.flag_names import flag_list, write_flags
 from posthorn_imap.protocol.framer import Command, Framer, FramerLimits, Literal
 from posthorn_imap.protocol.grammar import CommandProblem, read_request, tag_of
@@ -109,6 +109,9 @@ KNOWN: list[tuple[bytes, c.Command]] = [
     ),
     (b"REPLACE 4 x {1+}\r\na", c.Replace(parse_set(b"4"), "x", c.Letter(Flags(), None, b"a"), uid=False)),
     (b"UID REPLACE * x {1+}\r\na", c.Replace(parse_set(b"*"), "x", c.Letter(Flags(), None, b"a"), uid=True)),
+    (b"FETCH 1 BINARY.PEEK[1.2]<3.4>", c.Fetch(ONE, (Decoded((1, 2), 3, 4, True, b"BINARY[1.2]<3>"),), False)),
+    (b"FETCH 1 binary[]", c.Fetch(ONE, (Decoded(),), False)),
+    (b"FETCH 1 (BINARY.SIZE[2])", c.Fetch(ONE, (DecodedSize((2,), b"BINARY.SIZE[2]"),), False)),
     (b"COMPRESS deflate", c.Compress(b"DEFLATE")),
     (b"UNAUTHENTICATE", c.Unauthenticate()),
     (
@@ -291,6 +294,7 @@ def test_the_tag_of_a_broken_command(head: bytes, tag: bytes | None) -> None:
 @given(st.binary(max_size=120))
 def test_any_line_is_read_or_refused(line: bytes) -> None:
     try:
+        read_request((b"t " + line,), {b"IMAP4REV2"})
         read_request((b"t " + line,))
     except (CommandProblem, k.UnknownCharset, UnknownUse):
         return
@@ -309,6 +313,8 @@ def test_any_line_is_read_or_refused(line: bytes) -> None:
                     b")",
                     b'"',
                     b"BODY[",
+                    b"BINARY[",
+                    b"UTF8 (",
                     b"1.2",
                     b"]<",
                     b"OR ",
@@ -322,6 +328,7 @@ def test_any_line_is_read_or_refused(line: bytes) -> None:
 )
 def test_any_mixture_of_pieces_is_read_or_refused(parts: list[bytes | Literal]) -> None:
     try:
+        read_request(parts, {b"UTF8=ACCEPT"})
         read_request(parts)
     except (CommandProblem, k.UnknownCharset, UnknownUse):
         return

@@ -3,13 +3,15 @@
 A section is a byte range of the message, known from the stored structure; only fields chosen by name are put together.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from posthorn_imap.protocol.fetch_items import Section, What
+from posthorn_imap.protocol.fetch_items import Content, Decoded, DecodedSize, Section, What
 from posthorn_mail_format import Part
 from posthorn_mail_format.headers import fields_subset, header_end
 from posthorn_mail_format.summary import KEPT_HEADERS
+from posthorn_mail_format.text import decode_bytes
 from posthorn_model.ids import BlobKey
 from posthorn_storage.blobs.store import Blobs
 from posthorn_storage.mail import MessageFields, StoredMessage
@@ -17,30 +19,36 @@ from posthorn_storage.mail import MessageFields, StoredMessage
 RANGE_LIMIT = 65536
 """Octets up to which ranges are read instead of a whole large message."""
 
+IN_THREAD = 1 << 20
+"""Octets from which an encoding is undone in a thread."""
+
 Span = tuple[int, int]
+_ENCODED = frozenset({"base64", "quoted-printable", "x-uuencode", "uuencode", "x-uue", "uue"})
+ENCODINGS = _ENCODED | {"", "7bit", "8bit", "binary"}
 
 
-def stored_is_enough(section: Section) -> bool:
+def stored_is_enough(section: Content) -> bool:
     """Whether the header fields kept with the message answer the section."""
     return (
-        section.what is What.FIELDS
+        isinstance(section, Section)
+        and section.what is What.FIELDS
         and not section.part
         and all(name.lower().decode("ascii", "replace") in KEPT_HEADERS for name in section.fields)
     )
 
 
-def needs_blob(sections: Sequence[Section]) -> bool:
+def needs_blob(sections: Sequence[Content]) -> bool:
     """Whether any section is answered from the message's own octets."""
     return not all(map(stored_is_enough, sections))
 
 
-def needed_fields(sections: Sequence[Section]) -> MessageFields:
+def needed_fields(sections: Sequence[Content | DecodedSize]) -> MessageFields:
     """What of the stored message the sections need beside its blob."""
     fields = MessageFields.NONE
     for section in sections:
-        if stored_is_enough(section):
+        if isinstance(section, Section) and stored_is_enough(section):
             fields |= MessageFields.HEADERS
-        elif section.part or section.what is not What.WHOLE:
+        elif section.part or (isinstance(section, Section) and section.what is not What.WHOLE):
             fields |= MessageFields.STRUCTURE
     return fields
 
@@ -49,18 +57,24 @@ def needed_fields(sections: Sequence[Section]) -> MessageFields:
 class Plan:
     """Which octets of one message its sections are; None where there is no such part."""
 
-    spans: Mapping[Section, Span | None]
+    spans: Mapping[Content, Span | None]
+    encodings: Mapping[Content, str]
+    """Of the parts whose transfer encoding is to be undone."""
 
     @property
     def octets(self) -> int:
         return sum(end - start for start, end in filter(None, self.spans.values()))
 
 
-def plan(message: StoredMessage, sections: Sequence[Section]) -> Plan:
+def plan(message: StoredMessage, sections: Sequence[Content]) -> Plan:
     """Find the sections in the message, by its stored structure."""
     part = Part.load(message.structure) if message.structure is not None else None
-    spans: dict[Section, Span | None] = {}
+    spans: dict[Content, Span | None] = {}
+    encodings: dict[Content, str] = {}
     for section in sections:
+        if isinstance(section, Decoded):
+            spans[section], encodings[section] = _encoded(message, part, section.part)
+            continue
         if stored_is_enough(section):
             continue
         name = ".".join([*map(str, section.part), *([_WORDS[section.what]] if section.what in _WORDS else [])])
@@ -69,7 +83,35 @@ def plan(message: StoredMessage, sections: Sequence[Section]) -> Plan:
             start = min(span[0] + section.start, span[1])
             span = (start, min(start + section.length, span[1]))
         spans[section] = span
-    return Plan(spans)
+    return Plan(spans, encodings)
+
+
+def _encoded(message: StoredMessage, part: Part | None, number: tuple[int, ...]) -> tuple[Span | None, str]:
+    """Where a part's body is, and its encoding; the message itself, and what has parts of its own, have none."""
+    if part is None or not number:
+        return (0, message.size), ""
+    found = part.find(".".join(map(str, number)))
+    if found is None:
+        return None, ""
+    return (found.body_start, found.body_end), "" if found.children or found.message else found.encoding
+
+
+def decoded_size(message: StoredMessage, number: tuple[int, ...]) -> int:
+    """Octets of a part without its transfer encoding, as counted when the message came; 0 where there is none."""
+    if message.structure is None or not number:
+        return message.size
+    found = Part.load(message.structure).find(".".join(map(str, number)))
+    if found is None:
+        return 0
+    return found.size if found.children or found.message else found.decoded_size
+
+
+def decodable(message: StoredMessage, number: tuple[int, ...]) -> bool:
+    """Whether the transfer encoding of a part is one that can be undone (else RFC 3516 UNKNOWN-CTE)."""
+    if message.structure is None or not number:
+        return True
+    found = Part.load(message.structure).find(".".join(map(str, number)))
+    return found is None or bool(found.children or found.message) or found.encoding in ENCODINGS
 
 
 _WORDS = {
@@ -82,14 +124,18 @@ _WORDS = {
 
 
 async def read_sections(
-    blobs: Blobs, message: StoredMessage, sections: Sequence[Section]
-) -> dict[Section, bytes | memoryview | None]:
+    blobs: Blobs, message: StoredMessage, sections: Sequence[Content]
+) -> dict[Content, bytes | memoryview | None]:
     """The octets of each section, None for a part that is not there. Raises BlobNotFound, Unavailable."""
     planned = plan(message, sections)
     spans = set(filter(None, planned.spans.values()))
     octets = await _read(blobs, message.blob, message.size, spans)
-    found: dict[Section, bytes | memoryview | None] = {}
+    found: dict[Content, bytes | memoryview | None] = {}
     for section in sections:
+        if isinstance(section, Decoded):
+            span = planned.spans[section]
+            found[section] = None if span is None else await _decoded(section, octets[span], planned.encodings[section])
+            continue
         if section not in planned.spans:
             found[section] = _chosen_fields(section, message.headers or await _whole_header(blobs, message.blob))
             continue
@@ -101,6 +147,19 @@ async def read_sections(
         else:
             found[section] = octets[span]
     return found
+
+
+async def _decoded(section: Decoded, octets: bytes | memoryview, encoding: str) -> bytes | memoryview | None:
+    """A part without its encoding; None for an encoding that nobody knows."""
+    if encoding in _ENCODED:
+        part = Part(0, 0, len(octets), encoding=encoding)
+        if len(octets) > IN_THREAD:
+            octets = await asyncio.to_thread(decode_bytes, bytes(octets), part)
+        else:
+            octets = decode_bytes(bytes(octets), part)
+    elif encoding not in ENCODINGS:
+        return None
+    return octets if section.start is None else octets[section.start : section.start + section.length]
 
 
 async def _read(blobs: Blobs, key: BlobKey, size: int, spans: set[Span]) -> Mapping[Span, bytes | memoryview]:

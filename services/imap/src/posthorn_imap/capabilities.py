@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-ALWAYS = ("IMAP4rev1", "LITERAL+", "SASL-IR", "ID", "ENABLE")
+ALWAYS = ("IMAP4rev1", "IMAP4rev2", "LITERAL+", "SASL-IR", "ID", "ENABLE")
 AFTER_LOGIN = (
     "IDLE",
     "NAMESPACE",
@@ -26,6 +26,8 @@ AFTER_LOGIN = (
     "MULTIAPPEND",
     "REPLACE",
     "UNAUTHENTICATE",
+    "BINARY",
+    "UTF8=ACCEPT",
 )
 
 

@@ -14,14 +14,23 @@ NONE_RECENT = 2**32
 
 
 class Selection:
-    """One selected mailbox of one session. `wake` is called when there is something to tell."""
+    """One selected mailbox of one session. `wake` is called when there is something to tell.
 
-    def __init__(self, feed: Feed, name: str, *, read_only: bool, recent_from: int, wake: Callable[[], None]) -> None:
+    `recent_from`: the first UID that is \\Recent (RFC 3501 2.3.2); None where the session takes none. `rev2`: the
+    client hears nothing of them at all (RFC 9051 appendix E).
+    """
+
+    def __init__(
+        self, feed: Feed, name: str, *, read_only: bool, recent_from: int | None, rev2: bool, wake: Callable[[], None]
+    ) -> None:
         self.feed = feed
         self.name = name
         self.read_only = read_only
+        self.rev2 = rev2
         self.view = View(feed.entries)
-        self.recent_from = recent_from
+        self.takes_recent = recent_from is not None
+        """No other session sees as \\Recent what this one has seen; a client of IMAP4rev2 knows nothing of it."""
+        self.recent_from = NONE_RECENT if recent_from is None else recent_from
         """UIDs from here on are \\Recent in this session."""
         self.saved: list[int] = []
         """UIDs that "$" stands for (RFC 5182)."""
@@ -97,7 +106,9 @@ class Selection:
                     else:
                         lines.append(b"* %d EXPUNGE\r\n" % number)
                 case Exists(total):
-                    lines.append(b"* %d EXISTS\r\n* %d RECENT\r\n" % (total, self.recents))
+                    lines.append(b"* %d EXISTS\r\n" % total)
+                    if not self.rev2:
+                        lines.append(b"* %d RECENT\r\n" % self.recents)
                 case changed:
                     lines.append(self.fetch_flags(changed.number, changed.uid, uids=uids, modseqs=modseqs))
         if gone:

@@ -11,14 +11,26 @@ from posthorn_imap.capabilities import capabilities
 from posthorn_imap.commands.table import perform
 from posthorn_imap.connection import ClientConnection
 from posthorn_imap.errors import answer_to, answer_to_bug
+from posthorn_imap.literals import Literals
 from posthorn_imap.parts import Listening, Parts
 from posthorn_imap.protocol.commands import Request
 from posthorn_imap.protocol.cursor import SyntaxProblem
 from posthorn_imap.protocol.framer import Announced, Command, Event, Fatal, Framer, FramerLimits, Line, Malformed
 from posthorn_imap.protocol.framer import Parts as CommandParts
-from posthorn_imap.protocol.grammar import CommandProblem, read_request, tag_of, verb_of
+from posthorn_imap.protocol.grammar import CommandProblem, read_request, tag_of
 from posthorn_imap.protocol.mailbox_grammar import UnknownUse
-from posthorn_imap.protocol.responses import Answer, Condition, bad, bye, continuation, no, ok
+from posthorn_imap.protocol.mailbox_names import UTF8_NAMES
+from posthorn_imap.protocol.responses import (
+    Answer,
+    Condition,
+    bad,
+    bye,
+    continuation,
+    mailbox_in_utf7,
+    mailbox_in_utf8,
+    no,
+    ok,
+)
 from posthorn_imap.protocol.search_keys import CHARSETS, UnknownCharset
 from posthorn_imap.protocol.state import State, allowed, may_tell_expunges, refusal
 from posthorn_imap.selection import Selection
@@ -26,10 +38,6 @@ from posthorn_model.errors import PosthornError
 from posthorn_node.stream.connection import ConnectionLost
 from posthorn_storage import AccountRecord
 
-EARLY_LITERAL = 8192
-"""Octets of literals in one command before login."""
-STORING = frozenset({b"APPEND", b"REPLACE", b"UID REPLACE"})
-"""The commands whose literals are messages."""
 _SKIP = 134_217_728
 
 
@@ -57,7 +65,7 @@ class Session:
         self._draining = False
         self._garbage = 0
         self._errors = 0
-        self._memory = 0
+        self._literals = Literals(parts.settings, parts.append_memory)
         self._deadline = self._login_until()
 
     # The story
@@ -115,9 +123,9 @@ class Session:
                 try:
                     await self._perform(parts)
                 finally:
-                    self._give_memory()
+                    self._literals.give_back()
             case Malformed(head, reason):
-                self._give_memory()
+                self._literals.give_back()
                 self._refuse(tag_of(head), bad(reason), garbage=True)
             case Fatal(reason):
                 self.end(bye(f"Cannot follow: {reason}", b"TOOBIG"))
@@ -131,36 +139,16 @@ class Session:
     # Reading
 
     def _judge_literal(self, announced: Announced) -> None:
-        """Take a literal or refuse it before its first octet: by its size, and by what all clients hold."""
-        refusal_of = self._literal_refusal(announced)
+        """Take a literal or refuse it before its first octet."""
+        refusal_of = self._literals.refusal(announced, logged_in=self.account is not None)
         if refusal_of is not None:
             self.framer.refuse()
-            self._give_memory()
+            self._literals.give_back()
             self._refuse(tag_of(announced.head), refusal_of)
             return
         self.framer.accept()
         if announced.synchronizing:
             self.write(continuation("Ready for literal data"))
-
-    def _literal_refusal(self, announced: Announced) -> Answer | None:
-        settings = self.parts.settings
-        if self.state is State.FRESH:
-            small = announced.held + announced.size <= EARLY_LITERAL
-            return None if small else bad("Literal too large before login", b"TOOBIG")
-        if verb_of(announced.head) not in STORING:
-            small = announced.held + announced.size <= settings.limits.literal
-            return None if small else bad("Literal too large", b"TOOBIG")
-        if announced.size > settings.append_limit:
-            return no(f"Messages may have {settings.append_limit} octets", b"TOOBIG")
-        if not self.parts.append_memory.take(announced.size):
-            return no("Too many messages are being appended, try again later", b"LIMIT")
-        self._memory += announced.size
-        return None
-
-    def _give_memory(self) -> None:
-        if self._memory:
-            self.parts.append_memory.give(self._memory)
-            self._memory = 0
 
     async def read_line(self, timeout: float) -> bytes | None:
         """A whole line from the client outside of commands; None after `wake` or when the line is malformed.
@@ -184,7 +172,7 @@ class Session:
 
     async def _perform(self, parts: CommandParts) -> None:
         try:
-            request = read_request(parts)
+            request = read_request(parts, self.enabled)
         except CommandProblem as problem:
             self._refuse(problem.tag, bad(problem.reason), garbage=problem.garbage)
             return
@@ -277,6 +265,14 @@ class Session:
     def qresync(self) -> bool:
         return b"QRESYNC" in self.enabled
 
+    @property
+    def rev2(self) -> bool:
+        return b"IMAP4REV2" in self.enabled
+
+    def name(self, mailbox: str) -> bytes:
+        """The name of a mailbox as this client reads it (RFC 9051 5.1, RFC 6855 3)."""
+        return mailbox_in_utf8(mailbox) if self.enabled & UTF8_NAMES else mailbox_in_utf7(mailbox)
+
     def enable_condstore(self) -> None:
         """A command that shows the client to know mod-sequences turns them on (RFC 7162 3.1)."""
         if not self.condstore:
@@ -350,7 +346,7 @@ class Session:
             return
         self.state = State.AUTHENTICATED
         self.parts.changes.leave(selection.feed, selection)
-        if selection.gained and not selection.read_only and not selection.deleted:
+        if selection.takes_recent and selection.gained and not selection.deleted:
             try:
                 await self.parts.storage.mail.take_recent(selection.feed.account, selection.feed.id)
             except PosthornError as error:
@@ -363,7 +359,7 @@ class Session:
             self.state = State.ENDED
 
     async def _end(self) -> None:
-        self._give_memory()
+        self._literals.give_back()
         try:
             await self.deselect()
         finally:

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Flag, auto
 from typing import TYPE_CHECKING
 
-from posthorn_imap.body_sections import needed_fields, needs_blob, read_sections
+from posthorn_imap.body_sections import decodable, decoded_size, needed_fields, needs_blob, read_sections
 from posthorn_imap.commands.select import vanished_since
 from posthorn_imap.protocol.commands import Fetch
 from posthorn_imap.protocol.dates import write_date_time
-from posthorn_imap.protocol.fetch_items import FetchItem, Item, Section
+from posthorn_imap.protocol.fetch_items import Content, Decoded, DecodedSize, FetchItem, Item, Section
 from posthorn_imap.protocol.flag_names import write_flags
 from posthorn_imap.protocol.responses import Answer, bad, no, ok, string, untagged
 from posthorn_imap.selection import Selection
@@ -36,8 +37,16 @@ _FIELDS = {
     Item.PREVIEW: MessageFields.SUMMARY,
 }
 
-Contents = dict[Section, bytes | memoryview | None]
+Contents = dict[Content, bytes | memoryview | None]
 Numbered = tuple[int, int]
+
+
+class Problem(Flag):
+    """Why not everything asked for could be told."""
+
+    NONE = 0
+    GONE = auto()
+    ENCODING = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,8 @@ class Wanted:
     """What is asked for of each message."""
 
     items: tuple[FetchItem, ...]
-    sections: tuple[Section, ...]
+    sections: tuple[Content, ...]
+    decoded: tuple[Decoded | DecodedSize, ...]
     fields: MessageFields
     marks_seen: bool
 
@@ -64,14 +74,16 @@ async def fetch(session: "Session", command: Fetch) -> Answer:
             if gone:
                 session.write(untagged(b"VANISHED (EARLIER)", gone))
         chosen = [pair for pair in chosen if selection.modseq(pair[1]) > since]
-    missing = selection.view.names_gone(command.numbers, uid=command.uid)
+    problems = Problem.GONE if selection.view.names_gone(command.numbers, uid=command.uid) else Problem.NONE
     wanted = _wanted(selection, command)
     if _FROM_MEMORY.issuperset(wanted.items):
         await _send_from_memory(session, selection, wanted, chosen)
     else:
         for start in range(0, len(chosen), BATCH):
-            missing |= await _send_batch(session, selection, wanted, chosen[start : start + BATCH])
-    if missing and not command.uid:
+            problems |= await _send_batch(session, selection, wanted, chosen[start : start + BATCH])
+    if Problem.ENCODING in problems:
+        return no("A part has an encoding that cannot be undone", b"UNKNOWN-CTE")
+    if Problem.GONE in problems and not command.uid:
         return no("Some of the messages are gone", b"EXPUNGEISSUED")
     return ok("FETCH completed")
 
@@ -82,13 +94,14 @@ def _wanted(selection: Selection, command: Fetch) -> Wanted:
         items = (Item.UID, *items)
     if command.changed_since is not None and Item.MODSEQ not in items:
         items = (*items, Item.MODSEQ)
-    sections = tuple(item for item in items if isinstance(item, Section))
-    fields = needed_fields(sections)
+    sections = tuple(item for item in items if isinstance(item, Section | Decoded))
+    decoded = tuple(item for item in items if isinstance(item, Decoded | DecodedSize))
+    fields = needed_fields([*sections, *decoded])
     for item in items:
         if isinstance(item, Item):
             fields |= _FIELDS.get(item, MessageFields.NONE)
     marks_seen = not selection.read_only and any(not section.peek for section in sections)
-    return Wanted(items, sections, fields, marks_seen)
+    return Wanted(items, sections, decoded, fields, marks_seen)
 
 
 async def _send_from_memory(
@@ -114,8 +127,8 @@ def _known(selection: Selection, item: FetchItem, uid: int) -> bytes:
     return b"MODSEQ (%d)" % selection.modseq(uid)
 
 
-async def _send_batch(session: "Session", selection: Selection, wanted: Wanted, batch: Sequence[Numbered]) -> bool:
-    """Send some messages; returns whether any of them was not there any more."""
+async def _send_batch(session: "Session", selection: Selection, wanted: Wanted, batch: Sequence[Numbered]) -> Problem:
+    """Send some messages; returns what could not be told of them."""
     storage, feed = session.parts.storage, selection.feed
     numbers = {uid: number for number, uid in batch}
     newly_seen: set[int] = set()
@@ -126,10 +139,10 @@ async def _send_batch(session: "Session", selection: Selection, wanted: Wanted, 
             feed.flags_set(result)
             newly_seen = {int(entry.uid) for entry in result.changed}
     rows = await storage.mail.messages_by_uid(feed.account, feed.id, list(numbers), wanted.fields)
-    found = 0
+    found, unreadable = 0, False
     blobs = await storage.blobs.of(feed.account)
     for group in _groups(rows, wanted.sections):
-        async with session.parts.body_memory.held(sum(row.message.size for row in group) if wanted.sections else 0):
+        async with session.parts.body_memory.held(_memory(group, wanted)):
             if needs_blob(wanted.sections):
                 await blobs.warm(row.message.blob for row in group)
             contents = await asyncio.gather(*(_contents(blobs, row, wanted.sections) for row in group))
@@ -137,14 +150,22 @@ async def _send_batch(session: "Session", selection: Selection, wanted: Wanted, 
                 if content is None:
                     continue
                 found += 1
+                unreadable |= not all(decodable(row.message, item.part) for item in wanted.decoded)
                 told = Item.FLAGS in wanted.items or row.uid in newly_seen
                 await _send(session, selection, wanted, numbers[row.uid], row, content, flags_too=told)
                 if told:
                     selection.view.told([row.uid])
-    return found < len(batch)
+    gone = Problem.GONE if found < len(batch) else Problem.NONE
+    return gone | (Problem.ENCODING if unreadable else Problem.NONE)
 
 
-def _groups(rows: Sequence[PlacedMessage], sections: Sequence[Section]) -> Iterator[list[PlacedMessage]]:
+def _memory(group: Sequence[PlacedMessage], wanted: Wanted) -> int:
+    """Octets that a group takes while it is sent; what is decoded is there a second time."""
+    copies = bool(wanted.sections) + bool(wanted.decoded)
+    return copies * sum(row.message.size for row in group)
+
+
+def _groups(rows: Sequence[PlacedMessage], sections: Sequence[Content]) -> Iterator[list[PlacedMessage]]:
     """Rows whose content may be in memory together."""
     group: list[PlacedMessage] = []
     octets = 0
@@ -159,7 +180,7 @@ def _groups(rows: Sequence[PlacedMessage], sections: Sequence[Section]) -> Itera
         yield group
 
 
-async def _contents(blobs: Blobs, row: PlacedMessage, sections: Sequence[Section]) -> Contents | None:
+async def _contents(blobs: Blobs, row: PlacedMessage, sections: Sequence[Content]) -> Contents | None:
     """The sections of a message; None when it was expunged and its blob is gone already."""
     if not sections:
         return {}
@@ -184,8 +205,10 @@ async def _send(
     session.write(b"* %d FETCH (" % number)
     separator = b""
     for item in wanted.items:
-        if isinstance(item, Section):
-            await _send_section(session, separator + item.name, contents[item])
+        if isinstance(item, Section | Decoded):
+            await _send_section(session, separator + item.name, contents[item], binary=isinstance(item, Decoded))
+        elif isinstance(item, DecodedSize):
+            session.write(b"%s%s %d" % (separator, item.name, decoded_size(row.message, item.part)))
         elif item in _FROM_MEMORY:
             session.write(separator + _known(selection, item, row.uid))
         else:
@@ -199,11 +222,13 @@ async def _send(
     await connection.flow()
 
 
-async def _send_section(session: "Session", name: bytes, octets: bytes | memoryview | None) -> None:
+async def _send_section(session: "Session", name: bytes, octets: bytes | memoryview | None, *, binary: bool) -> None:
+    """A literal; literal8 where a part without its encoding has NUL (RFC 9051 4.3)."""
     if octets is None:
         session.write(name + b" NIL")
         return
-    session.write(name + b" {%d}\r\n" % len(octets))
+    mark = b"~" if binary and b"\0" in bytes(octets) else b""
+    session.write(name + b" %s{%d}\r\n" % (mark, len(octets)))
     for start in range(0, len(octets), SLICE):
         session.write(octets[start : start + SLICE])
         await session.connection.flow()

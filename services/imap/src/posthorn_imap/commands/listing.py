@@ -6,7 +6,7 @@ from posthorn_imap.commands.status import status_response
 from posthorn_imap.mailbox_tree import Tree, read_tree
 from posthorn_imap.protocol.commands import ListMailboxes, ListSubscribed
 from posthorn_imap.protocol.mailbox_names import levels, matches
-from posthorn_imap.protocol.responses import Answer, listed, mailbox, ok, untagged
+from posthorn_imap.protocol.responses import Answer, listed, ok, untagged
 from posthorn_model.mail import Mailbox, Role
 from posthorn_model.mailbox_paths import SEPARATOR
 
@@ -34,7 +34,14 @@ async def list_mailboxes(session: "Session", command: ListMailboxes) -> Answer:
         below = command.recursive_match and _chosen_below(tree, name, command)
         if not (chosen or below):
             continue
-        session.write(_line(b"LIST", name, _attributes(tree, box, command), below=bool(below)))
+        session.write(
+            _line(
+                b"LIST",
+                session.name(name),
+                _attributes(tree, box, subscribed=command.return_subscribed and box.subscribed),
+                below=bool(below),
+            )
+        )
         if chosen and command.return_status:
             session.write(status_response(session, name, box, command.return_status))
         await session.connection.flow()
@@ -55,17 +62,22 @@ def _chosen_below(tree: Tree, name: str, command: ListMailboxes) -> bool:
     )
 
 
-def _attributes(tree: Tree, box: Mailbox, command: ListMailboxes) -> list[bytes]:
+def _attributes(tree: Tree, box: Mailbox, *, subscribed: bool) -> list[bytes]:
     found = [b"\\HasChildren" if tree.has_children(box.id) else b"\\HasNoChildren"]
-    if command.return_subscribed and box.subscribed:
+    if subscribed:
         found.append(b"\\Subscribed")
     if box.role in _USES:
         found.append(_USES[box.role])
     return found
 
 
-def _line(kind: bytes, name: str, attributes: list[bytes], *, below: bool = False) -> bytes:
-    words = [kind, listed(attributes), b'"/"', mailbox(name)]
+def list_response(session: "Session", tree: Tree, box: Mailbox) -> bytes:
+    """What LIST says of one mailbox, as SELECT tells it to clients of IMAP4rev2 (RFC 9051 6.3.2)."""
+    return _line(b"LIST", session.name(tree.name(box.id) or ""), _attributes(tree, box, subscribed=box.subscribed))
+
+
+def _line(kind: bytes, name: bytes, attributes: list[bytes], *, below: bool = False) -> bytes:
+    words = [kind, listed(attributes), b'"/"', name]
     if below:
         words.append(b'("CHILDINFO" ("SUBSCRIBED"))')
     return untagged(*words)
@@ -87,5 +99,5 @@ async def list_subscribed(session: "Session", command: ListSubscribed) -> Answer
                 if matches(above, command.pattern):
                     named.setdefault(above, [b"\\Noselect"])
     for name, attributes in named.items():
-        session.write(_line(b"LSUB", name, attributes))
+        session.write(_line(b"LSUB", session.name(name), attributes))
     return ok("LSUB completed")

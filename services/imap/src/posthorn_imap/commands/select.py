@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from posthorn_imap.commands.listing import list_response
 from posthorn_imap.mailbox_tree import read_tree
 from posthorn_imap.protocol.commands import Resync, Select
 from posthorn_imap.protocol.cursor import SyntaxProblem
 from posthorn_imap.protocol.flag_names import NAMES
 from posthorn_imap.protocol.responses import Answer, bad, listed, no, ok, untagged
 from posthorn_imap.protocol.sets import NumberSet, bounded_members, contains, positions_of_uids, write_ranges
-from posthorn_imap.selection import NONE_RECENT, Selection
+from posthorn_imap.selection import Selection
 from posthorn_model.errors import CannotCalculateChanges, MailboxNotFound
 from posthorn_model.ids import Modseq
 
@@ -27,19 +28,32 @@ async def select(session: "Session", command: Select) -> Answer:
         return bad("ENABLE QRESYNC first")
     if command.condstore:
         session.enable_condstore()
-    mailbox = (await read_tree(session)).find(command.mailbox)
+    tree = await read_tree(session)
+    mailbox = tree.find(command.mailbox)
     if mailbox is None:
         return no("There is no such mailbox", b"NONEXISTENT")
     mail, changes = session.parts.storage.mail, session.parts.changes
     try:
         feed = await changes.join(session.owner.id, mailbox.id)
-        recent = NONE_RECENT if command.read_only else int(await mail.take_recent(session.owner.id, mailbox.id))
+        takes = not (command.read_only or session.rev2)
+        recent = int(await mail.take_recent(session.owner.id, mailbox.id)) if takes else None
     except MailboxNotFound:
         return no("There is no such mailbox", b"NONEXISTENT")
-    selection = Selection(feed, command.mailbox, read_only=command.read_only, recent_from=recent, wake=session.wake)
+    selection = Selection(
+        feed,
+        command.mailbox,
+        read_only=command.read_only,
+        recent_from=recent,
+        rev2=session.rev2,
+        wake=session.wake,
+    )
     changes.listen(feed, selection)
     session.select(selection)
     _describe(session, selection)
+    if session.rev2:
+        session.write(list_response(session, tree, mailbox))
+    else:
+        _first_unseen(session, selection)
     if command.resync is not None and command.resync.uidvalidity == feed.mailbox.uidvalidity:
         await _resync(session, selection, command.resync)
     if command.read_only:
@@ -53,7 +67,7 @@ def _describe(session: "Session", selection: Selection) -> None:
     keywords = [word.encode() for word in sorted(feed.keywords)[:200] if word.isascii() and _is_atom(word)]
     lines = [
         untagged(b"%d EXISTS" % selection.view.total),
-        untagged(b"%d RECENT" % selection.recents),
+        *([] if session.rev2 else [untagged(b"%d RECENT" % selection.recents)]),
         untagged(b"FLAGS", listed([*_SYSTEM, *keywords])),
         ok(
             "Flags that can be kept",
@@ -64,11 +78,15 @@ def _describe(session: "Session", selection: Selection) -> None:
         ok("Highest", b"HIGHESTMODSEQ %d" % feed.highest).line(),
         ok("Id", b"MAILBOXID (M%d)" % mailbox.id).line(),
     ]
+    session.write(b"".join(lines))
+
+
+def _first_unseen(session: "Session", selection: Selection) -> None:
+    """RFC 3501 7.1; of no use to anybody, and gone from RFC 9051."""
     for number, uid in enumerate(selection.view.uids, 1):
         if not selection.seen(uid):
-            lines.append(ok("First unseen", b"UNSEEN %d" % number).line())
+            session.write(ok("First unseen", b"UNSEEN %d" % number).line())
             break
-    session.write(b"".join(lines))
 
 
 def _is_atom(word: str) -> bool:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from posthorn_imap.mailbox_tree import read_tree
 from posthorn_imap.protocol.commands import Status, StatusItem
-from posthorn_imap.protocol.responses import Answer, listed, mailbox, ok, untagged
+from posthorn_imap.protocol.responses import Answer, listed, ok, untagged
 from posthorn_model.errors import MailboxNotFound
 from posthorn_model.mail import Mailbox
 
@@ -25,7 +25,7 @@ def status_response(session: "Session", name: str, box: Mailbox, items: tuple[St
     if StatusItem.HIGHESTMODSEQ in items:
         session.enable_condstore()
     words = [item.value + b" " + _value(session, box, item) for item in items]
-    return untagged(b"STATUS", mailbox(name), listed(words))
+    return untagged(b"STATUS", session.name(name), listed(words))
 
 
 def _value(session: "Session", box: Mailbox, item: StatusItem) -> bytes:

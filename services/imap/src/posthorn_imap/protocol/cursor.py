@@ -1,7 +1,7 @@
 """Reads the tokens of RFC 9051 section 9 from a framed command. Every mistake is a SyntaxProblem with its reason."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import TypeVar
 
 from posthorn_imap.protocol.framer import Literal, Parts
@@ -29,12 +29,19 @@ class SyntaxProblem(Exception):
 class Cursor:
     """A position in the parts of one command."""
 
-    __slots__ = ("_at", "_index", "_parts")
+    __slots__ = ("_at", "_index", "_parts", "enabled")
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, enabled: Set[bytes] = frozenset()) -> None:
         self._parts = parts
+        self.enabled = enabled
+        """What the client has enabled (RFC 5161), in upper case."""
         self._index = 0
         self._at = 0
+
+    @property
+    def utf8(self) -> bool:
+        """Names of mailboxes are in UTF-8."""
+        return not self.enabled.isdisjoint((b"IMAP4REV2", b"UTF8=ACCEPT"))
 
     def _text(self) -> bytes:
         """The text at the position, moving over the end of a piece only when text follows."""

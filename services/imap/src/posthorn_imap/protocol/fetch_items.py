@@ -1,4 +1,4 @@
-"""What FETCH may ask for: its items as values, read from a command (RFC 9051 6.4.5, 7162, 8474, 8970)."""
+"""What FETCH may ask for: its items as values, read from a command (RFC 9051 6.4.5, 3516, 7162, 8474, 8970)."""
 
 import re
 from dataclasses import dataclass
@@ -55,7 +55,31 @@ class Section:
     name: bytes = b"BODY[]"
 
 
-FetchItem = Item | Section
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """BINARY[part]<start.length>: a part without its transfer encoding (RFC 9051 6.4.5, RFC 3516); no part: all of it.
+
+    `name` is how the response calls it; `peek`: \\Seen is not set.
+    """
+
+    part: tuple[int, ...] = ()
+    start: int | None = None
+    length: int = 0
+    peek: bool = False
+    name: bytes = b"BINARY[]"
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedSize:
+    """BINARY.SIZE[part]: how many octets BINARY would give."""
+
+    part: tuple[int, ...] = ()
+    name: bytes = b"BINARY.SIZE[]"
+
+
+Content = Section | Decoded
+"""What is taken from the octets of a message."""
+FetchItem = Item | Section | Decoded | DecodedSize
 
 _MACROS = {
     b"FAST": (Item.FLAGS, Item.INTERNALDATE, Item.SIZE),
@@ -92,6 +116,11 @@ def _item(cursor: Cursor) -> FetchItem:
 def _named(cursor: Cursor, name: bytes) -> FetchItem:
     if name in (b"BODY", b"BODY.PEEK") and cursor.peek() == b"[":
         return _section(cursor, peek=name != b"BODY")
+    if name in (b"BINARY", b"BINARY.PEEK"):
+        return _decoded(cursor, peek=name != b"BINARY")
+    if name == b"BINARY.SIZE":
+        part, written = _bracketed_part(cursor)
+        return DecodedSize(part, name + written)
     if name in _PLAIN:
         if name == b"PREVIEW" and cursor.accept(b" (LAZY)"):
             return Item.PREVIEW  # RFC 8970 3.1: previews are stored, none is too slow
@@ -99,6 +128,26 @@ def _named(cursor: Cursor, name: bytes) -> FetchItem:
     if name in _OLD:
         return _OLD[name]
     raise SyntaxProblem(f"unknown FETCH item {name.decode()}")
+
+
+def _decoded(cursor: Cursor, *, peek: bool) -> Decoded:
+    part, written = _bracketed_part(cursor)
+    start, length = _partial(cursor)
+    name = b"BINARY" + written + (b"" if start is None else b"<%d>" % start)
+    return Decoded(part, start, length, peek, name)
+
+
+def _bracketed_part(cursor: Cursor) -> tuple[tuple[int, ...], bytes]:
+    """A part number in brackets, perhaps none, and how it is written."""
+    cursor.expect(b"[")
+    part: list[int] = []
+    while not cursor.accept(b"]"):
+        if part:
+            cursor.expect(b".")
+        part.append(cursor.nonzero())
+        if len(part) > MAX_PART_DEPTH:
+            raise SyntaxProblem("body section too deep")
+    return tuple(part), b"[" + b".".join(b"%d" % number for number in part) + b"]"
 
 
 def _section(cursor: Cursor, *, peek: bool) -> Section:

@@ -4,7 +4,7 @@ Reads values only; what a state allows is in state.py, what a mailbox holds is n
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 from posthorn_imap.protocol.commands import (
     Authenticate,
@@ -64,9 +64,12 @@ def verb_of(head: bytes) -> bytes:
     return b" ".join(words[1:3] if words[1:2] == [b"UID"] else words[1:2])
 
 
-def read_request(parts: Parts) -> Request:
-    """Read a whole command. Raises CommandProblem, and UnknownCharset for SEARCH."""
-    cursor = Cursor(parts)
+def read_request(parts: Parts, enabled: Set[bytes] = frozenset()) -> Request:
+    """Read a whole command of a client that has `enabled` these.
+
+    Raises CommandProblem, and UnknownCharset for SEARCH.
+    """
+    cursor = Cursor(parts, enabled)
     try:
         tag = cursor.tag()
         cursor.space()

@@ -16,7 +16,7 @@ from posthorn_imap.protocol.commands import (
     Subscribe,
 )
 from posthorn_imap.protocol.cursor import MAX_NUMBER64, Cursor, SyntaxProblem
-from posthorn_imap.protocol.mailbox_names import MAX_NAME_BYTES, decode_utf7, mailbox_name
+from posthorn_imap.protocol.mailbox_names import decode_name, mailbox_name
 from posthorn_imap.protocol.sets import NumberSet, number_set
 from posthorn_model.mail import Role
 
@@ -37,7 +37,7 @@ class UnknownUse(Exception):
 def mailbox(cursor: Cursor) -> str:
     """Read a space and a mailbox name."""
     cursor.space()
-    return mailbox_name(cursor.astring())
+    return mailbox_name(cursor.astring(), utf8=cursor.utf8)
 
 
 def _select(cursor: Cursor, *, read_only: bool) -> Select:
@@ -143,14 +143,14 @@ def _list(cursor: Cursor) -> ListMailboxes:
             raise SyntaxProblem("unknown selection option")
         if b"RECURSIVEMATCH" in options and not options & {b"SUBSCRIBED", b"SPECIAL-USE"}:
             raise SyntaxProblem("RECURSIVEMATCH needs another selection option")
-    reference = _decoded(cursor.astring())
+    reference = _decoded(cursor, cursor.astring())
     cursor.space()
     extended = cursor.peek() == b"("
     patterns = cursor.listed(Cursor.list_mailbox) if extended else [cursor.list_mailbox()]
     if len(patterns) > _MAX_PATTERNS:
         raise SyntaxProblem("too many patterns")
     subscribed, status = _list_returns(cursor)
-    wanted = tuple(_decoded(each) for each in patterns)
+    wanted = tuple(_decoded(cursor, each) for each in patterns)
     return ListMailboxes(
         patterns=tuple(reference + each for each in wanted),
         subscribed_only=b"SUBSCRIBED" in options,
@@ -186,15 +186,13 @@ def _list_return(cursor: Cursor) -> tuple[bytes, tuple[StatusItem, ...]]:
 
 def _lsub(cursor: Cursor) -> ListSubscribed:
     cursor.space()
-    reference = _decoded(cursor.astring())
+    reference = _decoded(cursor, cursor.astring())
     cursor.space()
-    return ListSubscribed(reference + _decoded(cursor.list_mailbox()))
+    return ListSubscribed(reference + _decoded(cursor, cursor.list_mailbox()))
 
 
-def _decoded(octets: bytes) -> str:
-    if len(octets) > MAX_NAME_BYTES:
-        raise SyntaxProblem("mailbox name too long")
-    return decode_utf7(octets)
+def _decoded(cursor: Cursor, octets: bytes) -> str:
+    return decode_name(octets, utf8=cursor.utf8)
 
 
 MAILBOX_COMMANDS: Mapping[str, Callable[[Cursor], Command]] = {

@@ -1,7 +1,8 @@
-"""Mailbox names: modified UTF-7 (RFC 3501 5.1.3), levels, INBOX, and the patterns of LIST."""
+"""Mailbox names: modified UTF-7 (RFC 3501 5.1.3) or UTF-8 (RFC 9051 5.1), levels, INBOX, and the patterns of LIST."""
 
 import binascii
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +11,8 @@ from posthorn_imap.protocol.cursor import SyntaxProblem
 from posthorn_model.mailbox_paths import INBOX, SEPARATOR, with_inbox
 
 MAX_NAME_BYTES = 4096
+UTF8_NAMES = frozenset({b"IMAP4REV2", b"UTF8=ACCEPT"})
+"""What a client enables to read and write names in UTF-8."""
 _SHIFTED = re.compile(r"&([A-Za-z0-9+,]*)-")
 _TOKENS = re.compile(r"[*%]+|[^*%]", re.DOTALL)
 _OTHER_RUN = re.compile(r"[^\x20-\x7e]+")
@@ -60,11 +63,25 @@ def _shift(run: re.Match[str]) -> str:
     return f"&{base64}-"
 
 
-def mailbox_name(octets: bytes) -> str:
-    """The name a client means: decoded, INBOX (also as first level) in upper case (RFC 9051 5.1)."""
+def decode_name(octets: bytes, *, utf8: bool) -> str:
+    """The text of a name or a pattern, in UTF-8 or else in modified UTF-7. Raises SyntaxProblem."""
     if len(octets) > MAX_NAME_BYTES:
         raise SyntaxProblem("mailbox name too long")
-    return with_inbox(decode_utf7(octets))
+    if not utf8:
+        return decode_utf7(octets)
+    try:
+        text = octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise SyntaxProblem("mailbox names are in UTF-8") from None
+    # RFC 9051 5.1: Net-Unicode (RFC 5198), of which neither control characters nor line separators are.
+    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in text):
+        raise SyntaxProblem("control character in a mailbox name")
+    return text
+
+
+def mailbox_name(octets: bytes, *, utf8: bool = False) -> str:
+    """The name a client means: decoded, INBOX (also as first level) in upper case (RFC 9051 5.1)."""
+    return with_inbox(decode_name(octets, utf8=utf8))
 
 
 def levels(name: str) -> tuple[str, ...]:

@@ -40,11 +40,13 @@ def _letter(cursor: Cursor) -> Letter:
     if cursor.peek() == b'"':
         received_at = date_time(cursor)
         cursor.space()
+    # UTF-8 in a header (RFC 6855 4), NUL and long lines (RFC 3516 4.4): all is kept as it is.
+    utf8 = b"UTF8=ACCEPT" in cursor.enabled and cursor.accept(b"UTF8 (")
     literal = cursor.literal()
     if literal is None:
         raise SyntaxProblem("the message must be a literal")
-    if literal.binary:
-        raise SyntaxProblem("binary literals are not offered")
+    if utf8:
+        cursor.expect(b")")
     return Letter(flags, received_at, literal.data)
 
 
@@ -107,8 +109,12 @@ def _search(cursor: Cursor, *, uid: bool) -> Search:
         if results - _RESULTS:
             raise SyntaxProblem("unknown result option")
         cursor.space()
+    if results is None and b"IMAP4REV2" in cursor.enabled:
+        results = frozenset({b"ALL"})  # RFC 9051 6.4.4: answered by ESEARCH alone
     charset = None
     if cursor.accept(b"CHARSET "):
+        if b"UTF8=ACCEPT" in cursor.enabled:
+            raise SyntaxProblem("no CHARSET after ENABLE UTF8=ACCEPT")  # RFC 6855 3
         charset = cursor.astring()
         cursor.space()
     return Search(search_keys(cursor, charset), results, uid)

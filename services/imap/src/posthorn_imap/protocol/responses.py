@@ -74,9 +74,14 @@ def literal(octets: bytes) -> bytes:
     return b"{%d}\r\n" % len(octets) + octets
 
 
-def mailbox(name: str) -> bytes:
+def mailbox_in_utf7(name: str) -> bytes:
     """A mailbox name in modified UTF-7, always quoted."""
     return string(encode_utf7(name))
+
+
+def mailbox_in_utf8(name: str) -> bytes:
+    """A mailbox name in UTF-8, quoted; names hold no control characters."""
+    return b'"' + name.replace("\\", "\\\\").replace('"', '\\"').encode("utf-8", "replace") + b'"'
 
 
 def listed(words: Iterable[bytes]) -> bytes:
