@@ -18,7 +18,7 @@ from posthorn_model.cluster import SERVICES
 PROTOCOLS = sorted((ROOT / "docs" / "protocols").glob("*.md"))
 ALL_DOCUMENTS = pytest.mark.parametrize("path", DOCUMENTS, ids=named)
 GROUPS = {
-    *("account", "alias", "ban", "certificate", "dkim", "domain", "forward", "group", "index", "list", "node", "role"),
+    *("account", "alias", "ban", "certificate", "dkim", "domain", "forward", "group", "index", "list", "node", "queue", "role"),
     *("shard", "topology"),
 }
 SUBGROUPS = {"app-password"}

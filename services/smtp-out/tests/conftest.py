@@ -1,13 +1,121 @@
-"""Tests of this package run on uvloop, as every process does."""
+"""Tests of this package run on uvloop, as every process does. A worker is one process's share of smtp-out."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
 
 import pytest
+import pytest_asyncio
+import structlog
 import uvloop
+
+from posthorn_bus import LeaseKeeper, LeaseTimes
+from posthorn_model.clock import SystemClock
+from posthorn_node.metrics import Metrics
+from posthorn_node.settings import ResolverSettings
+from posthorn_smtp_out.brakes import Brakes
+from posthorn_smtp_out.figures import Figures
+from posthorn_smtp_out.outcomes import Policy
+from posthorn_smtp_out.parts import Parts
+from posthorn_smtp_out.pool import Pool, PoolLimits
+from posthorn_smtp_out.remote import Manners, client_context
+from posthorn_smtp_out.resolver import Resolver
+from posthorn_smtp_out.routes import Router
+from posthorn_smtp_out.settings import SmtpOutSettings
+from posthorn_smtp_out.shard import Shards
+from posthorn_smtp_out.signing import Signer
+from posthorn_smtp_out.sources import Sources
+from posthorn_storage import Storage
+from posthorn_storage.queue import Attempts
+from posthorn_testkit.sink import Sink
+
+LOG = structlog.wrap_logger(structlog.WriteLogger(io.StringIO()))
 
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     return {"uvloop": uvloop.new_event_loop}
+
+
+class Worker:
+    """One process's share of smtp-out: leases on all shards and their workers."""
+
+    def __init__(self, storage: Storage, owner: str, router: Router, **settings: Any) -> None:
+        own = SmtpOutSettings(**{"poll": 0.02, **settings})
+        manners = Manners("out.example.org", "opportunistic", own.timeouts, client_context(verify=False))
+        self.storage = storage
+        self.router = router
+        self.sources = Sources("out.example.org", {}, {})
+        self.pool = Pool(router, lambda destination: manners, PoolLimits(5, 50, 5.0))
+        self.figures = Figures(Metrics())
+        self.brakes = Brakes(storage.queue.pauses, router.destination, LOG)
+        self.keeper = LeaseKeeper(storage.leases, owner, SystemClock(), LeaseTimes(ttl=30.0))
+        self.shards = Shards(
+            Parts(
+                settings=own,
+                hostname="out.example.org",
+                storage=storage,
+                attempts=Attempts(storage.queue, own.write_window),
+                router=router,
+                sources=self.sources,
+                pool=self.pool,
+                signer=Signer(storage.dkim, SystemClock().monotonic, LOG, self.figures),
+                policy=Policy(own.retry, own.expire),
+                brakes=self.brakes,
+                clock=SystemClock(),
+                log=LOG,
+                figures=self.figures,
+            )
+        )
+        self.runs: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        await self.brakes.read()
+        await self.keeper.start()
+        leases = await self.keeper.acquire([f"queue/{number}" for number in range(self.storage.queue.shards)])
+        assert len(leases) == self.storage.queue.shards
+        self.runs = [asyncio.create_task(self.shards.run(lease.key, lease)) for lease in leases]
+        self.keeping = asyncio.create_task(self.brakes.keep(self.shards.wake))
+
+    async def leave(self) -> None:
+        """As on SIGTERM: finish, hand over."""
+        self.keeping.cancel()
+        await self.shards.drain()
+        await self.keeper.stop()
+        await self.pool.close()
+
+    async def die(self) -> None:
+        """As by kill -9, but that the lease rows are free for the next owner at once."""
+        for run in [*self.runs, self.keeping]:
+            run.cancel()
+        await asyncio.gather(*self.runs, self.keeping, return_exceptions=True)
+        await self.keeper.stop()
+
+
+Start = Callable[..., Awaitable[Worker]]
+
+
+@pytest_asyncio.fixture
+async def sink() -> AsyncIterator[Sink]:
+    async with Sink() as started:
+        yield started
+
+
+@pytest_asyncio.fixture
+async def start(storage: Storage, sink: Sink) -> AsyncIterator[Start]:
+    """`await start(relay=None, **settings)`: a worker that sends everything to the sink, unless told otherwise."""
+    running: list[Worker] = []
+
+    async def begin(router: Router | None = None, owner: str = "first", **settings: Any) -> Worker:
+        resolver = Resolver(ResolverSettings(servers=("127.0.0.1:9",)))
+        relayed = Router(resolver, hostname="out.example.org", port=25, relay=sink.address, routes={})
+        worker = Worker(storage, owner, router or relayed, **settings)
+        running.append(worker)
+        await worker.start()
+        return worker
+
+    yield begin
+    for worker in running:
+        await worker.die()

@@ -2,12 +2,11 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import pytest_asyncio
 import structlog
 
 from posthorn_bus import LeaseKeeper, LeaseTimes
@@ -15,24 +14,13 @@ from posthorn_model.clock import SystemClock
 from posthorn_model.ids import QueueMessageId
 from posthorn_model.mail import Role
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, RecipientState, Terms
-from posthorn_node.metrics import Metrics
 from posthorn_node.settings import ResolverSettings
-from posthorn_smtp_out.figures import Figures
-from posthorn_smtp_out.outcomes import Policy
-from posthorn_smtp_out.parts import Parts
-from posthorn_smtp_out.pool import Pool, PoolLimits
-from posthorn_smtp_out.remote import Manners, client_context
 from posthorn_smtp_out.resolver import Resolver
 from posthorn_smtp_out.routes import Router
-from posthorn_smtp_out.settings import SmtpOutSettings
-from posthorn_smtp_out.shard import Shards
-from posthorn_smtp_out.signing import Signer
-from posthorn_smtp_out.sources import Sources
 from posthorn_storage import AccountRecord, Storage
 from posthorn_storage.certificates.sealing import KeyRing
 from posthorn_storage.dkim import NewDkimKey, made
 from posthorn_storage.mail.messages import MessageFields
-from posthorn_storage.queue import Attempts
 from posthorn_testkit.dns import DnsServer
 from posthorn_testkit.sink import DROP, END, Sink
 
@@ -43,79 +31,7 @@ CONTENT = b"Return-Path: <ann@example.org>\r\nMessage-ID: <q1@example.org>\r\nSu
 SENT = CONTENT.partition(b"\r\n")[2]
 
 
-class Worker:
-    """One process's share of smtp-out: leases on all shards and their workers."""
-
-    def __init__(self, storage: Storage, owner: str, router: Router, **settings: Any) -> None:
-        own = SmtpOutSettings(**{"poll": 0.02, **settings})
-        manners = Manners("out.example.org", "opportunistic", own.timeouts, client_context(verify=False))
-        self.storage = storage
-        self.pool = Pool(router, lambda destination: manners, PoolLimits(5, 50, 5.0))
-        self.figures = Figures(Metrics())
-        self.keeper = LeaseKeeper(storage.leases, owner, SystemClock(), LeaseTimes(ttl=30.0))
-        self.shards = Shards(
-            Parts(
-                settings=own,
-                hostname="out.example.org",
-                storage=storage,
-                attempts=Attempts(storage.queue, own.write_window),
-                router=router,
-                sources=Sources("out.example.org", {}, {}),
-                pool=self.pool,
-                signer=Signer(storage.dkim, SystemClock().monotonic, LOG, self.figures),
-                policy=Policy(own.retry, own.expire),
-                clock=SystemClock(),
-                log=LOG,
-                figures=self.figures,
-            )
-        )
-        self.runs: list[asyncio.Task[None]] = []
-
-    async def start(self) -> None:
-        await self.keeper.start()
-        leases = await self.keeper.acquire([f"queue/{number}" for number in range(self.storage.queue.shards)])
-        assert len(leases) == self.storage.queue.shards
-        self.runs = [asyncio.create_task(self.shards.run(lease.key, lease)) for lease in leases]
-
-    async def leave(self) -> None:
-        """As on SIGTERM: finish, hand over."""
-        await self.shards.drain()
-        await self.keeper.stop()
-        await self.pool.close()
-
-    async def die(self) -> None:
-        """As by kill -9, but that the lease rows are free for the next owner at once."""
-        for run in self.runs:
-            run.cancel()
-        await asyncio.gather(*self.runs, return_exceptions=True)
-        await self.keeper.stop()
-
-
-Start = Callable[..., Awaitable[Worker]]
-
-
-@pytest_asyncio.fixture
-async def sink() -> AsyncIterator[Sink]:
-    async with Sink() as started:
-        yield started
-
-
-@pytest_asyncio.fixture
-async def start(storage: Storage, sink: Sink) -> AsyncIterator[Start]:
-    """`await start(relay=None, **settings)`: a worker that sends everything to the sink, unless told otherwise."""
-    running: list[Worker] = []
-
-    async def begin(router: Router | None = None, owner: str = "first", **settings: Any) -> Worker:
-        resolver = Resolver(ResolverSettings(servers=("127.0.0.1:9",)))
-        relayed = Router(resolver, hostname="out.example.org", port=25, relay=sink.address, routes={})
-        worker = Worker(storage, owner, router or relayed, **settings)
-        running.append(worker)
-        await worker.start()
-        return worker
-
-    yield begin
-    for worker in running:
-        await worker.die()
+Start = Callable[..., Awaitable[Any]]
 
 
 async def enqueue(

@@ -58,6 +58,15 @@ from posthorn_ctl.commands import (
     node_drain,
     node_list,
     plan,
+    queue_cancel,
+    queue_hold,
+    queue_list,
+    queue_pause,
+    queue_pauses,
+    queue_release,
+    queue_reschedule,
+    queue_resume,
+    queue_show,
     role_list,
     role_move,
     shard_list,
@@ -160,6 +169,21 @@ nodes.command("run", epilog=node.EPILOG)(node.run)
 nodes.command("list", epilog=node_list.EPILOG)(node_list.list_)
 nodes.command("drain", epilog=node_drain.EPILOG)(node_drain.drain)
 app.add_typer(nodes, name="node")
+
+queue = typer.Typer(
+    no_args_is_help=True,
+    help="Outgoing mail: list, show, hold, release, reschedule, cancel, pause, resume, pauses.",
+)
+queue.command("list", epilog=queue_list.EPILOG)(queue_list.list_)
+queue.command("show", epilog=queue_show.EPILOG)(queue_show.show)
+queue.command("hold", epilog=queue_hold.EPILOG)(queue_hold.hold)
+queue.command("release", epilog=queue_release.EPILOG)(queue_release.release)
+queue.command("reschedule", epilog=queue_reschedule.EPILOG)(queue_reschedule.reschedule)
+queue.command("cancel", epilog=queue_cancel.EPILOG)(queue_cancel.cancel)
+queue.command("pause", epilog=queue_pause.EPILOG)(queue_pause.pause)
+queue.command("resume", epilog=queue_resume.EPILOG)(queue_resume.resume)
+queue.command("pauses", epilog=queue_pauses.EPILOG)(queue_pauses.pauses)
+app.add_typer(queue, name="queue")
 
 index = typer.Typer(no_args_is_help=True, help="The search index: how far it is, and doing it anew.")
 index.command("status", epilog=index_status.EPILOG)(index_status.status)

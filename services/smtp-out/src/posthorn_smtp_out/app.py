@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import posthorn_assembly
 from posthorn_bus import LeaseKeeper, LeaseTimes, Owner
 from posthorn_model.errors import PosthornError
-from posthorn_model.events import Gap, QueueDue, Topic
+from posthorn_model.events import Control, Gap, QueueDue, Topic
 from posthorn_node.node import Node
+from posthorn_smtp_out.brakes import CHANGED as PAUSES_CHANGED
+from posthorn_smtp_out.brakes import Brakes
 from posthorn_smtp_out.figures import Figures
 from posthorn_smtp_out.outcomes import Policy
 from posthorn_smtp_out.parts import Parts
@@ -58,10 +60,12 @@ async def build(node: Node) -> "SmtpOut":
         pool=Pool(router, manners(settings, hostname), limits),
         signer=Signer(storage.dkim, node.clock.monotonic, node.log, figures),
         policy=Policy(settings.retry, settings.expire),
+        brakes=Brakes(storage.queue.pauses, router.destination, node.log),
         clock=storage.clock,
         log=node.log,
         figures=figures,
     )
+    await node.obtain("the pauses of the queue", parts.brakes.read)
     shards = Shards(parts)
     # A keeper of our own: attempts under way need longer to end than other work does.
     times = LeaseTimes(ttl=node.settings.cluster.lease_ttl, patience=HAND_OVER_SECONDS)
@@ -86,6 +90,8 @@ class SmtpOut:
         """Take part in sharing out the queue; returns before any shard is owned."""
         await self.keeper.start()
         self.node.tasks.start("queue events", self._hear())
+        self.node.tasks.start("queue pauses", self.parts.brakes.keep(self.shards.wake))
+        self.node.tasks.start("pauses changed", self._hear_pauses())
         self.node.tasks.start("queue depth", self._measure())
         await self.owner.start()
 
@@ -109,6 +115,11 @@ class SmtpOut:
                 self.shards.wake(event.shard)
             elif isinstance(event, Gap):
                 self.shards.wake()
+
+    async def _hear_pauses(self) -> None:
+        async for event in self.cluster.bus.subscribe(Topic.CONTROL):
+            if isinstance(event, Gap) or (isinstance(event, Control) and event.name == PAUSES_CHANGED):
+                self.parts.brakes.hurry()
 
     async def _measure(self) -> None:
         while True:

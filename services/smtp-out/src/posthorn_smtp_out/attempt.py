@@ -9,6 +9,7 @@ from posthorn_bus.leases import HeldLease
 from posthorn_mail_format.reports import Action
 from posthorn_model.errors import NotFound, PosthornError
 from posthorn_model.queue_items import Outcome, RecipientState
+from posthorn_smtp_out.brakes import Paused
 from posthorn_smtp_out.groups import Group
 from posthorn_smtp_out.ledger import PAUSE, Ledger
 from posthorn_smtp_out.mailboxes import deliver_locally
@@ -47,6 +48,8 @@ async def attempt(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group) 
 
     try:
         answers = await _deliver(parts, group, before_end) if not _too_late(parts, group) else _same(group, TOO_LATE)
+    except Paused:
+        return
     except (NoRoute, Unreachable) as error:
         remote = error.remote if isinstance(error, Unreachable) else ""
         answers = _same(group, Answer(error.reply, remote))
@@ -70,6 +73,7 @@ def _too_late(parts: Parts, group: Group) -> bool:
 
 
 async def _deliver(parts: Parts, group: Group, before_end: BeforeEnd) -> Mapping[int, Answer]:
+    parts.brakes.check(group.site)
     destination = None if group.site == "local" else parts.router.destination(group.site)
     if destination is None or await parts.storage.directory.is_local_domain(group.site):
         parts.figures.attempts.labels("local").inc()
@@ -88,6 +92,7 @@ async def _send(
     """C.2 to C.4: connection, envelope, the intent on record, the final dot, the reply."""
     source = parts.sources.chosen(destination, group.first.sender)
     async with parts.pool.connection(destination, source) as remote:
+        parts.brakes.check(group.site)  # it may have waited long for the connection
         now = datetime.fromtimestamp(parts.clock.time(), UTC)
         transaction = Transaction(_envelope(group, content, now), remote.capabilities)
         uncertain = await remote.send(transaction, content, before_end)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from structlog.typing import FilteringBoundLogger
 
 from posthorn_model.ports import Clock
+from posthorn_smtp_out.brakes import Brakes
 from posthorn_smtp_out.figures import Figures
 from posthorn_smtp_out.outcomes import Policy
 from posthorn_smtp_out.pool import Pool
@@ -29,6 +30,7 @@ class Parts:
     pool: Pool
     signer: Signer
     policy: Policy
+    brakes: Brakes
     clock: Clock
     """The database's: due times are judged by it, on whatever node."""
     log: FilteringBoundLogger

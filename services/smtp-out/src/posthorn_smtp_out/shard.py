@@ -70,13 +70,16 @@ class ShardWorker:
         limit = self._parts.settings.in_progress
         try:
             limit -= len(self._busy)
-            if limit <= 0:
+            if limit <= 0 or self._parts.brakes.everything:
                 self._more = True
                 return poll
             due = await queue.claim(self._shard, self._lease.epoch, limit, exclude=self._busy)
             self._more = len(due) >= limit
-            for group in grouped(due, self._parts.settings.recipients_per_transaction):
+            going = await self._parts.brakes.pass_on(due, self._shard, self._lease.epoch)
+            for group in grouped(going, self._parts.settings.recipients_per_transaction):
                 self._start(group)
+            if len(going) < len(due):
+                return MIN_PAUSE  # some were put out of the way: look what is behind them
             soon = await queue.next_due(self._shard) if not due else None
         except PosthornError as error:
             self._log.warning("cannot claim", reason=error.public)

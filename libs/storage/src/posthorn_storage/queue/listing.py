@@ -6,26 +6,15 @@ from datetime import datetime
 from posthorn_model.ids import AccountId, QueueMessageId
 from posthorn_model.queue_items import RecipientState
 from posthorn_storage.database import Row
-
-
-@dataclass(frozen=True, slots=True)
-class QueueFilter:
-    """Which messages to list; None is no condition. `sender` and `recipient` are parts of an address."""
-
-    before: int = 0
-    """Only ids below this one, for the next page; 0 is the newest."""
-    done: bool = False
-    """Also messages without open recipients."""
-    account: AccountId | None = None
-    sender: str | None = None
-    recipient: str | None = None
-    site: str | None = None
-    state: RecipientState | None = None
+from posthorn_storage.queue.selection import QueueFilter, Standing, standing_of
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedRecipient:
-    """A recipient as it stands: `due` is the next attempt while it waits, `reply` the last one's answer."""
+    """A recipient as it stands: `due` is the next attempt while it waits and nothing stops it, `reply` the last answer.
+
+    `parked` says what stops it: 0 an operator, else a pause; None: nothing does. It is due at `resume_due` then.
+    """
 
     id: int
     address: str
@@ -38,6 +27,13 @@ class QueuedRecipient:
     doubts: int
     status: str
     reply: str
+    parked: int | None = None
+    resume_due: datetime | None = None
+
+    @property
+    def standing(self) -> Standing:
+        """How it stands, as people say it."""
+        return standing_of(self.state, self.parked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,11 @@ class QueuedMessage:
 
 @dataclass(frozen=True, slots=True)
 class QueueEvent:
-    """One entry of a time line; `kind`: queued, in-doubt, delivered, deferred, failed, cancelled, retry."""
+    """One entry of a time line.
+
+    `kind`: queued, in-doubt, delivered, deferred, failed; cancelled, retry, held, released by an operator; paused,
+    resumed.
+    """
 
     at: datetime
     kind: str
@@ -104,6 +104,8 @@ def recipient_of(row: Row) -> QueuedRecipient:
         doubts=row["doubts"],
         status=row["status"],
         reply=row["reply"],
+        parked=row["parked"],
+        resume_due=row["resume_due"],
     )
 
 
@@ -120,3 +122,16 @@ def event_of(row: Row) -> QueueEvent:
         remote=row["remote"],
         tls=row["tls"],
     )
+
+
+__all__ = [
+    "QueueEvent",
+    "QueueFilter",
+    "QueuedMessage",
+    "QueuedRecipient",
+    "ShardDepth",
+    "Standing",
+    "event_of",
+    "message_of",
+    "recipient_of",
+]

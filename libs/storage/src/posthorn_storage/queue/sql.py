@@ -6,6 +6,8 @@ a shard over while the statement's transaction runs, and an owner of the past ch
 
 from posthorn_storage.leases import STANDING
 from posthorn_storage.mail.plans import one_plan
+from posthorn_storage.queue.selection import ANY_RECIPIENT, MESSAGES
+from posthorn_storage.queue.selection import RECIPIENTS as RECIPIENTS_MEANT
 
 # $1-$14 arrays over messages, $15 onward arrays over recipients, whose `n` is the message's place from 1.
 ENQUEUE = """
@@ -86,7 +88,7 @@ WITH {_FENCE}, open AS MATERIALIZED (
     LATERAL (
         SELECT r.id, r.ctid AS place, r.state FROM queue_recipient r
         WHERE r.id = w.id AND r.shard = w.shard
-            AND (r.state = 0 OR {_IN_DOUBT.format(epoch="w.epoch", doubt="$7", lost="$8")})
+            AND (r.state = 0 AND r.parked IS NULL OR {_IN_DOUBT.format(epoch="w.epoch", doubt="$7", lost="$8")})
         FOR NO KEY UPDATE) AS r
 ), started AS (
     UPDATE queue_recipient r SET
@@ -100,6 +102,37 @@ WITH {_FENCE}, open AS MATERIALIZED (
 )
 SELECT id FROM started
 """)  # noqa: S608  constants only
+
+# When a recipient that is stopped is due: never, as far as an index on times goes.
+FAR = "timestamptz '9999-01-01 00:00:00+00'"
+
+# $4 recipients of one shard and $5 the pauses that stop them; seconds of doubt: $6, $7. An attempt whose end is unknown
+# is in doubt from now on, whatever becomes of the pause.
+PARK = f"""
+WITH {_FENCE}, standing AS MATERIALIZED (
+    SELECT id FROM queue_pause WHERE id = ANY ($5::bigint[]) AND lifted_at IS NULL FOR SHARE
+), open AS MATERIALIZED (
+    SELECT r.*, w.pause
+    FROM unnest($4::bigint[], $5::bigint[]) AS w (id, pause) JOIN standing ON standing.id = w.pause, fence, LATERAL (
+        SELECT r.ctid AS place, r.state FROM queue_recipient r
+        WHERE r.id = w.id AND r.shard = fence.shard AND r.parked IS NULL
+            AND (r.state = 0 OR {_IN_DOUBT.format(epoch="fence.epoch", doubt="$6", lost="$7")})
+        FOR NO KEY UPDATE) AS r
+), parked AS (
+    UPDATE queue_recipient r SET
+        state = 0, since = NULL, doubts = least(r.doubts + open.state, 32000),
+        parked = open.pause, resume_due = r.due, due = {FAR}
+    FROM open WHERE r.ctid = open.place
+    RETURNING r.id, r.message_id, r.attempt, open.state AS was, r.parked
+), noted AS (
+    INSERT INTO queue_event (message_id, recipient_id, kind, attempt, reply)
+    SELECT k.message_id, k.id, n.kind, k.attempt, n.told
+    FROM parked k JOIN queue_pause p ON p.id = k.parked,
+    LATERAL (VALUES ('in-doubt', k.was = 1, ''), ('paused', true, trim(p.name || ' ' || p.reason)))
+        AS n (kind, wanted, told) WHERE n.wanted
+)
+SELECT count(*) FROM parked
+"""  # noqa: S608  constants only
 
 # $4-$13 outcomes. A message whose other recipients are closed already, as this statement sees it, is done at once: none
 # is ever opened again. Where others seem open it must be looked at once more, under its lock: they may be closed just
@@ -173,39 +206,19 @@ SELECT shard, count(*) AS open, count(*) FILTER (WHERE due <= now()) AS due
 FROM queue_recipient WHERE state IN (0, 1) GROUP BY shard ORDER BY shard
 """
 
-LIST = """
+# $1-$9 the filter (selection.py), $10 only ids below, $11 done ones too, $12 how many.
+LIST = f"""
 SELECT m.* FROM queue_message m
-WHERE ($1::bigint = 0 OR m.id < $1) AND (m.done_at IS NULL OR $2) AND ($3::bigint IS NULL OR m.account_id = $3)
-    AND ($4::text IS NULL OR strpos(m.sender, $4) > 0)
-    AND ($5::text IS NULL AND $6::text IS NULL AND $7::smallint IS NULL OR EXISTS (
-        SELECT 1 FROM queue_recipient r WHERE r.message_id = m.id AND ($5 IS NULL OR strpos(r.address, $5) > 0)
-        AND ($6 IS NULL OR r.site = $6) AND ($7 IS NULL OR r.state = $7)))
-ORDER BY m.id DESC LIMIT $8
-"""
+WHERE ($10::bigint = 0 OR m.id < $10) AND (m.done_at IS NULL OR $11) AND {MESSAGES}
+    AND ({ANY_RECIPIENT} OR EXISTS (SELECT 1 FROM queue_recipient r WHERE r.message_id = m.id AND {RECIPIENTS_MEANT}))
+ORDER BY m.id DESC LIMIT $12
+"""  # noqa: S608  constants only
 
 SHOW = "SELECT m.* FROM queue_message m WHERE id = $1"
 
 RECIPIENTS = "SELECT * FROM queue_recipient WHERE message_id = ANY ($1::bigint[]) ORDER BY message_id, id"
 
 TIME_LINE = "SELECT * FROM queue_event WHERE message_id = $1 ORDER BY at, id LIMIT $2"
-
-RETRY = """
-WITH hurried AS (
-    UPDATE queue_recipient SET due = now() WHERE message_id = $1 AND state = 0 RETURNING id, shard, attempt
-), noted AS (
-    INSERT INTO queue_event (message_id, recipient_id, kind, attempt) SELECT $1, id, 'retry', attempt FROM hurried
-)
-SELECT DISTINCT shard FROM hurried ORDER BY shard
-"""
-
-CANCEL = """
-WITH cancelled AS (
-    UPDATE queue_recipient SET state = 4, since = NULL WHERE message_id = $1 AND state = 0 RETURNING id, attempt
-), noted AS (
-    INSERT INTO queue_event (message_id, recipient_id, kind, attempt) SELECT $1, id, 'cancelled', attempt FROM cancelled
-)
-SELECT count(*) FROM cancelled
-"""
 
 PURGE = """
 DELETE FROM queue_message WHERE id IN (

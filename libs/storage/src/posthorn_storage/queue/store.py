@@ -31,12 +31,14 @@ from posthorn_storage.queue.attempts import (
 from posthorn_storage.queue.listing import (
     QueuedMessage,
     QueueEvent,
-    QueueFilter,
     ShardDepth,
     event_of,
     message_of,
     recipient_of,
 )
+from posthorn_storage.queue.operations import Action, Done, Operations
+from posthorn_storage.queue.pauses import PauseStore
+from posthorn_storage.queue.selection import QueueFilter
 
 DOUBT_SECONDS: Final = 10.0
 """How long an attempt of an owner of the past is left alone before it counts as in doubt."""
@@ -66,6 +68,8 @@ class QueueStore:
         self._notify = notify
         self._doubt_seconds = doubt_seconds
         self.shards = shards
+        self.operations = Operations(database, self._close)
+        self.pauses = PauseStore(database, doubt_seconds=doubt_seconds, lost_seconds=LOST_SECONDS)
 
     def shard_of(self, site: str) -> int:
         """The shard of a destination: the same on every node, for ever."""
@@ -179,9 +183,8 @@ class QueueStore:
         """Messages with their recipients, the newest first."""
         wanted = wanted or QueueFilter()
         rows = await self._database.fetch(
-            sql.LIST, wanted.before, wanted.done, wanted.account, wanted.sender, wanted.recipient, wanted.site,
-            wanted.state, min(limit, 1000),
-        )  # fmt: skip
+            sql.LIST, *wanted.of_messages, *wanted.of_recipients, wanted.before, wanted.done, min(limit, 1000)
+        )
         return await self._with_recipients(rows)
 
     async def show(self, message: QueueMessageId) -> QueuedMessage:
@@ -197,24 +200,11 @@ class QueueStore:
 
     async def retry_now(self, message: QueueMessageId) -> list[int]:
         """Make what waits of a message due at once; returns the shards that concerns. Raises NotFound."""
-        shards = [row["shard"] for row in await self._database.fetch(sql.RETRY, message)]
-        if not shards:
-            await self.show(message)
-        return shards
+        return list((await self._apply("reschedule", message)).shards)
 
     async def cancel(self, message: QueueMessageId) -> int:
         """Give up what waits of a message (what is in flight ends by itself); returns how many. Raises NotFound."""
-
-        async def work(connection: Connection) -> int:
-            count: int = await connection.fetchval(sql.CANCEL, message)
-            if count:
-                await self._close(connection, {message})
-            return count
-
-        cancelled = await self._database.run(work)
-        if not cancelled:
-            await self.show(message)
-        return cancelled
+        return (await self._apply("cancel", message)).recipients
 
     async def message_blob(self, message: QueueMessageId) -> bytes:
         """The content of a queued message. Raises NotFound; BlobNotFound once the message is done."""
@@ -222,6 +212,12 @@ class QueueStore:
         if not rows:
             raise NotFound("no such message in the queue", message=message)
         return await self._blobs.read(BlobKey(rows[0]["blob_key"]))
+
+    async def _apply(self, action: Action, message: QueueMessageId) -> Done:
+        done = await self.operations.apply(action, QueueFilter(message=message))
+        if not done.recipients:
+            await self.show(message)
+        return done
 
     async def _close(self, connection: Connection, messages: Collection[int]) -> None:
         """Mark those messages done that have no open recipient any more, and let their blobs go."""

@@ -66,9 +66,12 @@ queue_recipient = Table(
     Column("reply", Text, nullable=False, server_default="", comment="last reply, one line, bounded"),
     Column("priority", SmallInteger, nullable=False, server_default="0", comment="RFC 6710; the highest goes first"),
     Column("noticed", Boolean, nullable=False, server_default="false", comment="told that deliver_by is over"),
+    Column("parked", BigInteger, comment="what stops it: 0 an operator, else a queue_pause; NULL: nothing"),
+    Column("resume_due", DateTime(timezone=True), comment="due, before it was stopped"),
     CheckConstraint("state BETWEEN 0 AND 4", name="state"),
     Index("ix_queue_recipient_due", "shard", "due", postgresql_where=OPEN),
     Index("ix_queue_recipient_priority", "shard", "priority", "due", postgresql_where=f"{OPEN} AND priority <> 0"),
+    Index("ix_queue_recipient_parked", "parked", postgresql_where="parked IS NOT NULL"),
     Index(None, "message_id"),
     postgresql_with=QUEUED,
 )
@@ -89,4 +92,18 @@ queue_event = Table(
     Column("tls", Text),
     Index(None, "message_id"),
     postgresql_with=PASSING,
+)
+
+queue_pause = Table(
+    "queue_pause",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("scope", Text, nullable=False, comment="everything, site, route"),
+    Column("name", Text, nullable=False, comment="of the site or the route; empty for everything"),
+    Column("reason", Text, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("until", DateTime(timezone=True), comment="NULL: until it is lifted"),
+    Column("lifted_at", DateTime(timezone=True), comment="over; goes when it stops no recipient any more"),
+    CheckConstraint("scope IN ('everything', 'site', 'route')", name="scope"),
+    Index("ix_queue_pause_standing", "scope", "name", unique=True, postgresql_where="lifted_at IS NULL"),
 )
