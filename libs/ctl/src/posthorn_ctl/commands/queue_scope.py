@@ -16,7 +16,7 @@ DomainChoice = Annotated[
     str | None, typer.Argument(help='Destination domain, or "local" for mailboxes of the cluster.')
 ]
 RouteChoice = Annotated[
-    str | None, typer.Option(help='A relay or route as the settings of smtp-out have it, "host:port".')
+    str | None, typer.Option(help='A relay as the settings of smtp-out have it: its name, or "host:port".')
 ]
 AllChoice = Annotated[bool, typer.Option("--all", help="Everything.")]
 

@@ -67,7 +67,7 @@ class Pause:
     id: int
     scope: Scope
     name: str
-    """Of a site (A-labels) or a route ("host:port"); "" for everything."""
+    """Of a site (A-labels) or a route (the name of a relay or "host:port"); "" for everything."""
     reason: str
     since: datetime
     until: datetime | None
