@@ -18,8 +18,8 @@ from posthorn_model.cluster import SERVICES
 PROTOCOLS = sorted((ROOT / "docs" / "protocols").glob("*.md"))
 ALL_DOCUMENTS = pytest.mark.parametrize("path", DOCUMENTS, ids=named)
 GROUPS = {
-    *("account", "alias", "ban", "certificate", "dkim", "domain", "forward", "group", "index", "list", "node", "queue", "role"),
-    *("shard", "topology"),
+    *("account", "alias", "ban", "certificate", "dkim", "domain", "forward", "group", "index", "list", "node"),
+    *("queue", "role", "shard", "topology"),
 }
 SUBGROUPS = {"app-password"}
 _FILE = re.compile(r"(services|libs|tests)/\S+|[a-z0-9_*][a-z0-9_*/-]*(\.py|/)")
