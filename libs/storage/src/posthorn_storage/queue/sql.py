@@ -55,30 +55,35 @@ _IN_DOUBT = """(r.state = 1 AND (
     r.epoch < {epoch} AND r.since <= now() - make_interval(secs => {doubt})
     OR r.since <= now() - make_interval(secs => {lost})))"""
 
-_CLAIMED = f"""
-(SELECT r.id, r.message_id, r.shard, r.site, r.address, m.sender, m.blob_key, m.size, r.attempt, m.created_at, r.notify,
-    r.orcpt, m.smtputf8, m.eight_bit, m.ret, m.envid, m.signing_domain, r.state = 1 OR r.doubts > 0 AS in_doubt,
-    m.deliver_by, m.by_mode, m.require_tls, r.priority, r.noticed
-FROM queue_recipient r JOIN queue_message m ON m.id = r.message_id
-WHERE r.shard = $3 AND r.state IN (0, 1) AND r.due <= now()
-    AND (r.state = 0 OR {_IN_DOUBT.format(epoch="$2", doubt="$4", lost="$5")})
-    AND r.id NOT IN (SELECT unnest($7::bigint[])) AND EXISTS (SELECT 1 FROM lease WHERE key = $1 AND epoch = $2)
-    AND {{which}}
-ORDER BY {{order}} LIMIT $6)"""  # noqa: S608  constants only
+_DUE = f"""
+    (SELECT * FROM queue_recipient r
+    WHERE r.shard = $3 AND r.state IN (0, 1) AND r.due <= now()
+        AND (r.state = 0 OR {_IN_DOUBT.format(epoch="$2", doubt="$4", lost="$5")})
+        AND r.id <> ALL ($7::bigint[]) AND {{which}}
+    ORDER BY {{order}} LIMIT $6)"""  # noqa: S608  constants only
 
 # Those of high priority, then the usual ones, then those of low priority; the later parts run only while there is room.
 # Few have a priority: an index of its own finds them without a look at the others.
-CLAIM = (
-    "\nUNION ALL\n".join(
-        _CLAIMED.format(which=which, order=order)
-        for which, order in (
-            ("r.priority > 0", "r.priority DESC, r.due"),
-            ("r.priority = 0", "r.due"),
-            ("r.priority < 0", "r.priority DESC, r.due"),
-        )
+_PARTS = "\n    UNION ALL".join(
+    _DUE.format(which=which, order=order)
+    for which, order in (
+        ("r.priority > 0", "r.priority DESC, r.due"),
+        ("r.priority = 0", "r.due"),
+        ("r.priority < 0", "r.priority DESC, r.due"),
     )
-    + "\nLIMIT $6"
 )
+
+# The rows are chosen before anything else is read for them.
+CLAIM = f"""
+SELECT r.id, r.message_id, r.shard, r.site, r.address, m.sender, m.blob_key, m.size, r.attempt, m.created_at, r.notify,
+    r.orcpt, m.smtputf8, m.eight_bit, m.ret, m.envid, m.signing_domain, r.state = 1 OR r.doubts > 0 AS in_doubt,
+    m.deliver_by, m.by_mode, m.require_tls, r.priority, r.noticed
+FROM ({_PARTS}
+    LIMIT $6) AS r
+JOIN queue_message m ON m.id = r.message_id
+WHERE EXISTS (SELECT 1 FROM lease WHERE key = $1 AND epoch = $2)
+ORDER BY r.priority DESC, r.due, r.id
+"""  # noqa: S608  constants only
 
 # $4 recipients with $5 their shards and $6 the epochs under which they are started; seconds of doubt: $7, $8.
 START = one_plan(f"""
