@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from uuid import UUID
 
+from tests.fuzz import imap
+
 from posthorn_mail_format import summarize
 from posthorn_sieve import InvalidScript, Limits, Outcome, Situation, compile_script, evaluate
 from posthorn_smtp_in.protocol import replies
@@ -129,8 +131,10 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "content": content,
     "message": message,
     "sieve": sieve,
+    "imap": imap.commands,
+    "threads": imap.threads,
 }
-CHOOSING: Mapping[str, int] = {"dialogue": 8, "content": 3, "message": 0, "sieve": 0}
+CHOOSING: Mapping[str, int] = {"dialogue": 8, "content": 3, "message": 0, "sieve": 0, "imap": 0, "threads": 0}
 """Octets at the start of an input that are not of the wire."""
 TOKENS: Mapping[str, tuple[bytes, ...]] = {
     "dialogue": (
@@ -218,6 +222,8 @@ TOKENS: Mapping[str, tuple[bytes, ...]] = {
             b"]",
         ),
     ),
+    "imap": imap.TOKENS,
+    "threads": (b"\x00\x00\x01", b"\x01\x01\xff", b"\x02\x01\x7f", b"\x03\x00\x42", b"\x01\x01\x41", b"\x02\x06\xc2"),
 }
 """Pieces that inputs are made of where no coverage guides, and the dictionary where it does."""
 

@@ -141,9 +141,9 @@ KNOWN: list[tuple[bytes, c.Command]] = [
     (b"SEARCH ALL", c.Search(k.All(), None, False)),
     (
         b"UID SEARCH RETURN (MIN COUNT) UNSEEN",
-        c.Search(k.Not(k.Flagged(SystemFlag.SEEN)), frozenset({b"MIN", b"COUNT"}), True),
+        c.Search(k.Not(k.Flagged(SystemFlag.SEEN)), c.Results(frozenset({b"MIN", b"COUNT"})), True),
     ),
-    (b"SEARCH RETURN () ALL", c.Search(k.All(), frozenset({b"ALL"}), False)),
+    (b"SEARCH RETURN () ALL", c.Search(k.All(), c.Results(frozenset({b"ALL"})), False)),
 ]
 
 

@@ -28,6 +28,7 @@ from posthorn_storage.mail import (
     replacing,
     rights,
     search_sql,
+    sorting,
     threads,
     view,
 )
@@ -41,6 +42,7 @@ from posthorn_storage.mail.mailboxes import KEEP, MailboxChange
 from posthorn_storage.mail.messages import MessageFields, PlacedMessage, StoredMessage
 from posthorn_storage.mail.rights import RightsEntry, RightsOp, SharedMailbox, Shares
 from posthorn_storage.mail.search import SearchQuery, SearchResult
+from posthorn_storage.mail.sorting import SortFacts, SortFields
 from posthorn_storage.mail.thread_counts import ThreadCounts, thread_counts
 from posthorn_storage.mail.updates import MessageUpdate, update_messages
 from posthorn_storage.mail.view import MailboxView
@@ -311,6 +313,12 @@ class MailStore:
         """Search a mailbox or the account. Raises TooMany (conditions, words), AccountNotFound."""
         known = await resolved((await self._shards.of(account)).index, account, query)
         return await self._read(account, lambda database: search_sql.run(database, account, known))
+
+    async def sort_facts(
+        self, account: AccountId, mailbox: MailboxId, uids: Sequence[int], fields: SortFields
+    ) -> list[SortFacts]:
+        """What messages of one mailbox are sorted by, by ascending UID; those not there are left out."""
+        return await self._read(account, lambda database: sorting.sort_facts(database, account, mailbox, uids, fields))
 
     async def threads(self, account: AccountId, ids: Sequence[ThreadId]) -> Mapping[ThreadId, list[MessageId]]:
         """Message ids of each thread, oldest first; unknown threads are left out."""

@@ -8,6 +8,7 @@ from posthorn_storage.mail.copying import Copied
 from posthorn_storage.mail.flags import FlagsResult
 from posthorn_storage.mail.messages import MessageFields, PlacedMessage, StoredMessage
 from posthorn_storage.mail.search import SearchQuery, SearchResult
+from posthorn_storage.mail.sorting import SortFacts, SortFields
 from posthorn_storage.mail.thread_counts import ThreadCounts
 from posthorn_storage.mail.updates import MessageUpdate
 from posthorn_storage.mail.view import MailboxView
@@ -22,6 +23,8 @@ __all__ = [
     "PlacedMessage",
     "SearchQuery",
     "SearchResult",
+    "SortFacts",
+    "SortFields",
     "StoredMessage",
     "ThreadCounts",
 ]

@@ -22,12 +22,13 @@ from posthorn_imap.commands.namespace import namespace
 from posthorn_imap.commands.noop import noop
 from posthorn_imap.commands.rename import rename
 from posthorn_imap.commands.replace import replace
-from posthorn_imap.commands.search import search
+from posthorn_imap.commands.search import search, sort
 from posthorn_imap.commands.select import select
 from posthorn_imap.commands.starttls import starttls
 from posthorn_imap.commands.status import status
 from posthorn_imap.commands.store import store
 from posthorn_imap.commands.subscribe import subscribe
+from posthorn_imap.commands.thread import thread
 from posthorn_imap.commands.unauthenticate import unauthenticate
 from posthorn_imap.protocol import commands as c
 from posthorn_imap.protocol.responses import Answer
@@ -60,11 +61,13 @@ PERFORMERS: Mapping[type[c.Command], Callable[["Session", Any], Awaitable[Answer
     c.Replace: replace,
     c.Search: search,
     c.Select: select,
+    c.Sort: sort,
     c.StartTls: starttls,
     c.Status: status,
     c.Store: store,
     c.Subscribe: subscribe,
     c.Unauthenticate: unauthenticate,
+    c.Thread: thread,
 }
 
 

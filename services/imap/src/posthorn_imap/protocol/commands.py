@@ -8,6 +8,7 @@ from typing import Literal
 from posthorn_imap.protocol.fetch_items import FetchItem
 from posthorn_imap.protocol.search_keys import Key
 from posthorn_imap.protocol.sets import NumberSet
+from posthorn_imap.protocol.sort_keys import Criterion
 from posthorn_model.flags import Flags
 from posthorn_model.mail import Role
 
@@ -215,11 +216,37 @@ class Expunge:
 
 
 @dataclass(frozen=True, slots=True)
+class Results:
+    """What RETURN asks for (RFC 4731, 5182)."""
+
+    words: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Search:
-    """`results`: what RETURN asks for (RFC 4731, 5182), None for the plain SEARCH response."""
+    """`results`: None for the plain SEARCH response."""
 
     key: Key
-    results: frozenset[bytes] | None
+    results: Results | None
+    uid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """SORT (RFC 5256, 5267)."""
+
+    criteria: tuple[Criterion, ...]
+    key: Key
+    results: Results | None
+    uid: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """THREAD (RFC 5256): b"ORDEREDSUBJECT" or b"REFERENCES"."""
+
+    algorithm: bytes
+    key: Key
     uid: bool
 
 
@@ -279,6 +306,8 @@ Command = (
     | Close
     | Expunge
     | Search
+    | Sort
+    | Thread
     | Fetch
     | Store
     | Copy

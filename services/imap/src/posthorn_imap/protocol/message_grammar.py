@@ -3,17 +3,15 @@
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from posthorn_imap.protocol.commands import Append, Command, Copy, Fetch, Letter, Replace, Search, Store
+from posthorn_imap.protocol.commands import Append, Command, Copy, Fetch, Letter, Replace, Store
 from posthorn_imap.protocol.cursor import MAX_NUMBER64, Cursor, SyntaxProblem
 from posthorn_imap.protocol.dates import date_time
 from posthorn_imap.protocol.fetch_items import fetch_items
 from posthorn_imap.protocol.flag_names import bare_or_listed_flags, flag_list
 from posthorn_imap.protocol.mailbox_grammar import mailbox
-from posthorn_imap.protocol.search_keys import search_keys
+from posthorn_imap.protocol.search_grammar import search_verbs
 from posthorn_imap.protocol.sets import STAR, NumberSet, number_set
 from posthorn_model.flags import NO_FLAGS
-
-_RESULTS = frozenset({b"MIN", b"MAX", b"ALL", b"COUNT", b"SAVE"})
 
 
 def _append(cursor: Cursor) -> Append:
@@ -101,33 +99,14 @@ def _copy(cursor: Cursor, *, uid: bool, move: bool) -> Copy:
     return Copy(numbers, mailbox(cursor), uid, move)
 
 
-def _search(cursor: Cursor, *, uid: bool) -> Search:
-    cursor.space()
-    results = None
-    if cursor.accept(b"RETURN "):
-        results = frozenset(cursor.listed(Cursor.word, least=0)) or frozenset({b"ALL"})
-        if results - _RESULTS:
-            raise SyntaxProblem("unknown result option")
-        cursor.space()
-    if results is None and b"IMAP4REV2" in cursor.enabled:
-        results = frozenset({b"ALL"})  # RFC 9051 6.4.4: answered by ESEARCH alone
-    charset = None
-    if cursor.accept(b"CHARSET "):
-        if b"UTF8=ACCEPT" in cursor.enabled:
-            raise SyntaxProblem("no CHARSET after ENABLE UTF8=ACCEPT")  # RFC 6855 3
-        charset = cursor.astring()
-        cursor.space()
-    return Search(search_keys(cursor, charset), results, uid)
-
-
 def _verbs(*, uid: bool) -> Mapping[str, Callable[[Cursor], Command]]:
     return {
         "FETCH": lambda cursor: _fetch(cursor, uid=uid),
         "STORE": lambda cursor: _store(cursor, uid=uid),
-        "SEARCH": lambda cursor: _search(cursor, uid=uid),
         "COPY": lambda cursor: _copy(cursor, uid=uid, move=False),
         "MOVE": lambda cursor: _copy(cursor, uid=uid, move=True),
         "REPLACE": lambda cursor: _replace(cursor, uid=uid),
+        **search_verbs(uid=uid),
     }
 
 

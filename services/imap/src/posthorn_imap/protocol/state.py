@@ -29,10 +29,12 @@ from posthorn_imap.protocol.commands import (
     Replace,
     Search,
     Select,
+    Sort,
     StartTls,
     Status,
     Store,
     Subscribe,
+    Thread,
     Unauthenticate,
 )
 
@@ -77,6 +79,8 @@ ALLOWED: Mapping[type[Command], frozenset[State]] = {
     Close: _IN_MAILBOX,
     Expunge: _IN_MAILBOX,
     Search: _IN_MAILBOX,
+    Sort: _IN_MAILBOX,
+    Thread: _IN_MAILBOX,
     Fetch: _IN_MAILBOX,
     Store: _IN_MAILBOX,
     Copy: _IN_MAILBOX,
@@ -103,4 +107,4 @@ def may_tell_expunges(command: Command) -> bool:
 
     Not where the client speaks of sequence numbers that would change under it (RFC 9051 7.5.1).
     """
-    return not isinstance(command, Fetch | Store | Search) or command.uid
+    return not isinstance(command, Fetch | Store | Search | Sort | Thread) or command.uid

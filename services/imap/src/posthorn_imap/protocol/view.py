@@ -114,6 +114,13 @@ class View:
         position = self._position(uid)
         return None if position is None else position + 1
 
+    def numbers(self, uids: Sequence[int]) -> list[int]:
+        """The sequence numbers of UIDs in their order; those that the client does not know are left out."""
+        if len(uids) < 64:
+            return [number for uid in uids if (number := self.number(uid))]
+        known = dict(zip(self._uids, range(1, self.total + 1), strict=True))
+        return [known[uid] for uid in uids if uid in known]
+
     def gone(self, uid: int) -> bool:
         """The message is expunged though the client still numbers it."""
         return uid in self._gone

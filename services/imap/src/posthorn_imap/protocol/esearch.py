@@ -1,0 +1,38 @@
+"""The ESEARCH response (RFC 4731, RFC 5267), and what a search saves for "$" (RFC 5182)."""
+
+from collections.abc import Sequence
+
+from posthorn_imap.protocol.commands import Results
+from posthorn_imap.protocol.responses import string, untagged
+from posthorn_imap.protocol.sets import write_set
+
+
+def esearch(tag: bytes, results: Results, found: Sequence[int], *, uid: bool, highest: int) -> bytes:
+    """The response for what was `found`, in the order found; what has no value is left out (RFC 4731 3.1).
+
+    `highest` is the highest mod-sequence to tell, 0 for none.
+    """
+    words = [b"ESEARCH", b"(TAG " + string(tag) + b")"]
+    if uid:
+        words.append(b"UID")
+    if found:
+        if b"MIN" in results.words:
+            words.append(b"MIN %d" % found[0])
+        if b"MAX" in results.words:
+            words.append(b"MAX %d" % found[-1])
+        if b"ALL" in results.words:
+            words.append(b"ALL " + write_set(found))
+    if b"COUNT" in results.words:
+        words.append(b"COUNT %d" % len(found))
+    if highest:
+        words.append(b"MODSEQ %d" % highest)
+    return untagged(*words)
+
+
+def to_save(uids: Sequence[int], results: Results) -> list[int]:
+    """What "$" becomes, ascending: all, or with MIN and MAX alone just those (RFC 5182 2.4)."""
+    words = results.words
+    if words & {b"ALL", b"COUNT"} or not words & {b"MIN", b"MAX"}:
+        return sorted(uids)
+    ends = [*(uids[:1] if b"MIN" in words else []), *(uids[-1:] if b"MAX" in words else [])]
+    return sorted(set(ends))

@@ -1,0 +1,68 @@
+"""SEARCH, SORT and THREAD as values (RFC 9051 6.4.4, RFC 4731, RFC 5182, RFC 5256, RFC 5267, RFC 9394)."""
+
+from collections.abc import Callable, Mapping
+
+from posthorn_imap.protocol.commands import Command, Results, Search, Sort, Thread
+from posthorn_imap.protocol.cursor import Cursor, SyntaxProblem
+from posthorn_imap.protocol.search_keys import Key, search_keys
+from posthorn_imap.protocol.sort_keys import sort_criteria
+
+_RESULTS = frozenset({b"MIN", b"MAX", b"ALL", b"COUNT", b"SAVE"})
+_ALGORITHMS = frozenset({b"ORDEREDSUBJECT", b"REFERENCES"})
+
+
+def _search(cursor: Cursor, *, uid: bool) -> Search:
+    cursor.space()
+    results = _results(cursor)
+    if results is None and b"IMAP4REV2" in cursor.enabled:
+        results = Results(frozenset({b"ALL"}))  # RFC 9051 6.4.4: answered by ESEARCH alone
+    charset = None
+    if cursor.accept(b"CHARSET "):
+        if b"UTF8=ACCEPT" in cursor.enabled:
+            raise SyntaxProblem("no CHARSET after ENABLE UTF8=ACCEPT")  # RFC 6855 3
+        charset = cursor.astring()
+        cursor.space()
+    return Search(search_keys(cursor, charset), results, uid)
+
+
+def _sort(cursor: Cursor, *, uid: bool) -> Sort:
+    cursor.space()
+    results = _results(cursor)
+    criteria = sort_criteria(cursor)
+    return Sort(criteria, _keys(cursor), results, uid)
+
+
+def _thread(cursor: Cursor, *, uid: bool) -> Thread:
+    cursor.space()
+    algorithm = cursor.word()
+    if algorithm not in _ALGORITHMS:
+        raise SyntaxProblem("unknown threading algorithm")
+    return Thread(algorithm, _keys(cursor), uid)
+
+
+def _keys(cursor: Cursor) -> Key:
+    """The charset, which SORT and THREAD always name, and the search keys."""
+    cursor.space()
+    charset = cursor.astring()
+    cursor.space()
+    return search_keys(cursor, charset)
+
+
+def _results(cursor: Cursor) -> Results | None:
+    """RETURN with its options, and the space after it; nothing in the parentheses asks for ALL (RFC 4731 3.1)."""
+    if not cursor.accept(b"RETURN "):
+        return None
+    words = frozenset(cursor.listed(Cursor.word, least=0)) or frozenset({b"ALL"})
+    if words - _RESULTS:
+        raise SyntaxProblem("unknown result option")
+    cursor.space()
+    return Results(words)
+
+
+def search_verbs(*, uid: bool) -> Mapping[str, Callable[[Cursor], Command]]:
+    """The readers of these commands, or of their UID forms."""
+    return {
+        "SEARCH": lambda cursor: _search(cursor, uid=uid),
+        "SORT": lambda cursor: _sort(cursor, uid=uid),
+        "THREAD": lambda cursor: _thread(cursor, uid=uid),
+    }
