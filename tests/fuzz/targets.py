@@ -99,7 +99,7 @@ def message(data: bytes) -> None:
     head = data[: data.find(b"\r\n\r\n") + 4] if b"\r\n\r\n" in data else data
     count_received(head)
     mended = mend(head, hostname="mx.example.org", delivery=DELIVERY, at=0.0)
-    assert len(mended.head) <= len(head) + 1000
+    assert len(mended) <= len(head) + 1000
     summary = summarize(data)
     kept = (summary.envelope, summary.body_structure, summary.body, summary.structure, summary.listing, summary.headers)
     assert sum(map(len, kept)) <= 100_000 + MOST_PER_MESSAGE * len(data)
