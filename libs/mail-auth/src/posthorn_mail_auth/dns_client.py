@@ -3,6 +3,8 @@
 Answers are kept for as long as their records say (a day at most), "no such name" and "no such records" for as long as
 the zone's SOA says (RFC 2308; five minutes at most), failures not at all. Who asks for what is being asked for already
 waits for the same answer.
+
+Nothing is validated here: of servers that are trusted it is believed that they did (RFC 6840 5.7, 5.8).
 """
 
 import asyncio
@@ -14,12 +16,14 @@ from typing import Any, TypeVar
 
 import dns.asyncresolver
 import dns.exception
+import dns.flags
 import dns.message
 import dns.name
 import dns.nameserver
 import dns.rdatatype
 import dns.resolver
 
+from posthorn_mail_auth.dane import Tlsa
 from posthorn_model.resolving import Answer, MailExchanger, Outcome
 
 MAX_CACHED = 10_000
@@ -43,12 +47,14 @@ class DnsResolver:
         servers: Sequence[tuple[str, int]] = (),
         *,
         timeout: float = 5.0,
+        trusted: bool = False,
         clock: Callable[[], float] = time.monotonic,
         system: str = "/etc/resolv.conf",
     ) -> None:
         """`servers` are addresses and ports; `timeout` is in seconds, for one question.
 
-        None means those that the file `system` names, and where that names none, this host (resolv.conf(5)).
+        None means those that the file `system` names, and where that names none, this host (resolv.conf(5)). `trusted`
+        says that they validate by DNSSEC and that nobody can change what they answer.
         """
         try:
             self._resolver = dns.asyncresolver.Resolver(system, configure=not servers)
@@ -60,6 +66,9 @@ class DnsResolver:
         self._resolver.lifetime = timeout
         self._resolver.timeout = timeout / 2
         self._resolver.use_edns(0, 0, 1232)
+        self._trusted = trusted
+        if trusted:  # RFC 6840 5.7: tell whether the answer is authentic, without the signatures
+            self._resolver.flags = dns.flags.RD | dns.flags.AD
         self._clock = clock
         self._kept: OrderedDict[tuple[str, str], tuple[float, Answer[Any]]] = OrderedDict()
         self._asked: dict[tuple[str, str], asyncio.Task[Answer[Any]]] = {}
@@ -84,6 +93,16 @@ class DnsResolver:
         """PTR records of an address."""
         return await self._ask(address.reverse_pointer, "PTR", lambda record: _host(record.target))
 
+    async def tlsa(self, name: str) -> Answer[Tlsa]:
+        """TLSA records (RFC 6698 2.1)."""
+        return await self._ask(
+            name, "TLSA", lambda record: Tlsa(record.usage, record.selector, record.mtype, bytes(record.cert))
+        )
+
+    async def alias(self, name: str) -> Answer[str]:
+        """The CNAME record of a name."""
+        return await self._ask(name, "CNAME", lambda record: _host(record.target))
+
     async def _ask(self, name: str, kind: str, read: Callable[[Any], Record]) -> Answer[Record]:
         key = (name.removesuffix(".").lower(), kind)
         kept = self._kept.get(key)
@@ -106,17 +125,26 @@ class DnsResolver:
         try:
             found = await self._resolver.resolve(owner, kind, search=False, raise_on_no_answer=False)
         except dns.resolver.NXDOMAIN as error:
-            self._keep(key, Answer(Outcome.NO_NAME), _negative_ttl(error.kwargs.get("responses", {}).values()), 0)
-            return Answer(Outcome.NO_NAME)
+            responses = list(error.kwargs.get("responses", {}).values())
+            answer: Answer[Record] = Answer(
+                Outcome.NO_NAME, authentic=bool(responses) and all(map(self._authentic, responses))
+            )
+            self._keep(key, answer, _negative_ttl(responses), 0)
+            return answer
         except (dns.exception.DNSException, OSError, EOFError, ValueError):
             return Answer(Outcome.FAILED)
+        authentic = self._authentic(found.response)
         if found.rrset is None:
-            self._keep(key, Answer(Outcome.NO_DATA), _negative_ttl([found.response]), 0)
-            return Answer(Outcome.NO_DATA)
+            answer = Answer(Outcome.NO_DATA, authentic=authentic)
+            self._keep(key, answer, _negative_ttl([found.response]), 0)
+            return answer
         records = tuple(read(record) for record in list(found.rrset)[:MAX_RECORDS])
-        answer = Answer(Outcome.RECORDS, records)
+        answer = Answer(Outcome.RECORDS, records, authentic, _host(found.canonical_name))
         self._keep(key, answer, min(found.chaining_result.minimum_ttl, MAX_TTL), _octets(records))
         return answer
+
+    def _authentic(self, response: dns.message.Message) -> bool:
+        return self._trusted and bool(response.flags & dns.flags.AD)
 
     def _keep(self, key: tuple[str, str], answer: Answer[Any], ttl: float, octets: int) -> None:
         if ttl <= 0 or octets > MAX_CACHED_OCTETS:

@@ -26,6 +26,10 @@ class Answer(Generic[Record]):
 
     outcome: Outcome
     records: tuple[Record, ...] = ()
+    authentic: bool = False
+    """Validated by DNSSEC (RFC 4035 3.2.3), of what is not there too; False where nobody is believed in it."""
+    canonical: str = ""
+    """The name that has the records, where aliases led there."""
 
     @property
     def failed(self) -> bool:

@@ -21,6 +21,9 @@ Records = Mapping[str, Mapping[str, Sequence[str]]]
 Other ways to misbehave, for a name: {"SILENT": []} is never answered, {"TRUNCATED": []} is answered over TCP only,
 {"LIE": []} is answered as if something else had been asked, {"GARBAGE": []} with octets that are no message. A key
 "TXT!" (any type with a "!") fails with SERVFAIL for that type alone, "TXT?" is silent for it.
+
+With `secure`, answers have the AD bit for who asks for it, as if a resolver had validated them; but not those on a name
+with {"INSECURE": []}, nor those on a type with "MX-": [].
 """
 TTL = 60
 UDP_SIZE = 512
@@ -33,7 +36,8 @@ class DnsServer:
     Names that no record speaks of get NXDOMAIN. `queries` remembers what was asked: (name, type).
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, *, secure: bool = False) -> None:
+        self.secure = secure
         self.records: dict[str, dict[str, list[str]]] = {}
         self.queries: list[tuple[str, str]] = []
         self.silent = False
@@ -91,6 +95,8 @@ class DnsServer:
             return None
         if "GARBAGE" in known:
             return packet[:2] + b"\xff" * 40
+        if self.secure and query.flags & dns.flags.AD:  # RFC 6840 5.7
+            response.flags |= dns.flags.AD
         self._fill(response, question.name, name, kind)
         if "LIE" in known:
             response.question = [
@@ -106,6 +112,8 @@ class DnsServer:
 
     def _fill(self, response: dns.message.Message, owner: dns.name.Name, name: str, kind: str, depth: int = 0) -> None:
         known = self.records.get(name)
+        if known is not None and ("INSECURE" in known or f"{kind}-" in known):
+            response.flags &= ~dns.flags.AD
         if known is None:
             response.set_rcode(dns.rcode.NXDOMAIN)
         elif "RCODE" in known:

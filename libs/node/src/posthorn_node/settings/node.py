@@ -50,6 +50,8 @@ class ResolverSettings(Section):
 
     servers: tuple[Endpoint, ...] = ()
     timeout: Annotated[Duration, Field(gt=0)] = 5.0
+    dnssec: bool = False
+    """The servers validate, and nobody between them and this node can change what they answer."""
 
 
 class NodeSettings(Section):
