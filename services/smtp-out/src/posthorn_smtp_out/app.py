@@ -14,12 +14,13 @@ from posthorn_smtp_out.figures import Figures
 from posthorn_smtp_out.outcomes import Policy
 from posthorn_smtp_out.parts import Parts
 from posthorn_smtp_out.pool import Pool, PoolLimits
-from posthorn_smtp_out.remoting import manners, relays, sources
+from posthorn_smtp_out.remoting import guard, manners, relays, sources
 from posthorn_smtp_out.resolver import Resolver
 from posthorn_smtp_out.routes import Router
 from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.shard import Shards
 from posthorn_smtp_out.signing import Signer
+from posthorn_smtp_out.tls.greeting import Greeter, contexts
 from posthorn_storage.queue import Attempts
 
 HAND_OVER_SECONDS = 5.0
@@ -47,6 +48,7 @@ async def build(node: Node) -> "SmtpOut":
         relay=settings.relay,
         routes=settings.routes,
         relays=relays(settings),
+        guard=guard(settings, resolver),
     )
     limits = PoolLimits(settings.connections_per_site, settings.messages_per_connection, settings.connection_idle)
     figures = Figures(node.metrics)
@@ -57,7 +59,7 @@ async def build(node: Node) -> "SmtpOut":
         attempts=Attempts(storage.queue, settings.write_window),
         router=router,
         sources=sources(settings, hostname),
-        pool=Pool(router, manners(settings, hostname), limits),
+        pool=Pool(router, manners(settings, hostname), limits, Greeter(contexts())),
         signer=Signer(storage.dkim, node.clock.monotonic, node.log, figures),
         policy=Policy(settings.retry, settings.expire),
         brakes=Brakes(storage.queue.pauses, router.destination, node.log),

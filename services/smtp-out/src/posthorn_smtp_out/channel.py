@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 
 from posthorn_node.stream.connection import Connection, ConnectionLost
 
@@ -39,6 +40,10 @@ class Channel:
     def tls(self) -> str:
         """TLS version and cipher, "" in plain text."""
         return self._connection.cipher
+
+    def certificates(self) -> Sequence[bytes]:
+        """What the remote showed in the handshake, in DER, its own first."""
+        return self._connection.certificates
 
     async def receive(self, timeout: float) -> bytes:
         """The octets that are there, at least one; raises ChannelLost at the end or after `timeout` seconds."""

@@ -8,14 +8,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from posthorn_smtp_out.channel import Channel, ChannelLost, open_channel
 from posthorn_smtp_out.dialing import connected
 from posthorn_smtp_out.protocol.replies import Reply, ReplyFault
-from posthorn_smtp_out.remote import Manners, Remote, TlsRefused, Unwilling, greet
+from posthorn_smtp_out.remote import Manners, Remote, Unwilling
 from posthorn_smtp_out.resolver import NoRoute
 from posthorn_smtp_out.routes import Destination, Hop, Router
 from posthorn_smtp_out.sources import Source
+from posthorn_smtp_out.tls.greeting import Greeter
 
 MAX_ATTEMPTS = 6
 """Addresses tried for one connection (RFC 5321 5.1 asks for at least two)."""
@@ -72,7 +74,14 @@ class _Site:
 class Pool:
     """The connections of one owner."""
 
-    def __init__(self, router: Router, manners: Callable[[Destination], Manners], limits: PoolLimits) -> None:
+    def __init__(
+        self,
+        router: Router,
+        manners: Callable[[Destination], Manners],
+        limits: PoolLimits,
+        greeter: Greeter | None = None,
+    ) -> None:
+        self._greeter = greeter or Greeter()
         self._router = router
         self._manners = manners
         self._limits = limits
@@ -170,10 +179,7 @@ class Pool:
                 failure = Unreachable(Reply(451, (f"4.4.1 {error}",)))
                 continue
             try:
-                try:
-                    return await greet(channel, hop.host, hop.port, manners)
-                except TlsRefused:  # it was offered and failed, and is not required: once more in plain text
-                    return await greet(await connect(hop), hop.host, hop.port, replace(manners, tls="none"))
+                return await self._greeter.greet(hop, channel, partial(connect, hop), manners)
             except Unwilling as error:
                 failure = Unreachable(_temporary(error.reply), str(hop))
             except (ChannelLost, ReplyFault) as error:

@@ -15,6 +15,7 @@ from posthorn_smtp_out.protocol.content import END, stuffed
 from posthorn_smtp_out.protocol.replies import Reply, ReplyFault, ReplyReader
 from posthorn_smtp_out.protocol.transaction import Step, Transaction
 from posthorn_smtp_out.settings import SendTimes
+from posthorn_smtp_out.tls.faults import Fault, handshake_fault
 
 BLOCK = 262_144
 """Octets of content written at once."""
@@ -41,6 +42,12 @@ class Manners:
     lmtp: bool = False
     chunking: bool = True
     """Whether BDAT is used where it is offered."""
+    because: str = "the settings"
+    """Who asks for TLS, in replies that people read."""
+    name: str = ""
+    """The name that the handshake asks for and checks; "": the host's."""
+    proof: Callable[[Sequence[bytes]], Fault | None] | None = None
+    """Judges the certificates that were shown, in DER, beside what `context` checks."""
 
 
 class Unwilling(Exception):
@@ -51,8 +58,13 @@ class Unwilling(Exception):
         super().__init__(reply.text)
 
 
-class TlsRefused(Exception):
-    """STARTTLS was offered and then failed; in plain text the remote may still be willing."""
+class TlsProblem(Unwilling):
+    """There is no TLS with this remote, or not what must be; in plain text it may still be willing."""
+
+    def __init__(self, fault: Fault, because: str) -> None:
+        self.fault = fault
+        status = "4.7.4" if fault.result == "starttls-not-supported" else "4.7.5"
+        super().__init__(Reply(454, (f"{status} TLS is required by {because}: {fault.text}",)))
 
 
 class Remote:
@@ -81,7 +93,7 @@ class Remote:
         return self.usable and not self._channel.pending and not self._replies
 
     async def introduce(self) -> None:
-        """Greeting to AUTH. Raises Unwilling, TlsRefused, ChannelLost, ReplyFault."""
+        """Greeting to AUTH. Raises Unwilling (TlsProblem among it), ChannelLost, ReplyFault."""
         if self._manners.tls == "implicit":
             await self._handshake()
         greeting = await self._read(self._manners.times.greeting)
@@ -91,7 +103,7 @@ class Remote:
         if self._manners.tls not in ("none", "implicit") and self.capabilities.starttls:
             await self._start_tls()
         elif self._manners.tls == "required":
-            raise Unwilling(Reply(454, ("4.7.4 TLS is required and the remote does not offer it",)))
+            raise self._problem(Fault("starttls-not-supported", "the remote does not offer it"))
         if self._manners.login is not None:
             await self._log_in(self._manners.login)
 
@@ -176,25 +188,28 @@ class Remote:
         self.capabilities = Capabilities()
 
     async def _start_tls(self) -> None:
-        required = self._manners.tls == "required"
         reply = await self._ask(b"STARTTLS\r\n")
         if reply.code != 220:
-            if required:
-                raise Unwilling(Reply(454, (f"4.7.4 STARTTLS refused: {reply.text}",)))
+            if self._manners.tls == "required":
+                raise self._problem(Fault("starttls-not-supported", f"STARTTLS refused: {reply.text}"))
             return
         if not self._reader.empty or self._replies:
             raise ReplyFault("plain text behind the reply to STARTTLS")
-        try:
-            await self._handshake()
-        except ChannelLost as error:
-            if required:
-                raise
-            raise TlsRefused(str(error)) from error
+        await self._handshake()
         await self._hello()  # RFC 3207 4.2: what was offered before is forgotten
 
     async def _handshake(self) -> None:
-        await self._channel.start_tls(self._manners.context, self._host, self._manners.times.tls)
+        manners = self._manners
+        try:
+            await self._channel.start_tls(manners.context, manners.name or self._host, manners.times.tls)
+        except ChannelLost as error:
+            raise self._problem(handshake_fault(error)) from error
+        if manners.proof is not None and (fault := manners.proof(self._channel.certificates())):
+            raise self._problem(fault)
         self.tls = self._channel.tls()
+
+    def _problem(self, fault: Fault) -> TlsProblem:
+        return TlsProblem(fault, self._manners.because)
 
     async def _log_in(self, login: Login) -> None:
         if not self.tls and not ipaddress.ip_address(self._channel.peer()).is_loopback:
@@ -233,7 +248,7 @@ class Remote:
 async def greet(channel: Channel, host: str, port: int, manners: Manners) -> Remote:
     """Introduce ourselves on a new connection, which is cut if that fails.
 
-    Raises Unwilling, TlsRefused, ChannelLost, ReplyFault.
+    Raises Unwilling (TlsProblem among it), ChannelLost, ReplyFault.
     """
     try:
         remote = Remote(channel, host, port, manners)

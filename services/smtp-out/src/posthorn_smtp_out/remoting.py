@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
-from posthorn_node.settings import parse_bind
+from posthorn_node.settings import Problem, SettingsError, parse_bind
 from posthorn_smtp_out.remote import Login, Manners, client_context
+from posthorn_smtp_out.resolver import Resolver
 from posthorn_smtp_out.routes import Destination, Relay
 from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.sources import Source, Sources
+from posthorn_smtp_out.tls.guard import Guard
 
 
 def relays(settings: SmtpOutSettings) -> Mapping[str, Relay]:
@@ -45,7 +47,7 @@ def manners(settings: SmtpOutSettings, hostname: str) -> Callable[[Destination],
             tls = "required"
         return Manners(
             hello=hostname,
-            tls=tls,
+            tls="required" if tls == "encrypt" else tls,
             times=settings.timeouts,
             context=contexts[tls in ("required", "implicit")],
             login=relay.login if relay is not None else None,
@@ -54,6 +56,15 @@ def manners(settings: SmtpOutSettings, hostname: str) -> Callable[[Destination],
         )
 
     return towards
+
+
+def guard(settings: SmtpOutSettings, resolver: Resolver) -> Guard:
+    """What destinations must show. Raises SettingsError where DANE is set and no answer of DNS can be believed."""
+    for domain, wish in settings.tls_policy.items():
+        if wish == "dane" and not (settings.dane and resolver.dnssec):
+            problem = "DANE needs smtp-out.dane, and resolver.dnssec with servers that validate"
+            raise SettingsError([Problem("settings", 0, f"smtp-out.tls-policy.{domain}", problem)])
+    return Guard(resolver, everybody=settings.tls, own=settings.tls_policy, dane=settings.dane, port=settings.port)
 
 
 def _login(name: str, password: str) -> Login | None:

@@ -11,14 +11,15 @@ from typing import Literal
 from posthorn_node.settings import parse_bind
 from posthorn_smtp_out.protocol.replies import Reply
 from posthorn_smtp_out.remote import Login
-from posthorn_smtp_out.resolver import NO_ADDRESS, NO_SERVER, NoRoute, Resolver, in_turn
+from posthorn_smtp_out.resolver import NO_ADDRESS, NO_SERVER, Addresses, NoRoute, Resolver, in_turn
 from posthorn_smtp_out.sites import at_site
+from posthorn_smtp_out.tls.demand import UNVERIFIED, Demand
+from posthorn_smtp_out.tls.guard import Guard
 
 MAX_EXCHANGERS = 10
 MAX_ADDRESSES = 4
 """Of one exchanger or relay."""
 LOOP = Reply(554, ("5.4.6 The best mail exchanger is this server: a mail loop",))
-UNVERIFIED = Reply(550, ("5.7.30 REQUIRETLS, and nothing vouches for the mail exchangers of the destination",))
 BAD_LITERAL = Reply(550, ("5.1.2 Not an address literal",))
 
 
@@ -29,6 +30,8 @@ class Hop:
     host: str
     address: str
     port: int
+    demand: Demand | None = None
+    """What it must show under TLS; None: what Manners say."""
 
     def __str__(self) -> str:
         return f"{self.host} [{self.address}]:{self.port}"
@@ -40,7 +43,7 @@ class Relay:
 
     hosts: tuple[tuple[str, int], ...]
     lmtp: bool = False
-    tls: Literal["none", "opportunistic", "required", "implicit"] | None = None
+    tls: Literal["none", "opportunistic", "encrypt", "required", "implicit"] | None = None
     """None: as towards everybody."""
     login: Login | None = field(default=None, repr=False)
     source: str = ""
@@ -55,7 +58,7 @@ class Destination:
     relay: Relay | None = None
     """None: by DNS."""
     verified: bool = False
-    """Only over TLS, with a certificate of that name (RFC 8689)."""
+    """Only to hosts that something vouches for, over TLS with a certificate (RFC 8689)."""
 
 
 class Router:
@@ -70,8 +73,13 @@ class Router:
         relay: str | None,
         routes: Mapping[str, str],
         relays: Mapping[str, Relay] | None = None,
+        guard: Guard | None = None,
     ) -> None:
-        """`relay` and the routes are "host:port" or a name among `relays`; routes also "mx" and "local"."""
+        """`relay` and the routes are "host:port" or a name among `relays`; routes also "mx" and "local".
+
+        Without a guard nothing is said of what hops must show.
+        """
+        self._guard = guard
         self._resolver = resolver
         self._hostname = hostname.lower()
         self._port = port
@@ -91,11 +99,15 @@ class Router:
     async def hops(self, destination: Destination) -> Sequence[Hop]:
         """The addresses to try, in their order; one at least. Raises NoRoute."""
         if destination.relay is not None:
-            return await _relay_hops(destination.relay)
+            return await self._relay_hops(destination.relay, require_tls=destination.verified)
+        if destination.verified and self._guard is None:
+            raise NoRoute(UNVERIFIED)
         site = destination.key
         if site.startswith("["):
-            return [Hop(site, _literal(site), self._port)]
-        exchangers = await self._resolver.exchangers(site)
+            address = _literal(site)
+            return [Hop(site, address, self._port, await self._literal_demand(destination, address))]
+        answer = await self._resolver.exchangers(site)
+        exchangers = answer.records
         ours = [each.preference for each in exchangers if each.host == self._hostname]
         if ours:  # RFC 5321 5.1: only better ones than ourselves may be used
             exchangers = [each for each in exchangers if each.preference < min(ours)]
@@ -104,24 +116,45 @@ class Router:
         hosts = [each.host for each in exchangers[:MAX_EXCHANGERS]] or [site]
         hops: list[Hop] = []
         failure: NoRoute | None = None
+        known = self._guard and await self._guard.site(site, secure=answer.secure, require_tls=destination.verified)
         for host in hosts:
             try:
                 addresses = await self._resolver.addresses(host)
-                hops += [Hop(host, address, self._port) for address in addresses[:MAX_ADDRESSES]]
+                demand = None
+                if self._guard and known and addresses.found:
+                    demand = await self._guard.host(known, host, addresses)
+                hops += [Hop(host, address, self._port, demand) for address in addresses.found[:MAX_ADDRESSES]]
             except NoRoute as error:
                 failure = error
         if hops:
             return hops
         raise failure or NoRoute(NO_ADDRESS if exchangers else NO_SERVER)
 
+    async def _literal_demand(self, destination: Destination, address: str) -> Demand | None:
+        """Of an address literal: nothing vouches for it, and nothing is published about it."""
+        if self._guard is None:
+            return None
+        site = await self._guard.site(destination.key, secure=False, require_tls=destination.verified)
+        return await self._guard.host(site, address, Addresses())
+
+    async def _relay_hops(self, relay: Relay, *, require_tls: bool) -> Sequence[Hop]:
+        """The addresses of all hosts of a relay, the hosts in random order: they share its load."""
+        hops: list[Hop] = []
+        failure: NoRoute | None = None
+        guard = self._guard if relay.tls is None else None
+        for host, port in random.sample(relay.hosts, len(relay.hosts)):
+            try:
+                demand = None if guard is None else guard.fixed(host, require_tls=require_tls)
+                hops += await _system_hops(host, port, demand)
+            except NoRoute as error:
+                failure = error
+        if failure is not None and not hops:
+            raise failure
+        return hops
+
 
 def verified(destination: Destination) -> Destination:
-    """The same next hop for a message with REQUIRETLS. Raises NoRoute where nothing vouches for the hop's name.
-
-    What DNS without DNSSEC or MTA-STS says of a site's exchangers may not be believed (RFC 8689 4.2.1).
-    """
-    if destination.relay is None:
-        raise NoRoute(UNVERIFIED)
+    """The same next hop for a message with REQUIRETLS."""
     return replace(destination, verified=True)
 
 
@@ -136,21 +169,7 @@ def _literal(site: str) -> str:
         raise NoRoute(BAD_LITERAL) from None
 
 
-async def _relay_hops(relay: Relay) -> Sequence[Hop]:
-    """The addresses of all hosts of a relay, the hosts in random order: they share its load."""
-    hops: list[Hop] = []
-    failure: NoRoute | None = None
-    for host, port in random.sample(relay.hosts, len(relay.hosts)):
-        try:
-            hops += await _system_hops(host, port)
-        except NoRoute as error:
-            failure = error
-    if failure is not None and not hops:
-        raise failure
-    return hops
-
-
-async def _system_hops(host: str, port: int) -> Sequence[Hop]:
+async def _system_hops(host: str, port: int, demand: Demand | None) -> Sequence[Hop]:
     """A set host is looked up as the system does, /etc/hosts included."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -160,4 +179,4 @@ async def _system_hops(host: str, port: int) -> Sequence[Hop]:
     families = [each for each in addresses if ":" in each], [each for each in addresses if ":" not in each]
     # The system has put the better family first (RFC 6724).
     better_first = families if ":" in next(iter(addresses), ":") else families[::-1]
-    return [Hop(host, address, port) for address in in_turn(*better_first)[:MAX_ADDRESSES]]
+    return [Hop(host, address, port, demand) for address in in_turn(*better_first)[:MAX_ADDRESSES]]

@@ -8,6 +8,8 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from posthorn_node.settings import Binds, Duration, Section, parse_bind, refused
 
 Route = Annotated[str, Field(min_length=1, max_length=300)]
+Domain = Annotated[str, Field(min_length=1, max_length=255)]
+Wish = Literal["none", "opportunistic", "encrypt", "required", "dane"]
 
 
 def _address(value: Any) -> str:
@@ -22,7 +24,7 @@ class RelaySettings(Section):
 
     hosts: Annotated[Binds, Field(min_length=1, max_length=20)]
     protocol: Literal["smtp", "lmtp"] = "smtp"
-    tls: Literal["none", "opportunistic", "required", "implicit"] | None = None
+    tls: Literal["none", "opportunistic", "encrypt", "required", "implicit"] | None = None
     """None: as smtp-out.tls; "implicit" as "required", from the first octet."""
     login: str = ""
     password: SecretStr = SecretStr("")
@@ -78,8 +80,12 @@ class SmtpOutSettings(Section):
     """BDAT where it is offered (RFC 3030)."""
     port: Annotated[int, Field(ge=1, le=65535)] = 25
     """Port of mail exchangers found in DNS."""
-    tls: Literal["none", "opportunistic", "required"] = "opportunistic"
-    """"required" also checks the certificate."""
+    tls: Literal["none", "opportunistic", "encrypt", "required"] = "opportunistic"
+    """For everybody without a policy of their own. "required" also checks the certificate."""
+    tls_policy: Annotated[dict[Domain, Wish], Field(max_length=100_000)] = Field(default_factory=dict)
+    """By domain, or by the host of a route or of the relay: counts instead of what the domain publishes."""
+    dane: bool = True
+    """Obey TLSA records (RFC 7672) where resolver.dnssec lets them be believed."""
     retry: Annotated[tuple[Duration, ...], Field(min_length=1, max_length=100)] = (
         120.0,
         300.0,

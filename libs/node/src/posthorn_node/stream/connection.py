@@ -2,11 +2,13 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 MAX_INPUT = 262_144
 """Octets held before reading from the socket pauses, unless told otherwise."""
+_DER = 2
+"""ENCODING_DER of the module `_ssl`."""
 
 
 class ConnectionLost(Exception):
@@ -87,6 +89,19 @@ class Connection(asyncio.Protocol):
             return ""
         cipher = tls.cipher()
         return f"{tls.version()} {cipher[0]}" if cipher else str(tls.version())
+
+    @property
+    def certificates(self) -> Sequence[bytes]:
+        """What the peer showed in the handshake, in DER, its own first; nothing says that any of it is true.
+
+        Raises ConnectionLost when the connection was never made.
+        """
+        tls = self._tls()
+        if tls is None:
+            return []
+        # Python 3.13 made this a method of SSLObject; before, it is only there one layer down.
+        chain = tls._sslobj.get_unverified_chain() or []  # type: ignore[attr-defined]
+        return [each.public_bytes(_DER) for each in chain]
 
     @property
     def bindings(self) -> Mapping[str, bytes]:

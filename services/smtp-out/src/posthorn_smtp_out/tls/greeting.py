@@ -1,0 +1,74 @@
+"""The first words with a host, under the TLS that it must show: strictly, or falling back where that is allowed."""
+
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeAlias
+
+from posthorn_mail_auth.dane import Unauthentic, authenticate
+from posthorn_smtp_out.channel import Channel
+from posthorn_smtp_out.remote import Manners, Remote, TlsProblem, client_context, greet
+from posthorn_smtp_out.routes import Hop
+from posthorn_smtp_out.tls.demand import Demand, Level
+from posthorn_smtp_out.tls.faults import Fault
+
+Again: TypeAlias = Callable[[], Awaitable[Channel]]
+"""Makes one more connection to the same hop. Raises ChannelLost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contexts:
+    """`lax` asks for no certificate; `strict` wants one by a known authority for the host's name."""
+
+    lax: ssl.SSLContext
+    strict: ssl.SSLContext
+
+
+def contexts() -> Contexts:
+    """Those of a process, with the authorities that the system knows."""
+    return Contexts(lax=client_context(verify=False), strict=client_context(verify=True))
+
+
+class Greeter:
+    """One for a process. A hop that nothing is demanded of is spoken to by our manners alone."""
+
+    def __init__(self, using: Contexts | None = None) -> None:
+        """None: contexts are made when a hop needs them."""
+        self._contexts = using
+
+    async def greet(self, hop: Hop, channel: Channel, again: Again, manners: Manners) -> Remote:
+        """Introduce ourselves on a new connection. Raises Unwilling, ChannelLost, ReplyFault; then it is cut."""
+        if hop.demand is not None:
+            self._contexts = self._contexts or contexts()
+            manners = _obeying(manners, hop.demand, self._contexts)
+        try:
+            return await greet(channel, hop.host, hop.port, manners)
+        except TlsProblem:
+            if manners.tls != "opportunistic":
+                raise
+        return await greet(await again(), hop.host, hop.port, replace(manners, tls="none"))
+
+
+def _obeying(manners: Manners, wanted: Demand, using: Contexts) -> Manners:
+    """Our manners towards a host that must show this."""
+    if wanted.level is Level.NONE:
+        return replace(manners, tls="none")
+    return replace(
+        manners,
+        tls="opportunistic" if wanted.level is Level.OPPORTUNISTIC else "required",
+        context=using.strict if wanted.level is Level.CERTIFICATE else using.lax,
+        because=wanted.because,
+        name=wanted.name,
+        proof=partial(_prove, wanted) if wanted.level is Level.DANE else None,
+    )
+
+
+def _prove(wanted: Demand, chain: Sequence[bytes]) -> Fault | None:
+    """What is wrong with what the server showed, by the TLSA records."""
+    try:
+        authenticate(chain, wanted.tlsa, wanted.names, datetime.now(UTC))
+    except Unauthentic as error:
+        return Fault("validation-failure", str(error))
+    return None

@@ -1,0 +1,288 @@
+"""What hosts must show under TLS, with real DNS packets and real servers: good ones, and bad ones of every kind."""
+
+import hashlib
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from posthorn_node.settings import ResolverSettings, SettingsError
+from posthorn_smtp_out.pool import Pool, PoolLimits, Unreachable
+from posthorn_smtp_out.protocol.envelope import Envelope, EnvelopeRecipient
+from posthorn_smtp_out.protocol.transaction import Transaction
+from posthorn_smtp_out.remote import Manners, client_context
+from posthorn_smtp_out.remoting import guard
+from posthorn_smtp_out.resolver import NoRoute, Resolver
+from posthorn_smtp_out.routes import Destination, Relay, Router, verified
+from posthorn_smtp_out.settings import SendTimes, SmtpOutSettings
+from posthorn_smtp_out.sources import Source
+from posthorn_smtp_out.tls.greeting import Contexts, Greeter
+from posthorn_testkit.authorities import Authority, Identity, self_signed
+from posthorn_testkit.dns import DnsServer
+from posthorn_testkit.sink import EXTENSIONS, Sink
+
+pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1 is deprecated")
+SOURCE = Source("", "here.example")
+SITE, MX = "example.net", "mx.example.net"
+ROOT = Authority("root")
+GOOD = ROOT.issue(MX)
+SELF_SIGNED = self_signed(MX)
+EXPIRED = ROOT.issue(MX, days=2, age=10)
+WRONG_NAME = ROOT.issue("mx.elsewhere.example")
+OLD = "TLS 1.0"
+STRIPPED = "no STARTTLS"
+BROKEN = "no handshake"
+Shown = Identity | str
+EVERY: Mapping[str, Shown] = {
+    "good": GOOD,
+    "self-signed": SELF_SIGNED,
+    "expired": EXPIRED,
+    "wrong-name": WRONG_NAME,
+    "old": OLD,
+    "stripped": STRIPPED,
+    "broken": BROKEN,
+}
+
+
+def digest(identity: Identity, place: int = 0, usage: int = 3) -> str:
+    """A TLSA record for the key of a certificate of the chain."""
+    key = identity.chain[place].public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return f"{usage} 1 1 {hashlib.sha256(key).hexdigest()}"
+
+
+@dataclass
+class World:
+    """A domain with one exchanger, and who sends to it."""
+
+    dns: DnsServer
+    folder: Path
+    sinks: list[Sink] = field(default_factory=list)
+
+    async def exchanger(self, shown: Shown) -> Sink:
+        """A server that shows this, at the domain's exchanger."""
+        sink = Sink(extensions=(*EXTENSIONS, "REQUIRETLS"))
+        if isinstance(shown, Identity):
+            sink.tls = shown.server(self.folder)
+        elif shown == OLD:
+            sink.tls = GOOD.server(self.folder, version=ssl.TLSVersion.TLSv1)
+        elif shown == BROKEN:
+            sink.extensions.append("STARTTLS")  # and then it goes on in plain text
+        await sink.start()
+        self.sinks.append(sink)
+        self.dns.put(SITE, {"MX": [f"10 {MX}."]})
+        self.dns.put(MX, {"A": ["127.0.0.1"]})
+        return sink
+
+    def tlsa(self, *records: str, host: str = MX, **more: list[str]) -> None:
+        self.dns.put(f"_{self.sinks[0].port}._tcp.{host}", {"TLSA": list(records), **more})
+
+    def pool(self, *, dnssec: bool = True, **settings: Any) -> Pool:
+        resolver = Resolver(ResolverSettings(servers=(self.dns.address,), dnssec=dnssec, timeout=1))
+        port = self.sinks[0].port
+        own = SmtpOutSettings(**{"port": port, **settings})
+        watching = guard(own, resolver)
+        router = Router(resolver, hostname="here.example", port=port, relay=None, routes=own.routes, guard=watching)
+        contexts = Contexts(client_context(verify=False), ROOT.client())
+        manners = Manners("here.example", "opportunistic", SendTimes(), contexts.lax)
+        return Pool(router, lambda destination: manners, PoolLimits(2, 9, 5.0), Greeter(contexts))
+
+    async def send(self, destination: Destination | None = None, **settings: Any) -> str:
+        """What became of a message: "TLS" or "plain" for how it was taken, or the reply that is kept with it."""
+        used = self.pool(**settings)
+        where = destination or Destination(SITE)
+        for sink in self.sinks:
+            sink.mails.clear()
+        try:
+            async with used.connection(where, SOURCE) as remote:
+                recipient = EnvelopeRecipient(1, f"bob@{SITE}")
+                envelope = Envelope("a@b.example", [recipient], 9, False, False, require_tls=where.verified)
+                transaction = Transaction(envelope, remote.capabilities)
+                await remote.send(transaction, b"A: b\r\n\r\nc\r\n", _may_end)
+        except (Unreachable, NoRoute) as error:
+            assert not any(sink.mails for sink in self.sinks)
+            return error.reply.text
+        await used.close()
+        assert transaction.replies[1].positive
+        (mail,) = [mail for sink in self.sinks for mail in sink.mails]
+        assert mail.tls == bool(remote.tls)
+        assert ("REQUIRETLS" in mail.mail) == where.verified
+        return "TLS" if mail.tls else "plain"
+
+
+async def _may_end(ids: Sequence[int]) -> bool:
+    return True
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with DnsServer({}, secure=True) as dns:
+        made = World(dns, tmp_path)
+        yield made
+        for sink in made.sinks:
+            await sink.stop()
+
+
+REASONS = {
+    "self-signed": "454 4.7.5 TLS is required by the settings: the certificate is refused: self-signed certificate",
+    "expired": "454 4.7.5 TLS is required by the settings: the certificate is refused: certificate has expired",
+    "wrong-name": "454 4.7.5 TLS is required by the settings: the certificate is refused: Hostname mismatch",
+    "old": "454 4.7.5 TLS is required by the settings: TLS handshake failed",
+    "stripped": "454 4.7.4 TLS is required by the settings: the remote does not offer it",
+    "broken": "454 4.7.5 TLS is required by the settings: TLS handshake failed",
+}
+
+
+@pytest.mark.parametrize("server", EVERY)
+@pytest.mark.parametrize("level", ["none", "opportunistic", "encrypt", "required"])
+async def test_every_level_meets_every_server(world: World, level: str, server: str) -> None:
+    await world.exchanger(EVERY[server])
+    said = await world.send(tls=level)
+    if level == "none":
+        assert said == "plain"
+    elif server in ("old", "stripped", "broken"):
+        assert said == "plain" if level == "opportunistic" else said.startswith(REASONS[server])
+    elif level == "required" and server != "good":
+        assert said.startswith(REASONS[server])
+    else:
+        assert said == "TLS"
+
+
+@pytest.mark.parametrize("server", EVERY)
+async def test_the_end_entity_alone_is_proof_by_dane(world: World, server: str) -> None:
+    """RFC 7672 3.1.1: neither name, dates nor issuer count, and who does not show the key gets nothing."""
+    await world.exchanger(EVERY[server])
+    world.tlsa(digest(SELF_SIGNED), digest(EXPIRED), digest(WRONG_NAME))
+    said = await world.send()
+    if server == "good":
+        assert said == "454 4.7.5 TLS is required by DANE: no TLSA record matches what the server showed"
+    elif server in ("old", "stripped", "broken"):
+        assert said.startswith(REASONS[server].replace("the settings", "DANE"))
+    else:
+        assert said == "TLS"
+
+
+@pytest.mark.parametrize("server", ["good", "self-signed", "expired", "wrong-name"])
+async def test_an_authority_is_proof_for_names_and_dates(world: World, server: str) -> None:
+    shown = EVERY[server]
+    await world.exchanger(shown)
+    world.tlsa(digest(GOOD, 1, usage=2))
+    said = await world.send()
+    reasons = {
+        "good": "TLS",
+        "self-signed": "no TLSA record matches",
+        "expired": "not valid",
+        "wrong-name": "subjectAltName",
+    }
+    assert reasons[server] in said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {SITE: {"MX": [f"10 {MX}."], "MX-": []}},
+        {MX: {"A": ["127.0.0.1"], "INSECURE": []}},
+        {"tlsa": {"TLSA": [digest(GOOD)], "INSECURE": []}},
+    ],
+    ids=["exchangers", "addresses", "tlsa"],
+)
+async def test_without_dnssec_on_the_way_there_is_no_dane(world: World, change: dict[str, Any]) -> None:
+    await world.exchanger(SELF_SIGNED)
+    world.tlsa(digest(GOOD))
+    for name, kinds in change.items():
+        world.dns.put(f"_{world.sinks[0].port}._tcp.{MX}" if name == "tlsa" else name, kinds)
+    assert await world.send() == "TLS"
+
+
+async def test_the_ad_bit_of_a_server_that_is_not_trusted_means_nothing(world: World) -> None:
+    await world.exchanger(SELF_SIGNED)
+    world.tlsa(digest(GOOD))
+    assert await world.send(dnssec=False) == "TLS"
+    assert not [name for name, kind in world.dns.queries if kind == "TLSA"]
+
+
+@pytest.mark.parametrize("kinds", [{"RCODE": ["SERVFAIL"]}, {"SILENT": []}, {"GARBAGE": []}])
+async def test_a_failed_look_up_delays_and_never_downgrades(world: World, kinds: dict[str, list[str]]) -> None:
+    await world.exchanger(GOOD)
+    world.tlsa(**kinds)
+    assert await world.send() == f"451 4.7.0 DANE: the look-up of TLSA records of {MX} failed"
+    assert world.sinks[0].connections == 0
+
+
+async def test_another_exchanger_takes_what_one_without_an_answer_cannot(world: World) -> None:
+    await world.exchanger(GOOD)
+    world.tlsa(RCODE=["SERVFAIL"])
+    world.dns.put(SITE, {"MX": [f"10 {MX}.", "20 second.example.net."]})
+    world.dns.put("second.example.net", {"A": ["127.0.0.1"]})
+    assert await world.send() == "TLS"
+
+
+@pytest.mark.parametrize("server", ["self-signed", "stripped"])
+async def test_records_that_cannot_be_matched_still_promise_tls(world: World, server: str) -> None:
+    await world.exchanger(EVERY[server])
+    world.tlsa(digest(GOOD, usage=1), "3 1 9 00ff")
+    said = await world.send()
+    assert said == "TLS" if server == "self-signed" else said.startswith("454 4.7.4 TLS is required by DANE")
+
+
+async def test_aliases_are_followed_as_far_as_they_are_secure(world: World) -> None:
+    await world.exchanger(SELF_SIGNED)
+    world.dns.put(MX, {"CNAME": ["real.example.org."]})
+    world.dns.put("real.example.org", {"A": ["127.0.0.1"]})
+    world.tlsa(digest(SELF_SIGNED), host="real.example.org")
+    assert await world.send() == "TLS"
+    world.tlsa(digest(GOOD), host="real.example.org")
+    assert "no TLSA record matches" in await world.send()
+    world.dns.put("real.example.org", {"A": ["127.0.0.1"], "INSECURE": []})
+    world.tlsa(digest(EXPIRED))
+    assert "no TLSA record matches" in await world.send(), "of the name before the aliases"
+
+
+async def test_settings_for_a_domain_count_instead_of_what_it_publishes(world: World) -> None:
+    await world.exchanger(SELF_SIGNED)
+    world.tlsa(digest(GOOD))
+    assert "no TLSA record" in await world.send(tls_policy={"elsewhere.example": "none"})
+    assert "no TLSA record" in await world.send(tls_policy={SITE: "dane"})
+    assert "self-signed certificate" in await world.send(tls_policy={SITE: "required"})
+    assert await world.send(tls_policy={SITE: "opportunistic"}, tls="required") == "TLS"
+    assert await world.send(tls_policy={"Example.NET": "none"}) == "plain"
+    assert await world.send(dane=False) == "TLS"
+
+
+async def test_dane_that_is_set_and_not_there_delays(world: World) -> None:
+    await world.exchanger(GOOD)
+    said = await world.send(tls_policy={SITE: "dane"})
+    assert said == f"451 4.7.0 DANE is set for {SITE}, and {MX} has no usable TLSA records"
+    with pytest.raises(SettingsError, match=r"resolver\.dnssec"):
+        world.pool(dnssec=False, tls_policy={SITE: "dane"})
+
+
+@pytest.mark.parametrize("server", EVERY)
+async def test_requiretls_reaches_those_that_something_vouches_for(world: World, server: str) -> None:
+    await world.exchanger(EVERY[server])
+    where = verified(Destination(SITE))
+    insecure = await world.send(where, dnssec=False)
+    assert insecure.startswith("550 5.7.30 REQUIRETLS, and nothing vouches for")
+    said = await world.send(where)  # DNSSEC vouches for the exchanger's name, an authority for its certificate
+    assert said == "TLS" if server == "good" else said.startswith(REASONS[server].replace("the settings", "REQUIRETLS"))
+    world.tlsa(digest(SELF_SIGNED))
+    said = await world.send(where, tls="none")
+    assert said == "TLS" if server == "self-signed" else said.startswith("454 4.7")
+
+
+async def test_requiretls_over_a_set_route_needs_a_certificate_of_its_name(world: World) -> None:
+    sink = await world.exchanger(SELF_SIGNED)
+    route = Destination(sink.address, Relay((("127.0.0.1", sink.port),)))
+    assert "self-signed certificate" in await world.send(verified(route))
+    assert await world.send(route) == "TLS"
+    assert "self-signed certificate" in await world.send(route, tls_policy={"127.0.0.1": "required"})
+
+
+async def test_nothing_vouches_for_an_address_literal(world: World) -> None:
+    await world.exchanger(GOOD)
+    assert (await world.send(verified(Destination("[127.0.0.1]")))).startswith("550 5.7.30")
+    assert await world.send(Destination("[127.0.0.1]")) == "TLS"
