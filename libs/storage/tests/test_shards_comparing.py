@@ -37,6 +37,7 @@ ROW_DAMAGE: Final = {
 """By table: what falsifies the oldest or the newest row of it."""
 TABLE_DAMAGE: Final = {
     "mailbox": "UPDATE mailbox SET sort_order = 99 WHERE account_id = $1",
+    "mailbox_metadata": "INSERT INTO mailbox_metadata VALUES ($1, 1, 0, '/shared/comment', 'x')",
     "mailbox_right": "INSERT INTO mailbox_right VALUES ($1, 1, 0, false, 1)",
     "collection": "UPDATE collection SET color = 'pink' WHERE account_id = $1",
     "identity": "INSERT INTO identity (account_id, email) VALUES ($1, 'x')",

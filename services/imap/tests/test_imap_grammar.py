@@ -112,6 +112,19 @@ KNOWN: list[tuple[bytes, c.Command]] = [
     (b"FETCH 1 BINARY.PEEK[1.2]<3.4>", c.Fetch(ONE, (Decoded((1, 2), 3, 4, True, b"BINARY[1.2]<3>"),), False)),
     (b"FETCH 1 binary[]", c.Fetch(ONE, (Decoded(),), False)),
     (b"FETCH 1 (BINARY.SIZE[2])", c.Fetch(ONE, (DecodedSize((2,), b"BINARY.SIZE[2]"),), False)),
+    (b"GETQUOTA account", c.GetQuota(b"account")),
+    (b"GETQUOTAROOT inbox", c.GetQuotaRoot("INBOX")),
+    (b'SETQUOTA "" (STORAGE 512)', c.SetQuota(b"", ((b"STORAGE", 512),))),
+    (b'GETMETADATA "" /shared/comment', c.GetMetadata("", ("/shared/comment",))),
+    (
+        b"GETMETADATA (MAXSIZE 1024 DEPTH infinity) inbox (/private/A /shared/b)",
+        c.GetMetadata("INBOX", ("/private/a", "/shared/b"), 255, 1024),
+    ),
+    (
+        b"SETMETADATA x (/private/a NIL /private/b {1+}\r\nb)",
+        c.SetMetadata("x", (("/private/a", None), ("/private/b", b"b"))),
+    ),
+    (b'LIST "" % RETURN (METADATA (/private/a))', c.ListMailboxes(("%",), return_metadata=("/private/a",))),
     (b"COMPRESS deflate", c.Compress(b"DEFLATE")),
     (b"UNAUTHENTICATE", c.Unauthenticate()),
     (

@@ -25,6 +25,7 @@ from posthorn_storage.mail import (
     flags,
     mailboxes,
     messages,
+    metadata,
     replacing,
     rights,
     search_sql,
@@ -239,6 +240,26 @@ class MailStore:
             found += await rights.effective(shard.database, those, grantee, groups)
         return found
 
+    # Annotations
+
+    async def metadata(
+        self, account: AccountId, mailbox: MailboxId, names: Sequence[str], *, holder: AccountId, below: bool = False
+    ) -> dict[str, bytes]:
+        """Annotations (RFC 5464) of a mailbox, of the account itself with metadata.ACCOUNT: those named, `below` them
+        too. `holder` is whose private ones."""
+        database = await self._reading(account)
+        return await metadata.read(database, account, mailbox, holder, names, below=below)
+
+    async def set_metadata(
+        self, account: AccountId, mailbox: MailboxId, values: Mapping[str, bytes | None], *, holder: AccountId
+    ) -> None:
+        """Set annotations, remove those that are None: all or none. Raises MailboxNotFound, TooLarge, TooMany."""
+
+        async def work(journal: Journal) -> None:
+            await metadata.write(journal, account, mailbox, holder, values)
+
+        await self._change(account, work)
+
     # Reading
 
     async def entries(self, account: AccountId, mailbox: MailboxId, since: Modseq | Literal[0] = 0) -> list[Entry]:
@@ -331,6 +352,10 @@ class MailStore:
     async def changes(self, account: AccountId, kind: ChangeKind, since: Modseq, limit: int | None = None) -> Changes:
         """Ids created, updated and destroyed after `since`. Raises CannotCalculateChanges, AccountNotFound."""
         return await self._read(account, lambda database: changes.changes(database, account, kind, since, limit))
+
+    async def deleted_size(self, account: AccountId, mailbox: MailboxId) -> int:
+        """Octets of the messages in a mailbox that have \\Deleted."""
+        return await self._read(account, lambda database: view.deleted_size(database, account, mailbox))
 
     async def quota(self, account: AccountId) -> tuple[int, int, int | None]:
         """Used bytes, number of messages, and the limit in bytes or None. Raises AccountNotFound."""

@@ -33,6 +33,10 @@ AFTER_LOGIN = (
     "UNAUTHENTICATE",
     "BINARY",
     "UTF8=ACCEPT",
+    "QUOTA",
+    "QUOTA=RES-STORAGE",
+    "METADATA",
+    "LIST-METADATA",
 )
 
 

@@ -47,6 +47,7 @@ WHERE account_id = $1 AND id = $2
 RETURNING {COLUMNS}
 """  # noqa: S608
 
+CLEAR_METADATA = "DELETE FROM mailbox_metadata WHERE account_id = $1 AND mailbox_id = $2"
 DELETE = "DELETE FROM mailbox WHERE account_id = $1 AND id = $2"
 
 KEEP: Final = "keep"
@@ -166,6 +167,7 @@ async def delete(journal: Journal, account: AccountId, mailbox: MailboxId, *, re
         raise MailboxNotEmpty(account=account, mailbox=mailbox)
     await remove_all(journal, account, mailbox)
     await journal.connection.execute(rights.CLEAR, account, mailbox)
+    await journal.connection.execute(CLEAR_METADATA, account, mailbox)
     await journal.connection.execute(DELETE, account, mailbox)
     journal.forget(account, mailbox)
     journal.log(account, MAILBOX, DESTROYED, mailbox, journal.counters[account].take())

@@ -52,6 +52,9 @@ LEFT JOIN LATERAL ({_GONE}) AS gone ON true
 WHERE c.account_id = $1
 """
 
+DELETED_SIZE = """
+SELECT coalesce(sum(size), 0)::bigint FROM mailbox_message WHERE account_id = $1 AND mailbox_id = $2 AND flags & 8 <> 0
+"""
 QUOTA = "SELECT used_bytes, used_messages, quota FROM account_counter WHERE account_id = $1"
 QUOTAS = "SELECT account_id, used_bytes, quota FROM account_counter WHERE account_id = ANY ($1::bigint[])"
 MODSEQS = "SELECT account_id, modseq FROM account_counter WHERE account_id = ANY ($1::bigint[]) AND state <> 2"
@@ -175,6 +178,11 @@ async def take_recent(database: Database, account: AccountId, mailbox: MailboxId
     if found is None:
         raise MailboxNotFound(account=account, mailbox=mailbox)
     return Uid(found)
+
+
+async def deleted_size(database: Database, account: AccountId, mailbox: MailboxId) -> int:
+    """Octets of the messages with \\Deleted."""
+    return int(await database.fetchval(DELETED_SIZE, account, mailbox))
 
 
 async def quota(database: Database, account: AccountId) -> tuple[int, int, int | None]:

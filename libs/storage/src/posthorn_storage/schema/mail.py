@@ -181,6 +181,16 @@ delivery_seen = Table(
     postgresql_with=PASSING,
 )
 
+mailbox_metadata = Table(
+    "mailbox_metadata",
+    metadata,
+    Column("account_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("mailbox_id", BigInteger, primary_key=True, autoincrement=False, comment="0: the account as a whole"),
+    Column("holder_id", BigInteger, primary_key=True, autoincrement=False, comment="whose private entry; 0: shared"),
+    Column("entry", Text, primary_key=True, comment="lower case, with its slashes"),
+    Column("value", LargeBinary, nullable=False),
+)
+
 mailbox_right = Table(
     "mailbox_right",
     metadata,

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from posthorn_imap.commands.metadata import metadata_of
 from posthorn_imap.commands.status import status_response
 from posthorn_imap.mailbox_tree import Tree, read_tree
 from posthorn_imap.protocol.commands import ListMailboxes, ListSubscribed
@@ -43,7 +44,9 @@ async def list_mailboxes(session: "Session", command: ListMailboxes) -> Answer:
             )
         )
         if chosen and command.return_status:
-            session.write(status_response(session, name, box, command.return_status))
+            session.write(await status_response(session, name, box, command.return_status))
+        if chosen and command.return_metadata:
+            session.write(await metadata_of(session, name, box.id, command.return_metadata))
         await session.connection.flow()
     return ok("LIST completed")
 

@@ -16,19 +16,19 @@ async def status(session: "Session", command: Status) -> Answer:
     found = (await read_tree(session)).find(command.mailbox)
     if found is None:
         raise MailboxNotFound
-    session.write(status_response(session, command.mailbox, found, command.items))
+    session.write(await status_response(session, command.mailbox, found, command.items))
     return ok("STATUS completed")
 
 
-def status_response(session: "Session", name: str, box: Mailbox, items: tuple[StatusItem, ...]) -> bytes:
+async def status_response(session: "Session", name: str, box: Mailbox, items: tuple[StatusItem, ...]) -> bytes:
     """The STATUS response of a mailbox."""
     if StatusItem.HIGHESTMODSEQ in items:
         session.enable_condstore()
-    words = [item.value + b" " + _value(session, box, item) for item in items]
+    words = [item.value + b" " + await _value(session, box, item) for item in items]
     return untagged(b"STATUS", session.name(name), listed(words))
 
 
-def _value(session: "Session", box: Mailbox, item: StatusItem) -> bytes:
+async def _value(session: "Session", box: Mailbox, item: StatusItem) -> bytes:
     match item:
         case StatusItem.MAILBOXID:
             return b"(M%d)" % box.id
@@ -36,6 +36,8 @@ def _value(session: "Session", box: Mailbox, item: StatusItem) -> bytes:
             return b"%d" % session.parts.settings.append_limit
         case StatusItem.RECENT:
             return b"%d" % _recent(session, box)
+        case StatusItem.DELETED_STORAGE:
+            return b"%d" % await _deleted_size(session, box)
         case StatusItem.MESSAGES:
             return b"%d" % box.total
     numbers = {
@@ -47,6 +49,11 @@ def _value(session: "Session", box: Mailbox, item: StatusItem) -> bytes:
         StatusItem.HIGHESTMODSEQ: box.modseq,
     }
     return b"%d" % numbers[item]
+
+
+async def _deleted_size(session: "Session", box: Mailbox) -> int:
+    """Octets that EXPUNGE would free (RFC 9208 4.1.4); counted when asked for, as it seldom is."""
+    return await session.parts.storage.mail.deleted_size(session.owner.id, box.id) if box.deleted else 0
 
 
 def _recent(session: "Session", box: Mailbox) -> int:

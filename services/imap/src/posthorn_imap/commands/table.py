@@ -18,8 +18,10 @@ from posthorn_imap.commands.idle import idle
 from posthorn_imap.commands.listing import list_mailboxes, list_subscribed
 from posthorn_imap.commands.login import authenticate, login
 from posthorn_imap.commands.logout import logout
+from posthorn_imap.commands.metadata import get_metadata, set_metadata
 from posthorn_imap.commands.namespace import namespace
 from posthorn_imap.commands.noop import noop
+from posthorn_imap.commands.quota import get_quota, get_quota_root, set_quota
 from posthorn_imap.commands.rename import rename
 from posthorn_imap.commands.replace import replace
 from posthorn_imap.commands.search import search, sort
@@ -49,6 +51,9 @@ PERFORMERS: Mapping[type[c.Command], Callable[["Session", Any], Awaitable[Answer
     c.Enable: enable,
     c.Expunge: expunge,
     c.Fetch: fetch,
+    c.GetMetadata: get_metadata,
+    c.GetQuota: get_quota,
+    c.GetQuotaRoot: get_quota_root,
     c.Id: identify,
     c.Idle: idle,
     c.ListMailboxes: list_mailboxes,
@@ -61,6 +66,8 @@ PERFORMERS: Mapping[type[c.Command], Callable[["Session", Any], Awaitable[Answer
     c.Replace: replace,
     c.Search: search,
     c.Select: select,
+    c.SetMetadata: set_metadata,
+    c.SetQuota: set_quota,
     c.Sort: sort,
     c.StartTls: starttls,
     c.Status: status,

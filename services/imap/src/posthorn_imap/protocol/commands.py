@@ -133,7 +133,7 @@ class Subscribe:
 
 
 class StatusItem(Enum):
-    """Items of STATUS (RFC 9051 6.3.11, 7162, 7889, 8438, 8474)."""
+    """Items of STATUS (RFC 9051 6.3.11, 7162, 7889, 8438, 8474, 9208)."""
 
     MESSAGES = b"MESSAGES"
     RECENT = b"RECENT"
@@ -145,6 +145,7 @@ class StatusItem(Enum):
     HIGHESTMODSEQ = b"HIGHESTMODSEQ"
     MAILBOXID = b"MAILBOXID"
     APPENDLIMIT = b"APPENDLIMIT"
+    DELETED_STORAGE = b"DELETED-STORAGE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,8 @@ class ListMailboxes:
     recursive_match: bool = False
     return_subscribed: bool = False
     return_status: tuple[StatusItem, ...] = ()
+    return_metadata: tuple[str, ...] = ()
+    """Names of annotations (RFC 9590)."""
     separator_only: bool = False
     """The pattern was "": the client asks for the hierarchy separator."""
 
@@ -172,6 +175,40 @@ class ListSubscribed:
 class Status:
     mailbox: str
     items: tuple[StatusItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GetQuota:
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GetQuotaRoot:
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetQuota:
+    root: bytes
+    limits: tuple[tuple[bytes, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GetMetadata:
+    """RFC 5464 4.2. `mailbox` is "" for the server; `depth`: how many levels below each entry are told too."""
+
+    mailbox: str
+    entries: tuple[str, ...]
+    depth: int = 0
+    max_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetMetadata:
+    """RFC 5464 4.3. None removes an entry."""
+
+    mailbox: str
+    values: tuple[tuple[str, bytes | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +338,11 @@ Command = (
     | ListMailboxes
     | ListSubscribed
     | Status
+    | GetQuota
+    | GetQuotaRoot
+    | SetQuota
+    | GetMetadata
+    | SetMetadata
     | Append
     | Replace
     | Close

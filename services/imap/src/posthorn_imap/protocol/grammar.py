@@ -6,6 +6,7 @@ Reads values only; what a state allows is in state.py, what a mailbox holds is n
 import re
 from collections.abc import Callable, Mapping, Set
 
+from posthorn_imap.protocol.account_grammar import ACCOUNT_COMMANDS
 from posthorn_imap.protocol.commands import (
     Authenticate,
     Capability,
@@ -183,6 +184,7 @@ _COMMANDS: Mapping[str, Reader] = {
     "LOGIN": _login,
     "ID": _id,
     "ENABLE": _enable,
+    **ACCOUNT_COMMANDS,
     **MAILBOX_COMMANDS,
     **MESSAGE_COMMANDS,
 }

@@ -1,6 +1,8 @@
 """Arguments of the commands on mailboxes (RFC 9051 6.3; RFC 5258, 5819, 6154, 7162)."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from posthorn_imap.protocol.commands import (
     Command,
@@ -17,6 +19,7 @@ from posthorn_imap.protocol.commands import (
 )
 from posthorn_imap.protocol.cursor import MAX_NUMBER64, Cursor, SyntaxProblem
 from posthorn_imap.protocol.mailbox_names import decode_name, mailbox_name
+from posthorn_imap.protocol.metadata_names import entry_names
 from posthorn_imap.protocol.sets import NumberSet, number_set
 from posthorn_model.mail import Role
 
@@ -149,39 +152,42 @@ def _list(cursor: Cursor) -> ListMailboxes:
     patterns = cursor.listed(Cursor.list_mailbox) if extended else [cursor.list_mailbox()]
     if len(patterns) > _MAX_PATTERNS:
         raise SyntaxProblem("too many patterns")
-    subscribed, status = _list_returns(cursor)
+    returns = _list_returns(cursor)
     wanted = tuple(_decoded(cursor, each) for each in patterns)
-    return ListMailboxes(
+    return replace(
+        returns,
         patterns=tuple(reference + each for each in wanted),
         subscribed_only=b"SUBSCRIBED" in options,
         special_only=b"SPECIAL-USE" in options,
         recursive_match=b"RECURSIVEMATCH" in options,
-        return_subscribed=subscribed or b"SUBSCRIBED" in options,
-        return_status=status,
+        return_subscribed=returns.return_subscribed or b"SUBSCRIBED" in options,
         separator_only=wanted == ("",) and not extended and not options,
     )
 
 
-def _list_returns(cursor: Cursor) -> tuple[bool, tuple[StatusItem, ...]]:
+def _list_returns(cursor: Cursor) -> ListMailboxes:
     """The RETURN options that change the answer: CHILDREN and SPECIAL-USE attributes are always told."""
-    if not cursor.accept(b" RETURN "):
-        return False, ()
-    subscribed = False
-    status: tuple[StatusItem, ...] = ()
-    for name, items in cursor.listed(_list_return, least=0):
-        subscribed = subscribed or name == b"SUBSCRIBED"
-        status = items or status
-    return subscribed, status
+    found = ListMailboxes(())
+    if cursor.accept(b" RETURN "):
+        for option in cursor.listed(_list_return, least=0):
+            found = replace(found, **option)
+    return found
 
 
-def _list_return(cursor: Cursor) -> tuple[bytes, tuple[StatusItem, ...]]:
-    name = cursor.word()
-    if name == b"STATUS":
-        cursor.space()
-        return name, _status_items(cursor)
-    if name not in (b"SUBSCRIBED", b"CHILDREN", b"SPECIAL-USE"):
-        raise SyntaxProblem("unknown return option")
-    return name, ()
+def _list_return(cursor: Cursor) -> dict[str, Any]:
+    """What an option sets."""
+    match cursor.word():
+        case b"STATUS":
+            cursor.space()
+            return {"return_status": _status_items(cursor)}
+        case b"METADATA":
+            cursor.space()
+            return {"return_metadata": entry_names(cursor)}
+        case b"SUBSCRIBED":
+            return {"return_subscribed": True}
+        case b"CHILDREN" | b"SPECIAL-USE":
+            return {}
+    raise SyntaxProblem("unknown return option")
 
 
 def _lsub(cursor: Cursor) -> ListSubscribed:

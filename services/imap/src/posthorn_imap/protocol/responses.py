@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from posthorn_imap.protocol.cursor import ASTRING
 from posthorn_imap.protocol.mailbox_names import encode_utf7
 
 _LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f]+")
@@ -64,6 +65,16 @@ def string(octets: bytes) -> bytes:
     if len(octets) <= 1024 and _QUOTABLE.fullmatch(octets):
         return b'"' + octets.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
     return literal(octets)
+
+
+def astring(octets: bytes) -> bytes:
+    """An atom where the octets are one, else a string."""
+    return octets if ASTRING.fullmatch(octets) else string(octets)
+
+
+def string8(octets: bytes | None) -> bytes:
+    """A string, or NIL; a literal8 where NUL is among the octets (RFC 9051 4.3)."""
+    return b"~" + literal(octets) if octets is not None and b"\0" in octets else nstring(octets)
 
 
 def nstring(octets: bytes | None) -> bytes:

@@ -25,6 +25,7 @@ MADE: Final = ("index_task",)
 
 WHOLE: Final = (
     "mailbox",
+    "mailbox_metadata",
     "mailbox_right",
     "collection",
     "identity",
@@ -49,6 +50,7 @@ COMPARED: Final = {
     "message_text": "message_id",
     "mailbox_message": "mailbox_id, uid, message_id, modseq, flags, keywords, size",
     "mailbox": "*",
+    "mailbox_metadata": "*",
     "mailbox_right": "*",
     "collection": "*",
     "identity": "*",

@@ -1,0 +1,78 @@
+"""GETMETADATA and SETMETADATA (RFC 5464): annotations of mailboxes, and of the server as this account sees it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from posthorn_imap.mailbox_tree import read_tree
+from posthorn_imap.protocol.commands import GetMetadata, SetMetadata
+from posthorn_imap.protocol.responses import Answer, astring, listed, no, ok, string8, untagged
+from posthorn_model.errors import MailboxNotFound, TooLarge, TooMany
+from posthorn_model.ids import MailboxId
+from posthorn_storage.mail import metadata
+
+if TYPE_CHECKING:
+    from posthorn_imap.session import Session
+
+
+async def get_metadata(session: "Session", command: GetMetadata) -> Answer:
+    """Entries that are not set are told as NIL; of those below them that are, only values."""
+    place = await _place(session, command.mailbox)
+    kept = await session.parts.storage.mail.metadata(
+        session.owner.id, place, command.entries, holder=session.owner.id, below=command.depth > 0
+    )
+    shown = {name: value for name, value in kept.items() if _near(name, command)}
+    longest = max((len(value) for value in shown.values()), default=0)
+    limit = longest if command.max_size is None else command.max_size
+    shown = {name: value for name, value in shown.items() if len(value) <= limit}
+    missing = [name for name in command.entries if name not in kept]
+    if shown or missing:
+        session.write(metadata_response(session, command.mailbox, [*shown, *missing], shown))
+    if longest > limit:
+        return ok("Some values are longer", b"METADATA LONGENTRIES %d" % longest)
+    return ok("GETMETADATA completed")
+
+
+def _near(name: str, command: GetMetadata) -> bool:
+    """Whether an entry is one of those asked for, or as far below one as the client wants to see."""
+    return any(
+        name == wanted or (name.startswith(wanted + "/") and name.count("/") - wanted.count("/") <= command.depth)
+        for wanted in command.entries
+    )
+
+
+def metadata_response(session: "Session", mailbox: str, names: Iterable[str], values: Mapping[str, bytes]) -> bytes:
+    """The METADATA response with these names (RFC 5464 4.4.1)."""
+    words = [astring(name.encode()) + b" " + string8(values.get(name)) for name in names]
+    return untagged(b"METADATA", session.name(mailbox), listed(words))
+
+
+async def metadata_of(session: "Session", name: str, mailbox: MailboxId, entries: Sequence[str]) -> bytes:
+    """The METADATA response that LIST gives with a mailbox (RFC 9590)."""
+    owner = session.owner.id
+    return metadata_response(
+        session, name, entries, await session.parts.storage.mail.metadata(owner, mailbox, entries, holder=owner)
+    )
+
+
+async def set_metadata(session: "Session", command: SetMetadata) -> Answer:
+    place = await _place(session, command.mailbox)
+    if place == metadata.ACCOUNT and any(name.startswith("/shared/") for name, _ in command.values):
+        return no("What is shared by all of the server is not yours to set", b"NOPERM")
+    owner = session.owner.id
+    try:
+        await session.parts.storage.mail.set_metadata(owner, place, dict(command.values), holder=owner)
+    except TooLarge as error:
+        return no(error.public, b"METADATA MAXSIZE %d" % metadata.MAX_VALUE)
+    except TooMany as error:
+        return no(error.public, b"METADATA TOOMANY")
+    return ok("SETMETADATA completed")
+
+
+async def _place(session: "Session", name: str) -> MailboxId:
+    """The mailbox, or the account itself for the empty name. Raises MailboxNotFound."""
+    if not name:
+        return metadata.ACCOUNT
+    found = (await read_tree(session)).find(name)
+    if found is None:
+        raise MailboxNotFound
+    return found.id
