@@ -1,6 +1,8 @@
 """Encodings of content: inverse, bounded, and never handed out damaged."""
 
 import os
+import tracemalloc
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -37,6 +39,24 @@ def test_encodings_are_inverse(encoding: int, data: bytes) -> None:
         stored = encode(given_as, encoding)
         assert decode(stored, encoding, len(data), content_key(data)) == data
         assert decode(bytes(stored), encoding, len(data)) == data
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("data", [b"", SMALL, FRAMES], ids=["nothing", "small", "frames"])
+def test_a_stored_form_made_in_a_file_is_the_same(encoding: int, data: bytes, tmp_path: Path) -> None:
+    assert encode(data, encoding, tmp_path) == encode(data, encoding)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stored_form_made_in_a_file_takes_no_memory(tmp_path: Path) -> None:
+    data = os.urandom(16_000_000)
+    tracemalloc.start()
+    try:
+        stored = encode(data, ZSTD_FRAMES, tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+    assert len(stored) > len(data)
 
 
 @pytest.mark.parametrize("encoding", [ZSTD, LZ4, ZSTD_FRAMES, LZ4_FRAMES])

@@ -1,6 +1,7 @@
 """One contract for every object store, run over files, RocksDB and real servers of S3 and Azure."""
 
 import os
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,21 @@ class TestAzure(ObjectStoreContract):
     async def objects(self, azure: Any) -> AsyncIterator[ObjectStore]:
         store = await AzureStore.open(azure_settings(azure))
         yield store
+        await store.close()
+
+
+@pytest.mark.s3
+async def test_what_is_put_is_not_copied(s3: Any, tmp_path: Path) -> None:
+    data = memoryview(os.urandom(16_000_000))
+    for store in (await S3Store.open(s3_settings(s3)), await FileStore.open(tmp_path)):
+        key = fresh_key()
+        tracemalloc.start()
+        try:
+            await store.put(key, data)
+            assert tracemalloc.get_traced_memory()[1] < 2_000_000
+        finally:
+            tracemalloc.stop()
+        assert await store.get(key) == data
         await store.close()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from posthorn_mail_format.encoded_words import decode_words
+from posthorn_mail_format.octets import Octets
 
 MAX_FIELDS = 10_000
 MAX_HEADER_BYTES = 1_048_576
@@ -39,7 +40,7 @@ class Field:
     """Offset after the line end of the field."""
 
 
-def iterate(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Field]:
+def iterate(data: Octets, start: int = 0, end: int | None = None) -> Iterator[Field]:
     """Yield the fields of the header block in data[start:end] in their order, at most 10,000 in at most 1 MiB."""
     stop = min(len(data) if end is None else end, start + MAX_HEADER_BYTES)
     position = _after_mbox_line(data, start, stop)
@@ -51,13 +52,13 @@ def iterate(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Fie
         position = field.end
 
 
-def _after_mbox_line(data: bytes, start: int, stop: int) -> int:
+def _after_mbox_line(data: Octets, start: int, stop: int) -> int:
     """Where the first field can begin: a leading mbox line is let through."""
     mbox = MBOX_LINE.match(data, start, stop)
     return mbox.end() if mbox else start
 
 
-def field_at(data: bytes, start: int, stop: int) -> Field | None:
+def field_at(data: Octets, start: int, stop: int) -> Field | None:
     """The field that begins at `start` and ends before `stop`; None when what begins there is none."""
     name = _FIELD_NAME.match(data, start, stop)
     if name is None:
@@ -68,7 +69,7 @@ def field_at(data: bytes, start: int, stop: int) -> Field | None:
     return Field(name[1], value[:-1] if value.endswith(b"\r") else value, start, last.end())
 
 
-def header_end(data: bytes, start: int, end: int) -> int:
+def header_end(data: Octets, start: int, end: int) -> int:
     """Return the offset after the header block of data[start:end] and its empty line: where the body starts.
 
     A block without an empty line ends before the first line that is no field; one longer than 1 MiB ends there.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from posthorn_mail_format.addresses import MAX_ADDRESSES, Address, Group, Parse, parse_addresses
 from posthorn_mail_format.headers import Field, by_name, iterate, unfold
+from posthorn_mail_format.octets import Octets
 from posthorn_mail_format.parameters import Raw
 from posthorn_mail_format.part import Part
 
@@ -85,22 +86,22 @@ def address_list(values: Sequence[bytes], parse: Parse = parse_addresses) -> byt
     return b"(" + b"".join(items) + b")" if items else NIL
 
 
-def body(data: bytes, part: Part) -> bytes:
+def body(data: Octets, part: Part) -> bytes:
     """Return BODY: the structure without extension data."""
     return body_views(data, part)[0]
 
 
-def body_structure(data: bytes, part: Part) -> bytes:
+def body_structure(data: Octets, part: Part) -> bytes:
     """Return BODYSTRUCTURE: the structure with extension data."""
     return body_views(data, part)[1]
 
 
-def body_views(data: bytes, part: Part) -> tuple[bytes, bytes]:
+def body_views(data: Octets, part: Part) -> tuple[bytes, bytes]:
     """Return (BODY, BODYSTRUCTURE); what they share is made once."""
     return _structures(part, _envelopes(data, part))
 
 
-def _envelopes(data: bytes, root: Part) -> dict[int, bytes]:
+def _envelopes(data: Octets, root: Part) -> dict[int, bytes]:
     """Envelopes of all messages inside by the offset of their header, within MAX_NESTED_HEADERS."""
     found: dict[int, bytes] = {}
     left = MAX_NESTED_HEADERS

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from posthorn_mail_format.encoded_words import decode_words
+from posthorn_mail_format.octets import Octets
 from posthorn_mail_format.part import Part
 from posthorn_mail_format.text import plain_text
 
@@ -73,7 +74,7 @@ def body_structure(root: Part) -> dict[str, Any]:
     return _structure(root, "")
 
 
-def preview(data: bytes, body: Body, texts: Mapping[int, str] = MappingProxyType({})) -> str:
+def preview(data: Octets, body: Body, texts: Mapping[int, str] = MappingProxyType({})) -> str:
     """Return the first 256 characters of readable text on one line, "" when there is none (RFC 8621 4.1.4).
 
     `texts` has the readable texts of parts that are known already, by their body's offset.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from posthorn_mail_format.headers import header_end, iterate
+from posthorn_mail_format.octets import Octets
 from posthorn_mail_format.writing import phrase
 
 _OTHERS: Final = frozenset(
@@ -70,19 +71,17 @@ def listed(content: bytes, names: ListNames) -> bytes:
     return b"".join((head, *kept, gap, rest))
 
 
-def was_delivered_to(content: bytes, address: str) -> bool:
+def was_delivered_to(content: Octets, address: str) -> bool:
     """Whether the message has been passed on by this address before: it goes round in a loop."""
     wanted = address.lower().encode()
     fields = iterate(content, 0, header_end(content, 0, len(content)))
     return any(field.name.lower() == b"delivered-to" and field.value.strip().lower() == wanted for field in fields)
 
 
-def passed_on(content: bytes, address: str) -> bytes:
+def passed_on(content: Octets, address: str) -> bytes:
     """The message as a forwarding address sends it on: without Return-Path, and marked against loops."""
-    if content[:12].lower() == b"return-path:":
-        field = next(iterate(content))
-        content = content[field.end :]
-    return f"Delivered-To: {address}\r\n".encode() + content
+    start = next(iterate(content)).end if content[:12].lower() == b"return-path:" else 0
+    return f"Delivered-To: {address}\r\n".encode() + content[start:]
 
 
 def _url(address: str) -> str:

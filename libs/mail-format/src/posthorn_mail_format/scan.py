@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 from posthorn_mail_format.headers import MAX_HEADER_BYTES, field_at, header_end, text, unfold
+from posthorn_mail_format.octets import Octets
 from posthorn_mail_format.parameters import Raw, parse_value
 from posthorn_mail_format.part import Part
 from posthorn_mail_format.text import quoted_printable
@@ -35,14 +36,14 @@ _MESSAGE_TYPES = frozenset({"message/rfc822", "message/global"})
 _NO_TYPE: Raw = (("charset", "us-ascii"),)
 
 
-def scan(data: bytes) -> Part:
+def scan(data: Octets) -> Part:
     """Return the part tree of a whole message. Never raises; depth <= 50, parts <= 1000 (RFC 2046)."""
     return _Scan(data).run()
 
 
 @dataclass(slots=True)
 class _Scan:
-    data: bytes
+    data: Octets
     parts: int = 0
     messages: int = 0
     """Parts that are messages."""
@@ -137,7 +138,7 @@ class _Scan:
         return end, -1, False
 
 
-def _described(data: bytes, start: int, body: int, end: int, default: str) -> Part:
+def _described(data: Octets, start: int, body: int, end: int, default: str) -> Part:
     """A part with what its Content-* fields say; the first field of a name counts."""
     fields = _content_fields(data, start, body)
     media_type, params = default, (_NO_TYPE if default == "text/plain" else ())
@@ -173,7 +174,7 @@ def _described(data: bytes, start: int, body: int, end: int, default: str) -> Pa
     )  # fmt: skip
 
 
-def _content_fields(data: bytes, start: int, body: int) -> dict[bytes, bytes]:
+def _content_fields(data: Octets, start: int, body: int) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
     if body == start:
         return found
@@ -205,7 +206,7 @@ def _languages(value: bytes | None) -> tuple[str, ...]:
     return tuple(_LANGUAGE.findall(_COMMENT.sub("", text(value)[:1000]))[:20]) if value else ()
 
 
-def _measured(data: bytes, kind: str, encoding: str, start: int, end: int) -> tuple[int, int]:
+def _measured(data: Octets, kind: str, encoding: str, start: int, end: int) -> tuple[int, int]:
     """Of a leaf's body: octets once decoded, and line ends when it is text (else 0).
 
     Base64 is counted, not decoded: white space is only CR and LF there.
@@ -221,7 +222,7 @@ def _measured(data: bytes, kind: str, encoding: str, start: int, end: int) -> tu
     return size, lines if kind == "text" else 0
 
 
-def _with_lines(data: bytes, root: Part) -> Part:
+def _with_lines(data: Octets, root: Part) -> Part:
     """The tree with `lines` of messages inside. Each octet is looked at once, however deep they are nested."""
     messages = [part for part in root.walk() if part.message is not None]
     offsets = sorted({0} | {part.body_start for part in messages} | {part.body_end for part in messages})

@@ -13,6 +13,7 @@ from posthorn_mail_format.addresses import parse_addresses
 from posthorn_mail_format.attachments import is_searched
 from posthorn_mail_format.dates import parse_date
 from posthorn_mail_format.headers import Field, find_all, iterate, with_crlf
+from posthorn_mail_format.octets import Octets
 from posthorn_mail_format.part import Part
 from posthorn_mail_format.scan import scan
 from posthorn_mail_format.search_texts import search_texts
@@ -37,7 +38,7 @@ KEPT_HEADERS = frozenset({
 """Lower-case names of the fields in MessageSummary.headers: a request for these alone needs no blob."""
 
 
-def summarize(data: bytes) -> MessageSummary:
+def summarize(data: Octets) -> MessageSummary:
     """Return the summary of a whole message. Never raises, whatever the bytes.
 
     `headers` is b"" when the kept fields exceed 32 KiB (or there are none): then they must be read from the message.
@@ -73,18 +74,18 @@ def summarize(data: bytes) -> MessageSummary:
     return replace(summary, texts=search_texts(summary))
 
 
-def kept_headers(data: bytes, fields: Sequence[Field]) -> bytes:
+def kept_headers(data: Octets, fields: Sequence[Field]) -> bytes:
     """Return the fields named in KEPT_HEADERS as in the message, with CRLF, or b"" when they exceed 32 KiB."""
     kept = b"".join(with_crlf(data[field.start : field.end]) for field in fields if _is_kept(field))
     return kept if len(kept) <= MAX_KEPT_HEADERS else b""
 
 
-def search_text(data: bytes, root: Part, limit: int = MAX_SEARCH_TEXT) -> str:
+def search_text(data: Octets, root: Part, limit: int = MAX_SEARCH_TEXT) -> str:
     """Return the readable text of all text parts, those of messages inside included, at most `limit` characters."""
     return "\n".join(readable_texts(data, root, limit).values())[:limit]
 
 
-def readable_texts(data: bytes, root: Part, limit: int) -> dict[int, str]:
+def readable_texts(data: Octets, root: Part, limit: int) -> dict[int, str]:
     """Return the readable text of each text part by its body's offset, in the order of the message.
 
     Only as many octets are decoded as `limit` characters in all may need: for markup four times as many as are left.

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from posthorn_mail_format.charsets import clean, codec_name, decode
+from posthorn_mail_format.octets import Octets
 from posthorn_mail_format.part import Part
 
 MAX_TEXT = 1_048_576
@@ -43,7 +44,7 @@ _SEPARATORS = _Separators(
 )
 
 
-def decode_bytes(data: bytes, part: Part, limit: int | None = None) -> bytes:
+def decode_bytes(data: Octets, part: Part, limit: int | None = None) -> bytes:
     """Return the body of a leaf part with its Content-Transfer-Encoding undone, at most `limit` octets (None: all).
 
     Damaged base64 gives what can be read of it; an unknown encoding leaves the body as it is (RFC 2045 6).
@@ -64,13 +65,13 @@ def decode_bytes(data: bytes, part: Part, limit: int | None = None) -> bytes:
     return decoded if limit is None else decoded[:limit]
 
 
-def decode_text(data: bytes, part: Part, limit: int = MAX_TEXT) -> str:
+def decode_text(data: Octets, part: Part, limit: int = MAX_TEXT) -> str:
     """Return the body of a text part as text with LF line ends, of at most `limit` decoded octets."""
     text = decode(decode_bytes(data, part, limit), part.charset)
     return text.replace("\r\n", "\n") if "\r" in text else text
 
 
-def quoted_printable(data: bytes, start: int, end: int) -> Iterator[bytes]:
+def quoted_printable(data: Octets, start: int, end: int) -> Iterator[bytes]:
     """Yield the decoded octets of data[start:end] in pieces of about a megabyte, cut where lines end."""
     view = memoryview(data)
     while end - start > _PIECE:
@@ -84,7 +85,7 @@ def quoted_printable(data: bytes, start: int, end: int) -> Iterator[bytes]:
     yield binascii.a2b_qp(view[start:end])
 
 
-def has_encoding_problem(data: bytes, part: Part) -> bool:
+def has_encoding_problem(data: Octets, part: Part) -> bool:
     """Whether undoing the transfer encoding or the charset loses something (RFC 8621 4.1.4, isEncodingProblem)."""
     if part.encoding not in ("7bit", "8bit", "binary", "base64", "quoted-printable"):
         return True
@@ -100,7 +101,7 @@ def has_encoding_problem(data: bytes, part: Part) -> bool:
     return False
 
 
-def plain_text(data: bytes, part: Part, limit: int = MAX_TEXT) -> str:
+def plain_text(data: Octets, part: Part, limit: int = MAX_TEXT) -> str:
     """Return a text part as readable text; HTML without its markup."""
     text = decode_text(data, part, limit)
     return html_to_text(text) if part.subtype in ("html", "xhtml", "xml") else text
@@ -156,7 +157,7 @@ def _without_entities(text: str) -> str:
     return "".join(pieces)
 
 
-def _base64(data: bytes, start: int, end: int) -> bytes:
+def _base64(data: Octets, start: int, end: int) -> bytes:
     view = memoryview(data)[start:end]
     try:
         return binascii.a2b_base64(view)
@@ -167,7 +168,7 @@ def _base64(data: bytes, start: int, end: int) -> bytes:
         return binascii.a2b_base64(letters + b"=" * (-len(letters) % 4))
 
 
-def _uuencoded(data: bytes, start: int, end: int, limit: int | None) -> bytes:
+def _uuencoded(data: Octets, start: int, end: int, limit: int | None) -> bytes:
     if limit is not None:
         end = min(end, start + 2 * limit + 4096)
     begin = _UU_LINE.search(data, start, end)

@@ -5,6 +5,7 @@ be referred to on several shards is stored for each of them, under one key.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from posthorn_model.ids import AccountId, BlobKey
 from posthorn_model.mail import PreparedBlob
@@ -29,16 +30,24 @@ class BlobStore:
         return shard.blobs
 
     async def prepare(
-        self, data: bytes | memoryview, *, accounts: Iterable[AccountId] = (), queued: bool = False
+        self,
+        data: bytes | memoryview,
+        *,
+        accounts: Iterable[AccountId] = (),
+        queued: bool = False,
+        scratch: Path | None = None,
     ) -> PreparedBlob:
-        """Make `data` safe to refer to by these accounts and, if `queued`, by the queue."""
+        """Make `data` safe to refer to by these accounts and, if `queued`, by the queue.
+
+        `scratch` is a folder for what would else take memory as large as `data` (see Blobs.prepare).
+        """
         shards = list(await self._shards.group(accounts))
         if (queued or not shards) and self._shards.home not in shards:
             shards.append(self._shards.home)
-        prepared = await shards[0].blobs.prepare(data)
+        prepared = await shards[0].blobs.prepare(data, scratch=scratch)
         if prepared.inline is None:
             for shard in shards[1:]:
-                await shard.blobs.provide(prepared.key, data)
+                await shard.blobs.provide(prepared.key, data, scratch=scratch)
         return prepared
 
     async def read(self, account: AccountId | None, key: BlobKey) -> bytes:

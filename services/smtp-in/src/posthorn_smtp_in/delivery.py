@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID, uuid5
 
 from posthorn_mail_format import summarize
+from posthorn_mail_format.octets import Octets
 from posthorn_model.errors import MailboxNotFound, OverQuota, PosthornError
 from posthorn_model.events import QueueDue
 from posthorn_model.ids import AccountId
@@ -39,7 +40,7 @@ class Letter:
     delivery: UUID
     mail: Mail
     recipients: Sequence[Recipient]
-    content: bytes
+    content: Octets
     client_digest: bytes
     """SHA-256 of the content as the client sent it."""
     account: AccountId | None
@@ -127,7 +128,8 @@ async def _prepare(parts: Parts, letter: Letter) -> tuple[MessageSummary, Prepar
         summary = summarize(letter.content)
     accounts = [] if letter.held else [account for to in letter.recipients for account in to.accounts]
     queued = letter.held or any(to.site or to.lists for to in letter.recipients)
-    return summary, await parts.storage.blobs.prepare(letter.content, accounts=accounts, queued=queued)
+    data = letter.content if isinstance(letter.content, bytes) else memoryview(letter.content)
+    return summary, await parts.storage.blobs.prepare(data, accounts=accounts, queued=queued, scratch=parts.spool)
 
 
 async def _store(parts: Parts, messages: Sequence[NewMessage], queued: Sequence[NewQueueMessage]) -> None:

@@ -38,6 +38,6 @@ class Parts:
     spool: Path
     """Folder for content that is too large to be kept in memory while it arrives."""
     large: asyncio.Semaphore
-    """How many spooled messages may be in memory at once, to be scanned and stored."""
+    """How many spooled messages may be scanned and stored at once."""
     programs: Programs = field(default_factory=Programs)
     """Compiled Sieve scripts."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass, replace
 
+from posthorn_mail_format.octets import Octets
 from posthorn_smtp_in.delivery import Letter, accepted, deliver, deliver_each
 from posthorn_smtp_in.filters.milters import Milters
 from posthorn_smtp_in.filters.opinions import NOT_SCORED, Scores, scores
@@ -80,7 +81,12 @@ async def receive(
         verdict = judged.verdict
     # A.3 to A.5: scan, blob, one transaction; A.6: the replies, after the commit
     async with parts.large if spool.spooled else contextlib.nullcontext():
-        letter = _letter(origin, transaction, spool, draft, junk=verdict.junk, at=parts.clock.time())
+        try:
+            content = await _content(spool, draft)
+        except OSError as error:
+            parts.log.error("cannot spool", folder=str(parts.spool), reason=str(error))
+            return Verdict("no-space", NO_SPACE), _for_all(origin, transaction, NO_SPACE)
+        letter = _letter(origin, transaction, content, draft, junk=verdict.junk, at=parts.clock.time())
         if origin.kind is Kind.LMTP:
             return verdict, await deliver_each(parts, letter)
         return verdict, [await deliver(parts, letter)]
@@ -175,14 +181,26 @@ def _envelope(parts: Parts, origin: Origin, transaction: Transaction) -> Envelop
     )
 
 
-def _letter(origin: Origin, transaction: Transaction, spool: Spool, draft: _Draft, *, junk: bool, at: float) -> Letter:
+async def _content(spool: Spool, draft: _Draft) -> Octets:
+    """The message as it is stored. Raises OSError when a large one finds no room."""
     start = draft.return_path + draft.received + draft.head
+    if draft.body is not None:
+        return start + draft.body
+    if spool.spooled:
+        return await asyncio.to_thread(spool.with_head, start, draft.body_at)
+    return spool.with_head(start, draft.body_at)
+
+
+def _letter(
+    origin: Origin, transaction: Transaction, content: Octets, draft: _Draft, *, junk: bool, at: float
+) -> Letter:
+    assert transaction.spool is not None
     return Letter(
         delivery=transaction.delivery,
         mail=transaction.mail,
         recipients=transaction.recipients,
-        content=spool.with_head(start, draft.body_at) if draft.body is None else start + draft.body,
-        client_digest=spool.digest(),
+        content=content,
+        client_digest=transaction.spool.digest(),
         account=origin.client.account.id if origin.client.account is not None else None,
         junk=junk,
         scores=draft.scores,

@@ -34,7 +34,7 @@ class SessionLimits(Section):
     authentications: Authentications = 5
     """Failed AUTH commands of one connection before it is closed."""
     large_deliveries: Annotated[int, Field(ge=1, le=1000)] = 4
-    """Spooled messages that are scanned and stored at once; each takes up to twice its size in memory."""
+    """Spooled messages that are scanned and stored at once; each takes three times its size in the spool folder."""
     content_in_memory: Annotated[Size, Field(ge=4096)] = 1 << 20
     """Octets of a message kept in memory; more goes to a spool file."""
 

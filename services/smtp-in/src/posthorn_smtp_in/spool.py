@@ -10,8 +10,12 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+from posthorn_mail_format.octets import Mapped, Octets
+
 MAX_HEAD = 1 << 20
 """Octets searched for the end of the header section."""
+_PIECE = 1 << 20
+"""Octets copied at once."""
 
 
 class Spool:
@@ -77,16 +81,23 @@ class Spool:
 
     @property
     def spooled(self) -> bool:
-        """Whether the content is in a file: `with_head` will take memory for it."""
+        """Whether the content is in a file: `with_head` will write another one."""
         return self._file is not None
 
-    def with_head(self, head: bytes, replaced: int = 0) -> bytes:
-        """The whole message: `head` in place of the first `replaced` octets of the content."""
+    def with_head(self, head: bytes, replaced: int = 0) -> Octets:
+        """The whole message: `head` in place of the first `replaced` octets of the content.
+
+        What is in a file is copied into another one and mapped from it: it is never in memory whole. That file has no
+        name either, and goes with the last reference to what is returned. Raises OSError when the folder takes no more.
+        """
         if self._file is None:
             return head + self._held[replaced:]
-        # Joined from the mapped file, the message is in memory once.
-        with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as content:
-            return b"".join((head, content[replaced:]))
+        with tempfile.TemporaryFile(buffering=0, dir=self._folder) as file:
+            _write_all(file, head)
+            while piece := os.pread(self._file.fileno(), _PIECE, replaced):
+                _write_all(file, piece)
+                replaced += len(piece)
+            return Mapped(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def close(self) -> None:
         """Let go of memory and file."""

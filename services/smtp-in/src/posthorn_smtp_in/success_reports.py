@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
+from posthorn_mail_format.octets import Octets
 from posthorn_mail_format.reports import MAX_RETURNED_HEADERS, DeliveryReport, ReportedRecipient, write_dsn
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, site_of
 from posthorn_smtp_in.parts import Parts
@@ -16,7 +17,7 @@ from posthorn_smtp_in.trace import return_path
 
 
 async def success_report(
-    parts: Parts, delivery: UUID, mail: Mail, recipients: Sequence[Recipient], content: bytes
+    parts: Parts, delivery: UUID, mail: Mail, recipients: Sequence[Recipient], content: Octets
 ) -> NewQueueMessage | None:
     """The report on those of `recipients` that have mailboxes here and ask for it; None when nobody is to be told.
 

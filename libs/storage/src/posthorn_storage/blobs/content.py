@@ -1,8 +1,12 @@
-"""The encodings in which content is stored, and its key. No IO."""
+"""The encodings in which content is stored, and its key. No IO, but for a file where one is wanted, not memory."""
 
 import hashlib
+import io
+import mmap
+import tempfile
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Final, TypeVar
 
 import lz4.frame
@@ -39,12 +43,26 @@ def encoding_for(size: int, encoding: int) -> int:
     return {ZSTD: ZSTD_FRAMES, LZ4: LZ4_FRAMES}.get(encoding, encoding)
 
 
-def encode(data: bytes | memoryview, encoding: int) -> bytes | memoryview:
-    """The stored form of `data` in `encoding`."""
+def encode(data: bytes | memoryview, encoding: int, scratch: Path | None = None) -> bytes | memoryview:
+    """The stored form of `data` in `encoding`.
+
+    With `scratch` frames are written into a file without a name in that folder, and what is returned is mapped from it:
+    it takes no memory of the process. Raises OSError when the folder takes no more.
+    """
     if encoding == PLAIN:
         return data
     compress = _compressor(encoding)
-    return frames.pack(data, compress) if encoding in FRAMED else compress(data)
+    if encoding not in FRAMED:
+        return compress(data)
+    if scratch is None:
+        held = io.BytesIO()
+        frames.pack(data, compress, held)
+        return held.getbuffer()
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        frames.pack(data, compress, file)
+        file.flush()
+        # Unmapped with the last reference to it: a thread that was given up may still be sending it.
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def decode(stored: bytes | memoryview, encoding: int, size: int, key: BlobKey | None = None) -> bytes:

@@ -1,4 +1,4 @@
-"""Large content in frames that are compressed each by itself, so that a range is read without the rest. No IO.
+"""Large content in frames that are compressed each by itself, so that a range is read without the rest.
 
 Stored form: an index, then the frames. The index has the stored length of each frame, 4 bytes, and a CRC-32 of those;
 how many there are follows from the size of the content. Each frame holds PIECE bytes of content, the last one fewer,
@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable
 from itertools import accumulate
-from typing import Final
+from typing import BinaryIO, Final
 
 from posthorn_model.errors import Unavailable
 
@@ -30,17 +30,17 @@ def index_length(size: int) -> int:
     return _LENGTH * (count_of(size) + 1)
 
 
-def pack(data: bytes | memoryview, compress: Callable[[memoryview], bytes]) -> memoryview:
-    """The stored form. Beside `data` it is in memory once."""
-    view, head = memoryview(data), index_length(len(data))
-    stored, lengths = bytearray(head), []
+def pack(data: bytes | memoryview, compress: Callable[[memoryview], bytes], file: BinaryIO) -> None:
+    """Write the stored form into an empty file, frame by frame."""
+    view, lengths = memoryview(data), []
+    file.seek(index_length(len(data)))
     for start in range(0, len(data), PIECE):
         frame = compress(view[start : start + PIECE])
         lengths.append(len(frame))
-        stored += frame
+        file.write(frame)
     index = struct.pack(f">{len(lengths)}I", *lengths)
-    stored[:head] = index + struct.pack(">I", zlib.crc32(index))
-    return memoryview(stored)
+    file.seek(0)
+    file.write(index + struct.pack(">I", zlib.crc32(index)))
 
 
 def offsets(index: bytes, size: int) -> list[int]:

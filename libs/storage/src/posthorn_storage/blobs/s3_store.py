@@ -5,10 +5,9 @@ repeated with jitter inside one time limit; everything else becomes Unavailable,
 The server checks what it is sent: its SHA-256 is part of the signature, or over TLS there is a Content-MD5.
 """
 
-import io
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
 
 import urllib3
@@ -34,7 +33,6 @@ _FINAL: Final = frozenset(
     }
 )
 _PAST_END: Final = "InvalidRange"
-_ONE_PART: Final = 5 * 1024**3
 _ARCHIVED: Final = "InvalidObjectState"
 _FAILURES: Final = (MinioException, urllib3.exceptions.HTTPError, OSError, ValueError)
 T = TypeVar("T")
@@ -83,15 +81,12 @@ class S3Store:
     async def put(self, key: BlobKey, data: bytes | memoryview) -> None:
         """See the port."""
 
+        headers = {"Content-Type": "application/octet-stream", **self._headers}
+
         def request() -> None:
-            self._client.put_object(
-                self._settings.bucket,
-                self._name(key),
-                io.BytesIO(data),
-                len(data),
-                part_size=_ONE_PART,
-                metadata=self._headers or None,
-            )
+            # What is public here reads all of a stream into memory, and then again; this takes the octets as they are.
+            # They may lie in a file that is mapped (blobs.content.encode).
+            self._client._put_object(self._settings.bucket, self._name(key), cast(bytes, data), dict(headers))
 
         await self._run("put", request)
 

@@ -5,6 +5,7 @@ that inside the referring transaction. No call to the object store happens insid
 """
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Final
 
 from posthorn_model.errors import AccountMoving, Unavailable
@@ -68,12 +69,18 @@ class Blobs:
         return self._reader.served
 
     async def prepare(
-        self, data: bytes | memoryview, *, account: AccountId | None = None, ttl: float | None = None
+        self,
+        data: bytes | memoryview,
+        *,
+        account: AccountId | None = None,
+        ttl: float | None = None,
+        scratch: Path | None = None,
     ) -> PreparedBlob:
         """Make `data` safe to refer to: durable in the object store, or carried inline to the caller's transaction.
 
         With `account` it is also kept as an upload of that account, for `ttl` seconds (24 h). Without, it stays at
-        least for the grace time. Raises Unavailable, Overloaded.
+        least for the grace time. What is stored of large content is made in a file in `scratch`, where that is given.
+        Raises Unavailable, Overloaded.
         """
         if account is not None:
             return await self._keep(data, account, "application/octet-stream", ttl or UPLOAD_SECONDS)
@@ -84,7 +91,7 @@ class Blobs:
             stored, encoding = await elsewhere(size, lambda: self._smallest(data))
             if len(stored) <= self._inline_limit:
                 return PreparedBlob(key, size, stored, encoding)
-        prepared = await self._store(key, data)
+        prepared = await self._store(key, data, scratch=scratch)
         if prepared is None:
             raise Unavailable(step="prepare", cause="collected each time before it was stored")
         return prepared
@@ -145,13 +152,18 @@ class Blobs:
                 return bytes(stored), self._encoding
         return bytes(data), PLAIN
 
-    async def provide(self, key: BlobKey, data: bytes | memoryview) -> None:
+    async def provide(self, key: BlobKey, data: bytes | memoryview, *, scratch: Path | None = None) -> None:
         """Make `data` durable here too, under the very key it has on another shard. Raises Unavailable."""
-        if await self._store(key, data, generations=1) is None:
+        if await self._store(key, data, generations=1, scratch=scratch) is None:
             raise Unavailable(step="prepare", cause="equal content is being collected on this shard")
 
     async def _store(
-        self, key: BlobKey, data: bytes | memoryview, *, generations: int = MAX_GENERATION + 1
+        self,
+        key: BlobKey,
+        data: bytes | memoryview,
+        *,
+        generations: int = MAX_GENERATION + 1,
+        scratch: Path | None = None,
     ) -> PreparedBlob | None:
         """Store in the object store, under the first generation of the key that is not being collected."""
         size = len(data)
@@ -163,7 +175,7 @@ class Blobs:
             encoding: int = row["encoding"]
             if row["state"] == LIVE:
                 return PreparedBlob(name, size, None, encoding)
-            stored = await elsewhere(size, lambda encoding=encoding: encode(data, encoding))  # type: ignore[misc]
+            stored = await self._stored_form(data, encoding, scratch)
             store, place = self.stores.of(row["store"]), object_key(name, row["object"])
             await store.put(place, stored)
             if await self._database.execute(CONFIRM, name, row["object"]):
@@ -171,6 +183,12 @@ class Blobs:
             # Collected while this process was paused; nobody else ever uses this object's name.
             await store.delete(place)
         return None
+
+    async def _stored_form(self, data: bytes | memoryview, encoding: int, scratch: Path | None) -> bytes | memoryview:
+        try:
+            return await elsewhere(len(data), lambda: encode(data, encoding, scratch))
+        except OSError as error:
+            raise Unavailable(step="prepare", cause=repr(error)) from error
 
     async def _claim(self, key: BlobKey, size: int, generations: int) -> tuple[BlobKey, Row] | None:
         encoding = encoding_for(size, self._encoding)

@@ -5,6 +5,7 @@ from typing import Protocol
 from uuid import UUID, uuid5
 
 from posthorn_mail_format.list_fields import passed_on, was_delivered_to
+from posthorn_mail_format.octets import Octets
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, Terms, site_of
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.commands import Mail
@@ -24,14 +25,14 @@ class Passed(Protocol):
     @property
     def recipients(self) -> Sequence[Recipient]: ...
     @property
-    def content(self) -> bytes: ...
+    def content(self) -> Octets: ...
     @property
     def held(self) -> bool: ...
     @property
     def at(self) -> float: ...
 
 
-def goes_round(content: bytes, recipients: Sequence[Recipient]) -> bool:
+def goes_round(content: Octets, recipients: Sequence[Recipient]) -> bool:
     """Whether an address that passes on has passed this message on before (RFC 5321 6.3)."""
     return any((to.remote or to.lists) and was_delivered_to(content, to.key) for to in recipients)
 
@@ -51,7 +52,7 @@ async def passing_on(parts: Parts, letter: Passed) -> list[NewQueueMessage]:
         found.append(
             NewQueueMessage(
                 sender=sender,
-                blob=await parts.storage.blobs.prepare(copy, queued=True),
+                blob=await parts.storage.blobs.prepare(copy, queued=True, scratch=parts.spool),
                 recipients=[NewRecipient(address, site) for address, site in sites if site],
                 smtputf8=letter.mail.smtputf8,
                 eight_bit=letter.mail.eight_bit,

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
 from posthorn_mail_format import summarize
+from posthorn_mail_format.octets import Octets
 from posthorn_model.errors import PosthornError
 from posthorn_model.flags import Flags, SystemFlag, keyword
 from posthorn_model.ids import AccountId, MailboxId
@@ -69,7 +70,7 @@ class Arrival:
     delivery: UUID
     sender: str
     smtputf8: bool
-    content: bytes
+    content: Octets
     remote: str
     recipients: Mapping[AccountId, str]
     """Account to the recipient that led to it."""
@@ -111,7 +112,7 @@ async def _file_all(
             account=message.account,
             recipient=arrival.recipients[message.account],
             sender=arrival.sender,
-            content=arrival.content,
+            content=bytes(arrival.content),
             remote=arrival.remote,
             scores=arrival.scores,
         )
