@@ -263,7 +263,7 @@ async def test_a_quota_reached_between_rcpt_and_the_end_of_data(
         await talk.play(hello + both)
     first.send(message + b".\r\n")
     await first.play("S: 250 2.6.0 *\n" + ("S: 250 2.6.0 *\n" if listener == "lmtp" else ""))
-    second.send(message + b".\r\n")
+    second.send(message.replace(b"Subject: x", b"Subject: y") + b".\r\n")
     if listener == "lmtp":
         await second.play("S: 250 2.6.0 *\nS: 452 4.2.2 *")
     else:
