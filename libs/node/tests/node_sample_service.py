@@ -5,17 +5,19 @@ Run as `node_sample_service.py --config node.toml`, or with `--parent` to be a s
 
 import asyncio
 import os
+import socket
 import sys
 import time
 from typing import Literal
 
 import posthorn_node
 from posthorn_model.errors import Unavailable
-from posthorn_node.settings import Section
+from posthorn_node.listen import hang_up
+from posthorn_node.settings import ServiceSettings
 from posthorn_node.supervise import Command, Supervisor
 
 
-class SampleSettings(Section):
+class SampleSettings(ServiceSettings):
     mode: Literal["plain", "endless-drain", "stuck-stop", "crashing-task", "failing-start", "no-database", "tls"] = (
         "plain"
     )
@@ -25,10 +27,23 @@ class Sample:
     def __init__(self, node: posthorn_node.Node) -> None:
         self.node = node
         self.mode = node.own.mode
+        self.sockets: list[socket.socket] = []
+        self.servers: list[asyncio.Server] = []
+
+    async def greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Say which process this is, and then each line again."""
+        writer.write(f"{os.getpid()}\n".encode())
+        while line := await reader.readline():
+            writer.write(line)
+        writer.close()
 
     async def start(self) -> None:
         self.node.log.info("start called", loop=type(asyncio.get_running_loop()).__module__)
         self.node.tasks.start("background", self.background())
+        for listener in self.node.listeners("imap"):
+            for listening in self.node.sockets(listener):
+                self.sockets.append(listening)
+                self.servers.append(await asyncio.start_server(self.greet, sock=listening))
         if self.mode == "failing-start":
             raise ValueError("cannot start")
         if self.mode == "tls":
@@ -36,6 +51,10 @@ class Sample:
 
     async def drain(self) -> None:
         self.node.log.info("drain called")
+        for listening in self.sockets:
+            hang_up(listening)
+        for server in self.servers:
+            server.close()
         if self.mode == "endless-drain":
             await asyncio.Event().wait()
 
@@ -74,4 +93,4 @@ async def supervise() -> None:
 if __name__ == "__main__":
     if "--parent" in sys.argv:
         asyncio.run(supervise())
-    raise SystemExit(posthorn_node.run("imap", SampleSettings, build))
+    raise SystemExit(posthorn_node.run("imap", SampleSettings, build, protocols=("imap",)))

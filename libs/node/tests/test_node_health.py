@@ -15,6 +15,7 @@ import pytest_asyncio
 from posthorn_model.clock import SystemClock
 from posthorn_model.errors import Unavailable
 from posthorn_node.health import Health, ProbeResult
+from posthorn_node.listen import open_sockets
 from posthorn_node.logs import Identity
 from posthorn_node.metrics import Metrics
 from posthorn_node.vitals import open_vitals
@@ -44,7 +45,9 @@ class Asked:
 @pytest_asyncio.fixture
 async def asked() -> AsyncIterator[Asked]:
     client = Asked()
-    server = await open_vitals("127.0.0.1:0", client.health, client.metrics, Identity("imap", "7", "boot1"))
+    server = await open_vitals(
+        open_sockets("127.0.0.1:0"), client.health, client.metrics, Identity("imap", "7", "boot1")
+    )
     host, port = server.addresses[0]
     client.base = f"http://{host}:{port}"
     yield client

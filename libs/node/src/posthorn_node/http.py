@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from posthorn_node.bans import Bans
 from posthorn_node.challenges import ANSWERS, Challenges
 from posthorn_node.hello import BadHello
-from posthorn_node.listen import addresses_of, open_all
+from posthorn_node.listen import addresses_of, hang_up
 from posthorn_node.settings import ListenerSettings
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for task in (*self._accepting, *self._arrivals):
             task.cancel()
+        for each in (sockets or []) if self._accepting else []:
+            hang_up(each)  # closing is not enough where another process has it open too
         await super().shutdown(sockets=sockets)
 
     async def _accept(self, listening: socket.socket) -> None:
@@ -245,7 +247,7 @@ async def serve(app: Any, listener: ListenerSettings, node: "Node") -> HttpServe
     tls = node.tls.server_context(("http/1.1",), listener.certificate) if listener.tls == "implicit" else None
     server = server_on(
         app,
-        open_all(listener.bind, reuse_port=listener.reuse_port),
+        node.sockets(listener),
         tls=tls,
         max_connections=listener.max_connections,
         grace=node.settings.server.drain_limit * 0.8,  # ends by itself before the process cuts it short

@@ -7,7 +7,6 @@ third, and each of the last two has its limit. Nothing here waits without a boun
 import asyncio
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Coroutine
@@ -19,9 +18,10 @@ from posthorn_node.certificate_watch import CertificateWatch
 from posthorn_node.errors import StartError
 from posthorn_node.garbage import spare_what_stays
 from posthorn_node.http import HttpServer
+from posthorn_node.listen import open_sockets
 from posthorn_node.node import EXIT_CRASHED, EXIT_SETTINGS, EXIT_START, Build, Node, Service
 from posthorn_node.settings import SettingsError
-from posthorn_node.vitals import open_vitals
+from posthorn_node.vitals import open_vitals, shown_address
 
 SPARE_SECONDS = 5.0
 """What the end may take beyond the limits of draining and stopping before the process is cut off."""
@@ -67,13 +67,13 @@ class Life:
         metrics = self._node.settings.metrics
         if not metrics.enable:
             return None
-        bind = metrics.bind_for(self._node.service)
-        server = await open_vitals(bind, self._node.health, self._node.metrics, self._node.identity)
-        host, port = server.addresses[0]
-        # Not server.hostname: that is the name of the whole service, behind which other nodes may answer.
-        shown = socket.gethostname() if host in ("0.0.0.0", "::") else host  # noqa: S104
-        self._node.address["health"] = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
-        self._node.log.info("answering health checks", address=self._node.address["health"])
+        inherited = self._node.inherited
+        own = inherited.vitals if inherited is not None else None
+        sockets = [own] if own is not None else open_sockets(metrics.bind_for(self._node.service))
+        server = await open_vitals(sockets, self._node.health, self._node.metrics, self._node.identity)
+        shown = inherited.health if inherited is not None else shown_address(*server.addresses[0])
+        self._node.address["health"] = shown
+        self._node.log.info("answering health checks", address=shown)
         return server
 
     async def _lived(self) -> int:

@@ -4,21 +4,31 @@ import errno
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from posthorn_node.errors import ListenError
 from posthorn_node.settings import parse_bind
 
 BACKLOG = 2048
 
-__all__ = ["BACKLOG", "ListenError", "addresses_of", "open_all", "open_sockets", "parse_bind"]
+__all__ = [
+    "BACKLOG",
+    "ListenError",
+    "addresses_of",
+    "hang_up",
+    "open_all",
+    "open_sockets",
+    "parse_bind",
+    "shared_sockets",
+]
 
 
-def open_sockets(bind: str, *, reuse_port: bool = False, backlog: int = BACKLOG) -> list[socket.socket]:
+def open_sockets(bind: str, *, reuse_port: bool = False, backlog: int | None = BACKLOG) -> list[socket.socket]:
     """Listening, non-blocking TCP sockets for "host:port", one per address the host stands for.
 
     "*" listens on IPv6 and IPv4. With port 0 the first socket chooses and the others follow. `reuse_port` lets
-    several processes of one user share the port. Raises ListenError.
+    several processes of one user share the port. Without `backlog` they are bound and not listening yet: clients
+    are refused, or go to those that share the port. Raises ListenError.
     """
     try:
         host, port = parse_bind(bind)
@@ -45,7 +55,7 @@ def open_sockets(bind: str, *, reuse_port: bool = False, backlog: int = BACKLOG)
         return sockets
 
 
-def open_all(binds: Sequence[str], *, reuse_port: bool = False, backlog: int = BACKLOG) -> list[socket.socket]:
+def open_all(binds: Sequence[str], *, reuse_port: bool = False, backlog: int | None = BACKLOG) -> list[socket.socket]:
     """The sockets of several binds, or none of them. Raises ListenError."""
     with ExitStack() as opened:
         sockets = []
@@ -56,12 +66,38 @@ def open_all(binds: Sequence[str], *, reuse_port: bool = False, backlog: int = B
         return sockets
 
 
+def shared_sockets(binds: Sequence[str], count: int, *, reuse_port: bool = False) -> list[list[socket.socket]]:
+    """For each of `count` processes sockets of its own on the same addresses: bound, not listening yet.
+
+    The kernel gives each client to one of those that listen. Unless `reuse_port`, a port that somebody else has is
+    refused, although it could be shared too. Raises ListenError.
+    """
+    with ExitStack() as opened:
+        probes = [opened.enter_context(each) for each in open_all(binds, reuse_port=reuse_port)]
+        chosen = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in addresses_of(probes)]
+    with ExitStack() as opened:
+        found = []
+        for _ in range(count):
+            own = open_all(chosen, reuse_port=True, backlog=None)
+            for each in own:
+                opened.enter_context(each)
+            found.append(own)
+        opened.pop_all()
+        return found
+
+
+def hang_up(listening: socket.socket) -> None:
+    """Have a socket listen no more, in whatever process it is open too; it stays bound, and may listen again."""
+    with suppress(OSError):  # it was not listening
+        listening.shutdown(socket.SHUT_RDWR)
+
+
 def addresses_of(sockets: Sequence[socket.socket]) -> list[tuple[str, int]]:
     """Host and port each socket really listens on."""
     return [listening.getsockname()[:2] for listening in sockets]
 
 
-def _open(family: int, address: tuple[object, ...], *, reuse_port: bool, backlog: int) -> socket.socket:
+def _open(family: int, address: tuple[object, ...], *, reuse_port: bool, backlog: int | None) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -70,7 +106,8 @@ def _open(family: int, address: tuple[object, ...], *, reuse_port: bool, backlog
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.bind(address)
-        listening.listen(backlog)
+        if backlog is not None:
+            listening.listen(backlog)
         listening.setblocking(False)
     except OSError:
         listening.close()

@@ -14,6 +14,8 @@ from posthorn_model.ports import Clock
 from posthorn_node.backoff import Backoff, until_available
 from posthorn_node.bans import Bans
 from posthorn_node.health import Health, ProbeResult
+from posthorn_node.inherited import Inherited
+from posthorn_node.listen import BACKLOG, open_all
 from posthorn_node.logs import Identity, open_log
 from posthorn_node.metrics import Metrics
 from posthorn_node.settings import ListenerSettings, NodeSettings
@@ -70,8 +72,19 @@ class Node:
     """Where this process can be reached, as the node table tells others: {"health": "host:port", "host": "machine"}."""
     leave: Callable[[str], None] = lambda _reason: None
     """Ask this process to drain and end, as a signal does; the reason is for the log. Asking again changes nothing."""
+    inherited: Inherited | None = None
+    """What this process was handed, as one of several of its service."""
     draining: Callable[[], None] = lambda: None
     """Called when the process begins to drain. May not block or raise."""
+
+    def sockets(self, listener: ListenerSettings) -> list[socket.socket]:
+        """The listening sockets of a listener: opened, or those that this process was handed. Raises ListenError."""
+        if self.inherited is None:
+            return open_all(listener.bind, reuse_port=listener.reuse_port)
+        own = list(self.inherited.listeners[listener.name])
+        for each in own:
+            each.listen(BACKLOG)
+        return own
 
     def listeners(self, *protocols: str) -> list[ListenerSettings]:
         """The listeners of the settings that speak one of these protocols."""
@@ -93,11 +106,15 @@ class Node:
 Build = Callable[[Node], Awaitable[Service]]
 
 
-def new_node(service: str, settings: NodeSettings, own: Any, *, token: str = "") -> Node:
+def new_node(
+    service: str, settings: NodeSettings, own: Any, *, token: str = "", inherited: Inherited | None = None
+) -> Node:
     """A node of this process's own: fresh boot id, open log, empty registry. Call it once a process."""
     boot = secrets.token_hex(8)
     identity = Identity(service, str(settings.cluster.node_id), boot)
     log = open_log(settings.log, identity)
+    if inherited is not None:
+        log = log.bind(process=inherited.number)
     clock = SystemClock()
     metrics = Metrics()
     kept_out = metrics.counter("banned_connections", "Connections of banned clients that were not let in")
@@ -123,4 +140,5 @@ def new_node(service: str, settings: NodeSettings, own: Any, *, token: str = "")
         token=token or secrets.token_hex(16),
         identity=identity,
         address={"host": socket.gethostname()},
+        inherited=inherited,
     )

@@ -3,15 +3,27 @@
 import argparse
 import asyncio
 import os
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import uvloop
 
+from posthorn_node.inherited import VARIABLE as INHERITED
+from posthorn_node.inherited import inherited
 from posthorn_node.node import EXIT_SETTINGS, Build, new_node
 from posthorn_node.parent import PARENT_VARIABLE, die_with_parent
-from posthorn_node.settings import NodeSettings, Section, SettingsError, load, notices, shown, validate
+from posthorn_node.settings import (
+    NodeSettings,
+    ServiceSettings,
+    SettingsError,
+    load,
+    notices,
+    processes_of,
+    shown,
+    validate,
+)
 
 CONFIG_VARIABLE = "POSTHORN_CONFIG"
 TOKEN_VARIABLE = "POSTHORN_NODE_TOKEN"  # noqa: S105 (the variable's name)
@@ -19,17 +31,19 @@ TOKEN_VARIABLE = "POSTHORN_NODE_TOKEN"  # noqa: S105 (the variable's name)
 
 def run(
     service: str,
-    model: type[Section],
+    model: type[ServiceSettings],
     build: Build,
     *,
+    protocols: Sequence[str] = (),
     argv: Sequence[str] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> int:
     """Run a service until a signal or a crash ends it; returns the exit code.
 
     0: stopped as asked; 1: crashed; 2: the settings or the arguments are wrong; 3: it cannot start as set up (a port
-    is taken, a certificate cannot be read, the node id is another node's). `argv` and `environ` default to the
-    process's own.
+    is taken, a certificate cannot be read, the node id is another node's). `protocols` are those of the listeners that
+    the service opens: where its settings want several processes, this one binds them and keeps the others running.
+    `argv` and `environ` default to the process's own.
     """
     environ = os.environ if environ is None else environ
     arguments = _arguments(service, argv)
@@ -39,20 +53,24 @@ def run(
         return EXIT_SETTINGS
     try:
         found = validate(load(Path(path), environ), {"": NodeSettings, service: model})
+        settings, own = found[""], found[service]
+        count = processes_of(service, settings, own)
     except SettingsError as error:
         print(f"posthorn-{service}: {len(error.problems)} problem(s) in the settings\n{error}", file=sys.stderr)
         return EXIT_SETTINGS
-    settings, own = found[""], found[service]
     if arguments.check_config:
         print(shown(settings), *(f"{service}.{line}" for line in shown(own).splitlines()), sep="\n")
         return 0
     parent = environ.get(PARENT_VARIABLE, "")
     if parent.isdigit():
         die_with_parent(int(parent))
+    handed = environ.get(INHERITED, "")
+    if count > 1 and not handed:
+        return _kept(service, settings, count, protocols, environ)
     # Imported late: what only reads settings need not load the HTTP server.
     from posthorn_node.life import Life
 
-    node = new_node(service, settings, own, token=environ.get(TOKEN_VARIABLE, ""))
+    node = new_node(service, settings, own, token=environ.get(TOKEN_VARIABLE, ""), inherited=inherited(handed))
     for notice in notices(settings):
         node.log.warning(notice)
     life = Life(node, build)
@@ -60,6 +78,18 @@ def run(
         code = runner.run(life.run())
         life.leave(code)
     return code
+
+
+def _kept(
+    service: str, settings: NodeSettings, count: int, protocols: Sequence[str], environ: Mapping[str, str]
+) -> int:
+    """Run several processes, each this very program again, as one node."""
+    from posthorn_node.crew import CrewOrder, run_crew
+
+    argv = (sys.executable, *sys.orig_argv[1:])
+    token = environ.get(TOKEN_VARIABLE) or secrets.token_hex(16)
+    own = {**environ, TOKEN_VARIABLE: token}
+    return asyncio.run(run_crew(CrewOrder(service, settings, count, protocols, argv, own)))
 
 
 def _arguments(service: str, argv: Sequence[str] | None) -> argparse.Namespace:

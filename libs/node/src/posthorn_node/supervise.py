@@ -41,6 +41,10 @@ class Command:
     """Exit codes after which a restart cannot help: wrong settings or arguments."""
     leaves: bool = False
     """Exit code 0 says that it was asked to leave, by whomever: it is not started again."""
+    pass_fds: tuple[int, ...] = ()
+    """Descriptors that the child has too, under the same numbers."""
+    own_output: bool = False
+    """It writes where this process writes; nothing of it is passed to the sink."""
 
 
 @dataclass(slots=True)
@@ -102,6 +106,11 @@ class Supervisor:
         for name in reversed(list(self.children)):
             await self.stop(name)
 
+    def send(self, number: int) -> None:
+        """A signal to all that run."""
+        for child in self.children.values():
+            self._signal(child, number)
+
     def kill_all(self) -> None:
         """SIGKILL to all at once, for an end that must not wait."""
         for child in self.children.values():
@@ -123,19 +132,20 @@ class Supervisor:
         child._process = await asyncio.create_subprocess_exec(
             *command.argv,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stdout=None if command.own_output else asyncio.subprocess.PIPE,
+            stderr=None if command.own_output else asyncio.subprocess.STDOUT,
             env={**command.environ, PARENT_VARIABLE: str(parent)},
             cwd=command.cwd,
             # A session of its own: Ctrl-C on the terminal reaches this process only, which stops all in order.
             start_new_session=True,
             preexec_fn=between_fork_and_exec,
+            pass_fds=command.pass_fds,
         )
         child.pid = child._process.pid
         child.exit_code = None
         self._become(child, "running")
         if child._stopping.is_set():  # asked while the process was being made
-            self._signal(child)
+            self._signal(child, command.stop_signal)
 
     async def _keep(self, child: Child) -> None:
         """Wait for the end of each life and begin the next, until told to stop."""
@@ -174,7 +184,8 @@ class Supervisor:
 
     async def _pass_on(self, name: str, process: asyncio.subprocess.Process) -> None:
         """Lines to the sink; a line too long is cut in pieces."""
-        assert process.stdout is not None
+        if process.stdout is None:
+            return
         rest = b""
         while data := await process.stdout.read(MAX_LINE_BYTES):
             *lines, rest = (rest + data).split(b"\n")
@@ -194,17 +205,17 @@ class Supervisor:
         child._stopping.set()
         if child._task is None or child._task.done():
             return
-        self._signal(child)
+        self._signal(child, child.command.stop_signal)
         done, _ = await asyncio.wait({child._task}, timeout=child.command.stop_limit)
         if not done:
             self._sink(child.command.name, f"did not stop within {child.command.stop_limit:g} s: killed".encode())
             _kill_group(child)
             await child._task
 
-    def _signal(self, child: Child) -> None:
+    def _signal(self, child: Child, number: int) -> None:
         if child._process is not None:
             with contextlib.suppress(ProcessLookupError):
-                child._process.send_signal(child.command.stop_signal)
+                child._process.send_signal(number)
 
     def _become(self, child: Child, state: State) -> None:
         child.state = state

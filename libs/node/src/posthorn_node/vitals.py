@@ -1,11 +1,11 @@
 """The small HTTP server every process has: /health/live, /health/ready and /metrics."""
 
 import json
+import socket
 from typing import Any
 
 from posthorn_node.health import Health
 from posthorn_node.http import HttpServer, server_on
-from posthorn_node.listen import open_sockets
 from posthorn_node.logs import Identity
 from posthorn_node.metrics import Metrics
 
@@ -50,9 +50,15 @@ class Vitals:
         return json.dumps({**who, **fields}, ensure_ascii=False).encode()
 
 
-async def open_vitals(bind: str, health: Health, metrics: Metrics, identity: Identity) -> HttpServer:
-    """Serve the vitals of a process. Raises ListenError."""
+def shown_address(host: str, port: int) -> str:
+    """Where the vitals of a process are, for others. Not by server.hostname: behind that other nodes may answer."""
+    shown = socket.gethostname() if host in ("0.0.0.0", "::") else host  # noqa: S104
+    return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+
+
+async def open_vitals(sockets: list[socket.socket], health: Health, metrics: Metrics, identity: Identity) -> HttpServer:
+    """Serve the vitals of a process."""
     app = Vitals(health, metrics, identity)
-    server = server_on(app, open_sockets(bind), max_connections=MAX_CONNECTIONS, grace=1.0)
+    server = server_on(app, sockets, max_connections=MAX_CONNECTIONS, grace=1.0)
     await server.start()
     return server

@@ -1,15 +1,19 @@
-"""posthorn-dav: settings, then run."""
+"""Starts the dav process."""
 
-import sys
-
-from posthorn_dav.app import build
 from posthorn_dav.settings import DavSettings
-from posthorn_node import run
+from posthorn_node import Node, Service, run
+
+
+async def build(node: Node) -> Service:
+    """Imported only now: who keeps several processes of the service needs none of what they are made of."""
+    from posthorn_dav.app import build as put_together
+
+    return await put_together(node)
 
 
 def main() -> None:
-    """The entry point of the process."""
-    sys.exit(run("dav", DavSettings, build))
+    """Entry point of the command `posthorn-dav`."""
+    raise SystemExit(run("dav", DavSettings, build, protocols=("dav",)))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from posthorn_node.settings import Section, Size
+from posthorn_node.settings import ServiceSettings, Size
 
 
-class DavSettings(Section):
+class DavSettings(ServiceSettings):
     """Limits of the dav service."""
 
     max_resource_size: Size = 10_000_000

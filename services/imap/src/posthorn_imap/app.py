@@ -46,7 +46,7 @@ async def build(node: Node) -> "Imap":
 
     storage.on_change = changed
     door = Door(settings.limits.connections, settings.limits.connections_per_address, node.bans)
-    receptions = [make_reception(parts, listener, door) for listener in node.listeners(*PROTOCOLS)]
+    receptions = [make_reception(parts, listener, door, node.sockets) for listener in node.listeners(*PROTOCOLS)]
     return Imap(node, cluster, parts, receptions)
 
 

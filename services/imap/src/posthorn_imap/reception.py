@@ -14,7 +14,7 @@ from posthorn_imap.session import Session
 from posthorn_node.settings import ListenerSettings
 from posthorn_node.stream.connection import Connection
 from posthorn_node.stream.door import Door, Full
-from posthorn_node.stream.reception import Reception, ReceptionFigures, Welcome
+from posthorn_node.stream.reception import Reception, ReceptionFigures, Sockets, Welcome, opened
 from posthorn_node.stream.reception import Session as Conversation
 
 _Begin = Callable[[Parts, Listening, ClientConnection, str], Conversation]
@@ -27,7 +27,7 @@ _PROTOCOLS: dict[str, tuple[_Begin, bytes]] = {
 PROTOCOLS = tuple(_PROTOCOLS)
 
 
-def make_reception(parts: Parts, settings: ListenerSettings, door: Door) -> Reception:
+def make_reception(parts: Parts, settings: ListenerSettings, door: Door, sockets: Sockets = opened) -> Reception:
     """The reception of one listener of the settings; it is not open yet."""
     if settings.certificate:
         parts = replace(parts, tls_context=partial(parts.tls_context, certificate=settings.certificate))
@@ -57,5 +57,6 @@ def make_reception(parts: Parts, settings: ListenerSettings, door: Door) -> Rece
                 bugs=figures.bugs,
             ),
             log=parts.log,
+            sockets=sockets,
         ),
     )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from posthorn_node.settings import Duration, Section, Size
+from posthorn_node.settings import Duration, Section, ServiceSettings, Size
 
 
 class SessionLimits(Section):
@@ -52,7 +52,7 @@ class SessionTimes(Section):
     """Between looks for changes that no event told of; a client hears within 30 s whatever the bus does (law 1)."""
 
 
-class ImapSettings(Section):
+class ImapSettings(ServiceSettings):
     """[imap]: for listeners of the protocols imap, pop3 and managesieve."""
 
     append_limit: Annotated[Size, Field(ge=65536, le=1_073_741_824)] = 52_428_800

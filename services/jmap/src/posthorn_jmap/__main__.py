@@ -1,15 +1,19 @@
-"""posthorn-jmap: settings, then run."""
+"""Starts the jmap process."""
 
-import sys
-
-from posthorn_jmap.app import build
 from posthorn_jmap.settings import JmapSettings
-from posthorn_node import run
+from posthorn_node import Node, Service, run
+
+
+async def build(node: Node) -> Service:
+    """Imported only now: who keeps several processes of the service needs none of what they are made of."""
+    from posthorn_jmap.app import build as put_together
+
+    return await put_together(node)
 
 
 def main() -> None:
-    """The entry point of the process."""
-    sys.exit(run("jmap", JmapSettings, build))
+    """Entry point of the command `posthorn-jmap`."""
+    raise SystemExit(run("jmap", JmapSettings, build, protocols=("jmap",)))
 
 
 if __name__ == "__main__":

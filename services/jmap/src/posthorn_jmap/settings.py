@@ -5,12 +5,12 @@ from typing import Annotated
 from pydantic import Field
 
 from posthorn_jmap.protocol.session import Limits
-from posthorn_node.settings import Duration, Section, Size
+from posthorn_node.settings import Duration, ServiceSettings, Size
 
 Count = Annotated[int, Field(ge=1, le=100_000)]
 
 
-class JmapSettings(Section):
+class JmapSettings(ServiceSettings):
     """Limits of the jmap service; the session object shows them to clients."""
 
     max_size_upload: Size = 50_000_000

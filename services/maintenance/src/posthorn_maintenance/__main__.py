@@ -1,15 +1,19 @@
-"""posthorn-maintenance: settings, then run."""
+"""Starts the maintenance process."""
 
-import sys
-
-from posthorn_maintenance.app import build
 from posthorn_maintenance.settings import MaintenanceSettings
-from posthorn_node import run
+from posthorn_node import Node, Service, run
+
+
+async def build(node: Node) -> Service:
+    """Imported only now: who keeps several processes of the service needs none of what they are made of."""
+    from posthorn_maintenance.app import build as put_together
+
+    return await put_together(node)
 
 
 def main() -> None:
-    """The entry point of the process."""
-    sys.exit(run("maintenance", MaintenanceSettings, build))
+    """Entry point of the command `posthorn-maintenance`."""
+    raise SystemExit(run("maintenance", MaintenanceSettings, build, protocols=("api",)))
 
 
 if __name__ == "__main__":

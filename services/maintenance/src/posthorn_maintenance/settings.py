@@ -4,12 +4,12 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from posthorn_node.settings import Duration, Section
+from posthorn_node.settings import Duration, ServiceSettings
 
 Interval = Annotated[Duration, Field(ge=1)]
 
 
-class MaintenanceSettings(Section):
+class MaintenanceSettings(ServiceSettings):
     """How often the roles work, how long things are kept, and who may use the management API."""
 
     api_token: SecretStr = SecretStr("")

@@ -56,7 +56,7 @@ async def build(node: Node) -> "SmtpIn":
         spool=spool,
         large=asyncio.Semaphore(settings.limits.large_deliveries),
     )
-    receptions = [make_reception(parts, each) for each in listeners]
+    receptions = [make_reception(parts, each, node.sockets) for each in listeners]
     for name in sorted(settings.listener.keys() - {each.name for each in listeners}):
         node.log.warning(f'smtp-in.listener "{name}" is not used: no listener of that name takes mail here')
     return SmtpIn(node, cluster, receptions, filters, tally)

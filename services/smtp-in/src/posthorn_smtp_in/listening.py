@@ -6,7 +6,7 @@ from functools import partial
 from posthorn_node.settings import ListenerSettings
 from posthorn_node.stream.connection import Connection
 from posthorn_node.stream.door import Full
-from posthorn_node.stream.reception import Reception, ReceptionFigures, Welcome
+from posthorn_node.stream.reception import Reception, ReceptionFigures, Sockets, Welcome, opened
 from posthorn_smtp_in.judge import Kind
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.replies import reply
@@ -20,7 +20,7 @@ REFUSALS = {
 }
 
 
-def make_reception(parts: Parts, settings: ListenerSettings) -> Reception:
+def make_reception(parts: Parts, settings: ListenerSettings, sockets: Sockets = opened) -> Reception:
     """The reception of one listener of the settings; it is not open yet."""
     listener = Listener(
         name=settings.name,
@@ -51,5 +51,6 @@ def make_reception(parts: Parts, settings: ListenerSettings) -> Reception:
                 bugs=figures.bugs,
             ),
             log=parts.log,
+            sockets=sockets,
         ),
     )

@@ -4,7 +4,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import Field
 
-from posthorn_node.settings import Duration, Network, Section, Size
+from posthorn_node.settings import Duration, Network, Section, ServiceSettings, Size
 from posthorn_smtp_in.filters.settings import FilterName, FilterSettings
 from posthorn_smtp_in.judging.settings import AuthenticationSettings
 from posthorn_smtp_in.rates.settings import RateSettings
@@ -89,7 +89,7 @@ class RelaySettings(Section):
     """Clients of listeners of the protocol smtp that need no login."""
 
 
-class SmtpInSettings(Section):
+class SmtpInSettings(ServiceSettings):
     """[smtp-in]."""
 
     max_message_size: MessageSize = 52_428_800

@@ -1,8 +1,14 @@
 """Starts the smtp-out process."""
 
-from posthorn_node.run import run
-from posthorn_smtp_out.app import build
+from posthorn_node import Node, Service, run
 from posthorn_smtp_out.settings import SmtpOutSettings
+
+
+async def build(node: Node) -> Service:
+    """Imported only now: who keeps several processes of the service needs none of what they are made of."""
+    from posthorn_smtp_out.app import build as put_together
+
+    return await put_together(node)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-from posthorn_node.settings import Binds, Duration, Section, parse_bind, refused
+from posthorn_node.settings import Binds, Duration, Section, ServiceSettings, parse_bind, refused
 
 Route = Annotated[str, Field(min_length=1, max_length=300)]
 Domain = Annotated[str, Field(min_length=1, max_length=255)]
@@ -61,7 +61,7 @@ class SendTimes(Section):
     """For the reply to the final dot."""
 
 
-class SmtpOutSettings(Section):
+class SmtpOutSettings(ServiceSettings):
     """[smtp-out]."""
 
     relay: Route | None = None

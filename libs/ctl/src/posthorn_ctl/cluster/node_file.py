@@ -12,6 +12,8 @@ from posthorn_ctl.cluster.options import S3Place
 from posthorn_ctl.cluster.toml_text import Tree, merged, rendered
 from posthorn_ctl.embedded import ports
 from posthorn_node.settings import NodeSettings, SettingsError, load, validate
+from posthorn_node.settings.processes import processors
+from posthorn_node.settings.values import MOST_PROCESSES
 
 CONNECTIONS = 360
 """Of the embedded database's 400; shared out among all processes."""
@@ -34,7 +36,7 @@ class Surroundings:
 
 def tree(folder: DataFolder, plan: NodePlan, layout: Layout, around: Surroundings) -> Tree:
     """The settings of one node, with the operator's overrides on top."""
-    processes = sum(len(node.services) for node in layout.nodes)
+    processes = sum(processes_asked(service, around.overrides) for node in layout.nodes for service in node.services)
     stores: Tree = {
         "postgres": {
             "type": "postgresql",
@@ -78,6 +80,13 @@ def tree(folder: DataFolder, plan: NodePlan, layout: Layout, around: Surrounding
         "log": {"level": "info", "format": "json"},
     }
     return merged(own, around.overrides)
+
+
+def processes_asked(service: str, overrides: Mapping[str, Any]) -> int:
+    """How many processes the overrides ask for; what they say wrong is for the service to tell."""
+    tables = (overrides.get(service), overrides.get("server"))
+    said = next((table["processes"] for table in tables if isinstance(table, Mapping) and "processes" in table), 1)
+    return min(said, MOST_PROCESSES) if isinstance(said, int) and said > 0 else processors()
 
 
 def _listeners(plan: NodePlan) -> Tree:

@@ -17,6 +17,7 @@ from posthorn_node.settings.metrics_push import PushSettings
 from posthorn_node.settings.node import LogSettings, MetricsSettings, NodeSettings, ResolverSettings
 from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.problems import Problem, SettingsError
+from posthorn_node.settings.processes import ServiceSettings, processes_of
 from posthorn_node.settings.redis_servers import RedisServers
 from posthorn_node.settings.reports import DmarcReportSettings, ReportsSettings
 from posthorn_node.settings.roles import RolesSettings
@@ -92,6 +93,7 @@ __all__ = [
     "Section",
     "ServerSettings",
     "ServerTlsSettings",
+    "ServiceSettings",
     "SettingsError",
     "SettingsFile",
     "ShardSettings",
@@ -107,6 +109,7 @@ __all__ = [
     "parse_duration",
     "parse_rate",
     "parse_size",
+    "processes_of",
     "refused",
     "shown",
     "validate",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from posthorn_node.settings.certificates import ServerTlsSettings
-from posthorn_node.settings.values import Binds, Duration, Section, parse_bind, refused
+from posthorn_node.settings.values import Binds, Duration, Processes, Section, parse_bind, refused
 
 ListenerProtocol = Literal["smtp", "submission", "lmtp", "imap", "pop3", "managesieve", "jmap", "dav", "api"]
 HTTP_PROTOCOLS = frozenset({"jmap", "dav", "api"})
@@ -86,6 +86,8 @@ class ServerSettings(Section):
     hostname: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:\[\]-]{1,255}$")] = Field(default_factory=_host_name)
     data: Path = Path("/var/lib/posthorn")
     tls: ServerTlsSettings = ServerTlsSettings()
+    processes: Processes = 1
+    """Of each service that does not say otherwise."""
     drain_delay: Duration = 5.0
     drain_limit: Duration = 30.0
     stop_limit: Duration = 10.0

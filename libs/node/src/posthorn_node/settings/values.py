@@ -12,6 +12,8 @@ _SIZE_UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _DURATION_PART = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*(ms|s|m|h|d|w)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _MAX_DURATION = 100 * 365 * 86400.0
+MOST_PROCESSES = 64
+"""Of one service on one node."""
 
 
 def kebab(name: str) -> str:
@@ -136,6 +138,20 @@ def _node_id(value: Any) -> int | str:
 
 NodeIdChoice = Annotated[int | str, BeforeValidator(_node_id)]
 """A fixed node id, or "auto"."""
+
+
+def _processes(value: Any) -> int | str:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 4:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_PROCESSES:
+        raise refused(f'must be a number from 1 to {MOST_PROCESSES}, or "auto" for one per processor')
+    return value
+
+
+Processes = Annotated[int | str, BeforeValidator(_processes)]
+"""A number, or "auto"."""
 
 
 def _eligible(value: Any) -> tuple[tuple[int, ...], ...]:

@@ -13,7 +13,7 @@ from typing import Protocol
 from prometheus_client import Counter, Gauge
 from structlog.typing import FilteringBoundLogger
 
-from posthorn_node.listen import addresses_of, open_all
+from posthorn_node.listen import addresses_of, hang_up, open_all
 from posthorn_node.settings import ListenerSettings
 from posthorn_node.stream.connection import Connection
 from posthorn_node.stream.door import Door, Full
@@ -44,6 +44,15 @@ Converse = Callable[[Connection, str], Session]
 """Makes the session of a connection, given the client's address."""
 
 
+Sockets = Callable[[ListenerSettings], list[socket.socket]]
+"""Gives the listening sockets of a listener. Raises ListenError."""
+
+
+def opened(listener: ListenerSettings) -> list[socket.socket]:
+    """Sockets of this process alone."""
+    return open_all(listener.bind, reuse_port=listener.reuse_port)
+
+
 @dataclass(frozen=True, slots=True)
 class ReceptionFigures:
     """The metrics of one listener."""
@@ -69,6 +78,7 @@ class Welcome:
     tls_seconds: float
     figures: ReceptionFigures
     log: FilteringBoundLogger
+    sockets: Sockets = opened
 
 
 class Reception:
@@ -91,7 +101,7 @@ class Reception:
 
     def open(self) -> None:
         """Listen and accept. Raises ListenError."""
-        self._sockets = open_all(self._settings.bind, reuse_port=self._settings.reuse_port)
+        self._sockets = self._welcome.sockets(self._settings)
         self._accepting = [asyncio.create_task(self._accept(each), name="accept") for each in self._sockets]
         for host, port in self.addresses():
             self._log.info("listening", host=host, port=port)
@@ -128,6 +138,7 @@ class Reception:
         await asyncio.gather(*self._accepting, return_exceptions=True)
         self._accepting = []
         for each in self._sockets:
+            hang_up(each)  # closing is not enough where another process has it open too
             each.close()
         self._sockets = []
 
