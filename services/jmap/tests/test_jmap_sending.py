@@ -398,3 +398,17 @@ async def test_what_leads_further_is_left_to_the_queue(jmap: Any, bob: AccountRe
         ("wide@example.org", "local"),
         ("news@example.org", "local"),
     }
+
+
+async def test_what_a_script_is_to_see_is_left_to_the_queue(jmap: Any, bob: AccountRecord, served: Any) -> None:
+    await served.storage.sieve.put(bob.id, "main", "discard;")
+    await served.storage.sieve.activate(bob.id, "main")
+    to = [{"email": "bob@example.org"}, {"email": "ann@example.org"}]
+    sent = await send(jmap, (await create(jmap, to=to))["id"])
+    (shown,) = (await jmap.call("EmailSubmission/get", ids=[sent["id"]]))["list"]
+    assert {address: status["delivered"] for address, status in shown["deliveryStatus"].items()} == {
+        "bob@example.org": "queued",
+        "ann@example.org": "yes",
+    }
+    (queued,) = await served.storage.queue.messages()
+    assert [(to.address, to.site) for to in queued.recipients] == [("bob@example.org", "local")]

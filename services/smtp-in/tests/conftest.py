@@ -14,6 +14,7 @@ import pytest_asyncio
 import structlog
 import uvloop
 
+from posthorn_delivery import Scripts
 from posthorn_mail_auth.dns_client import DnsResolver
 from posthorn_model.clock import SystemClock
 from posthorn_model.dmarc import DmarcObservation
@@ -186,6 +187,7 @@ async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
             door=Door(own.limits.connections, own.limits.connections_per_address),
             spool=spool,
             large=asyncio.Semaphore(own.limits.large_deliveries),
+            scripts=Scripts(storage, HOSTNAME, SystemClock(), wrapped),
         )
         receptions = {}
         for listener in listeners:

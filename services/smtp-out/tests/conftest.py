@@ -3,6 +3,8 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import structlog
 import uvloop
 
 from posthorn_bus import LeaseKeeper, LeaseTimes
+from posthorn_delivery import Scripts
 from posthorn_model.clock import SystemClock
 from posthorn_node.metrics import Metrics
 from posthorn_node.settings import ResolverSettings
@@ -28,9 +31,36 @@ from posthorn_smtp_out.signing import Signer
 from posthorn_smtp_out.sources import Sources
 from posthorn_storage import Storage
 from posthorn_storage.queue import Attempts
+from posthorn_testkit.process import ServiceProcess, running_service
 from posthorn_testkit.sink import Sink
 
 LOG = structlog.wrap_logger(structlog.WriteLogger(io.StringIO()))
+
+Run = Callable[[], AbstractAsyncContextManager[ServiceProcess]]
+
+SETTINGS = """
+[cluster]
+name = "test"
+lease-ttl = "4s"
+[server]
+hostname = "out.example.org"
+data = "{folder}"
+[store.postgres]
+type = "postgresql"
+dsn = "{dsn}"
+[store.fs]
+type = "fs"
+path = "{folder}/blobs"
+[metrics]
+bind = "127.0.0.1:0"
+[log]
+format = "json"
+[smtp-out]
+relay = "{relay}"
+poll = "100ms"
+retry = ["200ms"]
+expire = "30m"
+"""
 
 
 def pytest_asyncio_loop_factories(
@@ -65,6 +95,7 @@ class Worker:
                 policy=Policy(own.retry, own.expire),
                 brakes=self.brakes,
                 clock=SystemClock(),
+                scripts=Scripts(storage, "out.example.org", SystemClock(), LOG),
                 log=LOG,
                 figures=self.figures,
             )
@@ -119,3 +150,11 @@ async def start(storage: Storage, sink: Sink) -> AsyncIterator[Start]:
     yield begin
     for worker in running:
         await worker.die()
+
+
+@pytest.fixture
+def run(postgres_dsn: str, storage: Storage, sink: Sink, tmp_path: Path) -> Run:
+    """`async with run() as process` runs one on the test's database, with the sink as its relay."""
+    path = tmp_path / "node.toml"
+    path.write_text(SETTINGS.format(folder=tmp_path, dsn=postgres_dsn, relay=sink.address))
+    return lambda: running_service("posthorn_smtp_out", path)

@@ -2,61 +2,22 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from posthorn_model.ids import QueueMessageId
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, RecipientState
 from posthorn_storage import Storage
-from posthorn_testkit.process import ServiceProcess, running_service
+from posthorn_testkit.process import ServiceProcess
 from posthorn_testkit.sink import END, Sink
 from posthorn_testkit.strict import missing
 
 pytestmark = pytest.mark.postgres
 
-SETTINGS = """
-[cluster]
-name = "test"
-lease-ttl = "4s"
-[server]
-hostname = "out.example.org"
-data = "{folder}"
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
-[smtp-out]
-relay = "{relay}"
-poll = "100ms"
-retry = ["200ms"]
-expire = "30m"
-"""
-
 Run = Callable[[], AbstractAsyncContextManager[ServiceProcess]]
-
-
-@pytest_asyncio.fixture
-async def sink() -> AsyncIterator[Sink]:
-    async with Sink() as started:
-        yield started
-
-
-@pytest.fixture
-def run(postgres_dsn: str, storage: Storage, sink: Sink, tmp_path: Path) -> Run:
-    """`async with run() as process` runs one on the test's database, with the sink as its relay."""
-    path = tmp_path / "node.toml"
-    path.write_text(SETTINGS.format(folder=tmp_path, dsn=postgres_dsn, relay=sink.address))
-    return lambda: running_service("posthorn_smtp_out", path)
 
 
 async def enqueue(storage: Storage, number: int) -> int:

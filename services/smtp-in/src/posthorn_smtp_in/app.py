@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 import posthorn_assembly
+from posthorn_delivery import Scripts
 from posthorn_mail_auth.dns_client import DnsResolver
 from posthorn_node.node import Node
 from posthorn_node.settings import parse_bind
@@ -55,6 +56,7 @@ async def build(node: Node) -> "SmtpIn":
         door=Door(settings.limits.connections, settings.limits.connections_per_address, node.bans),
         spool=spool,
         large=asyncio.Semaphore(settings.limits.large_deliveries),
+        scripts=Scripts(cluster.storage, node.settings.server.hostname, node.clock, node.log),
     )
     receptions = [make_reception(parts, each, node.sockets) for each in listeners]
     for name in sorted(settings.listener.keys() - {each.name for each in listeners}):

@@ -9,22 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid5
 
+from posthorn_delivery import NOT_SCORED, Arrival, Filing, Scores, file_by_scripts, store
 from posthorn_mail_format import summarize
 from posthorn_mail_format.octets import Octets
-from posthorn_model.errors import MailboxNotFound, OverQuota, PosthornError
+from posthorn_model.errors import OverQuota, PosthornError
 from posthorn_model.events import QueueDue
 from posthorn_model.ids import AccountId
 from posthorn_model.mail import MessageSummary, NewMessage, PreparedBlob, Role
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, site_of
 from posthorn_smtp_in.errors import reply_to
-from posthorn_smtp_in.filters.opinions import NOT_SCORED, Scores
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.commands import Mail
 from posthorn_smtp_in.protocol.replies import Reply, reply
 from posthorn_smtp_in.recipients import Recipient
 from posthorn_smtp_in.recipients.passing import LOOP, goes_round, passing_on
 from posthorn_smtp_in.recipients.room import no_room
-from posthorn_smtp_in.sieve.filing import Arrival, file_by_scripts, settled
 from posthorn_smtp_in.submission.extensions import hold_until, terms_of
 from posthorn_smtp_in.success_reports import success_report
 from posthorn_storage.codes import LOCAL_SITE
@@ -71,13 +70,11 @@ async def deliver(parts: Parts, letter: Letter) -> Reply:
     plain = await _placed(parts, letter, _messages(letter, summary, blob, letter.recipients))
     if plain:
         report = await _report(parts, letter, letter.recipients)
-        filing = await file_by_scripts(parts, _arrival(letter, letter.recipients), plain)
+        filing = await _filed(parts, _arrival(letter, letter.recipients), plain)
         if filing.refusal is not None:
-            return filing.refusal
-        queued = [each for each in (*elsewhere, report, *filing.queued) if each is not None]
+            return reply(550, "5.7.1", filing.refusal)
         try:
-            async with settled(parts, filing):
-                await _store(parts, filing.instead_of(plain), queued)
+            queued = await store(parts.scripts, filing, [*elsewhere, *report])
         except OverQuota as error:
             accounts = [message.account for message in plain]
             return await no_room(parts.storage, error, accounts, len(letter.content))
@@ -102,12 +99,10 @@ async def deliver_each(parts: Parts, letter: Letter) -> list[Reply]:
             )
             elsewhere = [*_outgoing(alone, blob), *await passing_on(parts, alone)]
             report = await _report(parts, letter, [recipient])
-            filing = await file_by_scripts(parts, _arrival(letter, [recipient]), plain)
+            filing = await _filed(parts, _arrival(letter, [recipient]), plain)
             if filing.refusal is not None:
-                return filing.refusal
-            queued = [each for each in (*elsewhere, report, *filing.queued) if each is not None]
-            async with settled(parts, filing):
-                await _store(parts, filing.instead_of(plain), queued)
+                return reply(550, "5.7.1", filing.refusal)
+            queued = await store(parts.scripts, filing, [*elsewhere, *report])
         except OverQuota as error:
             return await no_room(parts.storage, error, recipient.accounts, len(letter.content))
         except PosthornError as error:
@@ -132,17 +127,14 @@ async def _prepare(parts: Parts, letter: Letter) -> tuple[MessageSummary, Prepar
     return summary, await parts.storage.blobs.prepare(data, accounts=accounts, queued=queued, scratch=parts.spool)
 
 
-async def _store(parts: Parts, messages: Sequence[NewMessage], queued: Sequence[NewQueueMessage]) -> None:
-    """A.5; a mailbox that a sub-address named and that is gone by now gives way to the inbox."""
-    try:
-        await parts.storage.mail.deliver(messages, enqueue=queued)
-    except MailboxNotFound:
-        messages = [replace(message, mailboxes=()) for message in messages]
-        await parts.storage.mail.deliver(messages, enqueue=queued)
+async def _filed(parts: Parts, arrival: Arrival, plain: Sequence[NewMessage]) -> Filing:
+    active = await parts.storage.sieve.active(arrival.recipients)
+    return await file_by_scripts(parts.scripts, arrival, plain, active)
 
 
-async def _report(parts: Parts, letter: Letter, recipients: Sequence[Recipient]) -> NewQueueMessage | None:
-    return await success_report(parts, letter.delivery, letter.mail, recipients, letter.content)
+async def _report(parts: Parts, letter: Letter, recipients: Sequence[Recipient]) -> list[NewQueueMessage]:
+    report = await success_report(parts, letter.delivery, letter.mail, recipients, letter.content)
+    return [] if report is None else [report]
 
 
 def _tell_queue(parts: Parts, queued: Sequence[NewQueueMessage]) -> None:

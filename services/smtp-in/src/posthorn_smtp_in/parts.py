@@ -3,11 +3,12 @@
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
+from posthorn_delivery import Scripts
 from posthorn_model.events import Event
 from posthorn_model.ports import Clock
 from posthorn_node.stream.door import Door
@@ -15,7 +16,6 @@ from posthorn_smtp_in.figures import Figures
 from posthorn_smtp_in.filters.roster import Roster
 from posthorn_smtp_in.judging.judging import Judging
 from posthorn_smtp_in.settings import SmtpInSettings
-from posthorn_smtp_in.sieve.programs import Programs
 from posthorn_storage import Storage
 
 
@@ -39,5 +39,5 @@ class Parts:
     """Folder for content that is too large to be kept in memory while it arrives."""
     large: asyncio.Semaphore
     """How many spooled messages may be scanned and stored at once."""
-    programs: Programs = field(default_factory=Programs)
-    """Compiled Sieve scripts."""
+    scripts: Scripts
+    """What the Sieve scripts of accounts are run with."""

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 from dataclasses import dataclass, replace
 
+from posthorn_delivery import NOT_SCORED, Scores
 from posthorn_mail_format.octets import Octets
+from posthorn_mail_format.trace import return_path
 from posthorn_smtp_in.delivery import Letter, accepted, deliver, deliver_each
 from posthorn_smtp_in.filters.milters import Milters
-from posthorn_smtp_in.filters.opinions import NOT_SCORED, Scores, scores
+from posthorn_smtp_in.filters.opinions import scores
 from posthorn_smtp_in.filters.roster import Panel
 from posthorn_smtp_in.filters.scanning import scan_all
 from posthorn_smtp_in.filters.spam_fields import changed
@@ -22,7 +24,7 @@ from posthorn_smtp_in.readdressing import readdress
 from posthorn_smtp_in.spool import MAX_HEAD, Spool
 from posthorn_smtp_in.submission.authors import judge_authors
 from posthorn_smtp_in.submission_fields import mend
-from posthorn_smtp_in.trace import Trace, count_received, protocol_keyword, received, return_path
+from posthorn_smtp_in.trace import Trace, count_received, protocol_keyword, received
 from posthorn_smtp_in.transaction import Client, Transaction
 
 NO_SPACE = reply(452, "4.3.1", "Insufficient system storage, try again later")

@@ -9,11 +9,11 @@ from uuid import UUID, uuid5
 
 from posthorn_mail_format.octets import Octets
 from posthorn_mail_format.reports import MAX_RETURNED_HEADERS, DeliveryReport, ReportedRecipient, write_dsn
+from posthorn_mail_format.trace import return_path
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, site_of
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.commands import Mail
 from posthorn_smtp_in.recipients import Recipient
-from posthorn_smtp_in.trace import return_path
 
 
 async def success_report(

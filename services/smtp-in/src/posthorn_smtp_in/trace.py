@@ -1,4 +1,4 @@
-"""Trace fields (RFC 5321 4.4): writes Received and Return-Path, counts the Received fields of others."""
+"""Trace fields (RFC 5321 4.4): writes Received, counts the Received fields of others."""
 
 import re
 from dataclasses import dataclass
@@ -56,11 +56,6 @@ def received(trace: Trace) -> bytes:
     lines[-1] += ";"
     lines.append(f"\t{at}")
     return "".join(f"{line}\r\n" for line in lines).encode()
-
-
-def return_path(sender: str) -> bytes:
-    """The field that final delivery puts on top (RFC 5321 4.4)."""
-    return f"Return-Path: <{sender}>\r\n".encode()
 
 
 def count_received(head: bytes) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import posthorn_assembly
 from posthorn_bus import LeaseKeeper, LeaseTimes, Owner
+from posthorn_delivery import Scripts
 from posthorn_model.errors import PosthornError
 from posthorn_model.events import Control, Gap, QueueDue, Topic
 from posthorn_node.node import Node
@@ -64,6 +65,7 @@ async def build(node: Node) -> "SmtpOut":
         policy=Policy(settings.retry, settings.expire),
         brakes=Brakes(storage.queue.pauses, router.destination, node.log),
         clock=storage.clock,
+        scripts=Scripts(storage, hostname, storage.clock, node.log),
         log=node.log,
         figures=figures,
     )

@@ -7,12 +7,10 @@ crash sends nothing twice. Bounces of a list go to its owner, those of a forward
 import asyncio
 from collections.abc import Sequence
 
-from posthorn_mail_format import summarize
 from posthorn_mail_format.list_fields import ListNames, bounce_address, listed, passed_on, was_delivered_to
-from posthorn_model.errors import OverQuota
 from posthorn_model.ids import AccountId
-from posthorn_model.mail import NewMessage
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, Terms, site_of
+from posthorn_smtp_out.copies import FULL, Target, deliver, prepare
 from posthorn_smtp_out.groups import Group
 from posthorn_smtp_out.identities import delivery_id
 from posthorn_smtp_out.parts import Parts
@@ -98,24 +96,22 @@ async def _store(
     parts: Parts, accounts: Sequence[AccountId], sender: str, copy: bytes, group: Group
 ) -> list[NewRecipient]:
     """Deliver to the members' mailboxes; those without room are returned, to be tried again."""
-    storage = parts.storage
     if not accounts:
         return []
-    delivered = f"Return-Path: <{sender}>\r\n".encode() + copy
-    summary = await asyncio.to_thread(summarize, delivered)
-    blob = await storage.blobs.prepare(delivered, accounts=accounts)
     # Whoever is a member of several lists of one message gets a copy of each.
-    identity = delivery_id(group.message, f"list/{sender}")
+    identity, storage = delivery_id(group.message, f"list/{sender}"), parts.storage
     full: list[AccountId] = []
 
+    made = await prepare(parts, identity, sender, copy, accounts, smtputf8=group.first.smtputf8)
+
     async def one(account: AccountId) -> None:
-        try:
-            await storage.mail.deliver([NewMessage(account, (), summary, blob, delivery_id=identity, delivered=True)])
-        except OverQuota:
+        # Only a script asks by which address the message came.
+        address = (await storage.directory.account(account)).address if account in made.active else ""
+        if (await deliver(parts, made, Target(account, address))).code == FULL.code:
             full.append(account)
 
     for start in range(0, len(accounts), AT_ONCE):
-        await asyncio.gather(*map(one, accounts[start : start + AT_ONCE]))
+        await asyncio.gather(*(one(account) for account in accounts[start : start + AT_ONCE]))
     return [NewRecipient((await storage.directory.account(each)).address, LOCAL_SITE) for each in full]
 
 

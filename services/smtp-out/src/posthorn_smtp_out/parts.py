@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
+from posthorn_delivery import Scripts
 from posthorn_model.ports import Clock
 from posthorn_smtp_out.brakes import Brakes
 from posthorn_smtp_out.figures import Figures
@@ -33,5 +34,7 @@ class Parts:
     brakes: Brakes
     clock: Clock
     """The database's: due times are judged by it, on whatever node."""
+    scripts: Scripts
+    """What the Sieve scripts of accounts are run with."""
     log: FilteringBoundLogger
     figures: Figures

@@ -1,7 +1,7 @@
 """Where delivery status notifications go. The queue stores them in the transaction that writes the outcome.
 
 A report goes out with the null reverse-path and is never answered by another (RFC 5321 4.5.5). One to a sender of the
-cluster itself is put straight into the mailbox.
+cluster itself is put straight into the mailbox, unless a script is to see it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from posthorn_mail_format import summarize
 from posthorn_mail_format.reports import Action, DeliveryReport, ReportedRecipient, write_dsn
+from posthorn_mail_format.trace import return_path
 from posthorn_model.errors import NotFound
 from posthorn_model.mail import NewMessage
 from posthorn_model.queue_items import DueRecipient, NewQueueMessage, NewRecipient, Outcome, Terms, site_of
@@ -70,15 +71,19 @@ def _reported(due: DueRecipient, outcome: Outcome, action: Action, at: datetime)
 
 
 async def _addressed(parts: Parts, first: DueRecipient, content: bytes, identity: UUID) -> list[Report]:
-    """As messages to the sender's mailboxes, or as one for the queue; nothing for a local sender who is gone."""
+    """As messages to the sender's mailboxes, or as one for the queue; nothing for a local sender who is gone.
+
+    Whose mail goes through a script has the report from the queue too, as any other mail.
+    """
     sender = first.sender
     domain = sender.rpartition("@")[2]
     storage = parts.storage
     if await storage.directory.is_local_domain(domain):
-        content = b"Return-Path: <>\r\n" + content
-        summary, blob = summarize(content), await storage.blobs.prepare(content, queued=True)
         accounts = (await storage.directory.resolve([sender]))[sender]
-        return [NewMessage(account, (), summary, blob, delivery_id=identity, delivered=True) for account in accounts]
+        if not await storage.sieve.active(accounts):
+            content = return_path("") + content
+            summary, blob = summarize(content), await storage.blobs.prepare(content, queued=True)
+            return [NewMessage(each, (), summary, blob, delivery_id=identity, delivered=True) for each in accounts]
     site = site_of(sender)
     if site is None:
         return []

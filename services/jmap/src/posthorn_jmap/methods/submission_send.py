@@ -13,6 +13,7 @@ from posthorn_jmap.protocol import ids
 from posthorn_jmap.protocol.errors import SetError, invalid_properties
 from posthorn_mail_format import summarize
 from posthorn_mail_format.addresses import parse_mailbox
+from posthorn_mail_format.trace import return_path
 from posthorn_model.errors import InvalidAddress
 from posthorn_model.events import QueueDue
 from posthorn_model.ids import MessageId
@@ -31,6 +32,7 @@ class Route:
     """Where the recipients are: accounts of this cluster by address, and everybody else's with their site."""
 
     local: Mapping[str, Found]
+    """Those whose mailboxes have it at once."""
     remote: Sequence[NewRecipient]
 
 
@@ -158,8 +160,13 @@ async def _route(context: Context, recipients: Sequence[str]) -> Route:
     unknown = [address for address in own if not found[address].known]
     if unknown:
         raise SetError("invalidRecipients", "nobody has that address here", invalidRecipients=unknown)
-    # What leads further, to others or to the members of a list, is the queue's.
-    here = {address: each for address, each in found.items() if not each.remote and not each.lists}
+    # What leads further, to others or to the members of a list, is the queue's, and so is what a script is to see.
+    scripted = await context.storage.sieve.active(account for each in found.values() for account in each.accounts)
+    here = {
+        address: each
+        for address, each in found.items()
+        if not each.remote and not each.lists and scripted.keys().isdisjoint(each.accounts)
+    }
     remote = [
         NewRecipient(address, LOCAL_SITE if address in found else site)
         for address, site in sites.items()
@@ -199,7 +206,7 @@ async def _local_messages(context: Context, sender: str, content: bytes, route: 
     """A message for each account behind each local recipient; final delivery adds Return-Path (RFC 5321 4.4)."""
     if not route.local:
         return {}
-    delivered = f"Return-Path: <{sender}>\r\n".encode() + content
+    delivered = return_path(sender) + content
     summary = await asyncio.to_thread(summarize, delivered)
     behind = [account for found in route.local.values() for account in found.accounts]
     blob = await context.storage.blobs.prepare(delivered, accounts=behind)

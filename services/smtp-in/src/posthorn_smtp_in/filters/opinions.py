@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from posthorn_delivery import Scores
 from posthorn_smtp_in.filters.changes import Change
 from posthorn_smtp_in.protocol.replies import Reply
 
@@ -56,17 +57,6 @@ class Opinion:
             elif result is Result.REJECTED:
                 result = Result.JUNK
         return replace(self, result=result, required=self.required if junk is None else junk)
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What filters found in a message, each from 0, nothing, to 1, certainty; None: nobody looked."""
-
-    spam: float | None = None
-    virus: float | None = None
-
-
-NOT_SCORED = Scores()
 
 
 def scores(opinions: Iterable[Opinion]) -> Scores:

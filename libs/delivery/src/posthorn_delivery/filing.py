@@ -1,33 +1,31 @@
-"""What the scripts of a message's recipients make of it: rows to store and to queue with the delivery, or a refusal.
+"""What the scripts of a message's accounts make of it: rows to store and to queue with the delivery, or a refusal.
 
-A filing is decided before the transaction. What it wrote into the lookup store by then (who is answered) is taken back
-when the transaction fails; what must be remembered of a delivery (duplicates) is written after it.
+A filing is decided before the transaction (posthorn_delivery.storing). What it wrote into the lookup store by then (who
+is answered) is taken back when the transaction fails; what must be remembered of a delivery (duplicates) is written
+after it. Both say whose delivery it was: one that is repeated after a kill comes to the same.
 """
 
 import asyncio
-import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
+from posthorn_delivery import sending
+from posthorn_delivery.arrival import Arrival
+from posthorn_delivery.evaluation import Ruling, Subject, duplicate_key, rule
+from posthorn_delivery.scripts import Scripts
 from posthorn_mail_format import summarize
-from posthorn_mail_format.octets import Octets
 from posthorn_model.errors import PosthornError
 from posthorn_model.flags import Flags, SystemFlag, keyword
 from posthorn_model.ids import AccountId, MailboxId
 from posthorn_model.lookup import lookup_key
-from posthorn_model.mail import NewMessage
+from posthorn_model.mail import NewMessage, Role
 from posthorn_model.queue_items import NewQueueMessage
 from posthorn_sieve.actions import Action, FileInto, Keep, Notify, Redirect, Reject, Vacation
 from posthorn_sieve.answers import Occasion, notice
 from posthorn_sieve.errors import ScriptFailed
-from posthorn_smtp_in.filters.opinions import Scores
-from posthorn_smtp_in.parts import Parts
-from posthorn_smtp_in.protocol.replies import Reply, reply
-from posthorn_smtp_in.sieve import sending
-from posthorn_smtp_in.sieve.evaluation import Ruling, Subject, duplicate_key, rule
 from posthorn_storage.sieve_scripts import ActiveScript
 
 NOTICE_SECONDS = 86_400.0
@@ -46,118 +44,69 @@ _SYSTEM = {
 class Filing:
     """The sum of what scripts decided for one delivery."""
 
+    delivery: UUID
     messages: list[NewMessage] = field(default_factory=list)
-    """In the place of the plain messages of `accounts`."""
-    accounts: set[AccountId] = field(default_factory=set)
-    """Those whose script was run."""
+    """To be stored: of accounts without a script the plain ones."""
     queued: list[NewQueueMessage] = field(default_factory=list)
-    refusal: Reply | None = None
-    """Set where the only recipient refuses the message: nothing else is there then."""
+    refusal: str | None = None
+    """The words of the only recipient, who refuses the message: nothing else is there then. One line of ASCII."""
     reserved: list[str] = field(default_factory=list)
     """Keys that were written already."""
     remember: dict[str, int] = field(default_factory=dict)
     """Keys to write with their seconds, once the delivery is done."""
 
-    def instead_of(self, plain: Sequence[NewMessage]) -> list[NewMessage]:
-        """The messages to store."""
-        return [message for message in plain if message.account not in self.accounts] + self.messages
 
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """One message for some accounts."""
-
-    delivery: UUID
-    sender: str
-    smtputf8: bool
-    content: Octets
-    remote: str
-    recipients: Mapping[AccountId, str]
-    """Account to the recipient that led to it."""
-    junk: bool
-    """It is taken for junk: nobody answers it."""
-    scores: Scores
-    """What content filters found."""
-    alone: bool
-    """There is one recipient with one account, who can be spoken for by the reply to the content."""
-
-
-async def file_by_scripts(parts: Parts, arrival: Arrival, plain: Sequence[NewMessage]) -> Filing:
+async def file_by_scripts(
+    scripts: Scripts, arrival: Arrival, plain: Sequence[NewMessage], active: Mapping[AccountId, ActiveScript]
+) -> Filing:
     """Run the active scripts of the accounts. `plain` are the messages as they are stored without a script.
 
     Raises Unavailable.
     """
-    filing = Filing()
-    active = await parts.storage.sieve.active(arrival.recipients)
+    filing = Filing(arrival.delivery)
     try:
-        await _file_all(parts, arrival, plain, active, filing)
+        for message in plain:
+            script = active.get(message.account)
+            if script is None:
+                filing.messages.append(message)
+            else:
+                await _file(scripts, arrival, message, script, filing)
     except BaseException:
-        await _undelivered(parts, filing)
+        await forget_reserved(scripts, filing)
         raise
     return filing
 
 
-async def _file_all(
-    parts: Parts,
-    arrival: Arrival,
-    plain: Sequence[NewMessage],
-    active: Mapping[AccountId, ActiveScript],
-    filing: Filing,
-) -> None:
-    for message in plain:
-        script = active.get(message.account)
-        if script is None:
-            continue
-        subject = Subject(
-            account=message.account,
-            recipient=arrival.recipients[message.account],
-            sender=arrival.sender,
-            content=bytes(arrival.content),
-            remote=arrival.remote,
-            scores=arrival.scores,
-        )
-        filing.accounts.add(message.account)
-        ruling = _without_loop(await rule(parts, subject, script), subject)
-        parts.log.info(
-            "sieve",
-            delivery=str(arrival.delivery),
-            account=message.account,
-            script=script.name,
-            actions=[type(action).__name__ for action in ruling.outcome.actions],
-            steps=ruling.outcome.steps,
-            problem=None if ruling.outcome.fault is None else ruling.outcome.fault.public,
-        )
-        await _Filer(parts, arrival, subject, ruling, message, filing).file()
+async def _file(scripts: Scripts, arrival: Arrival, message: NewMessage, script: ActiveScript, filing: Filing) -> None:
+    subject = Subject(
+        delivery=arrival.delivery,
+        account=message.account,
+        recipient=arrival.recipients[message.account],
+        sender=arrival.sender,
+        content=bytes(arrival.content),
+        remote=arrival.remote,
+        scores=arrival.scores,
+    )
+    ruling = _without_loop(await rule(scripts, subject, script), subject)
+    scripts.log.info(
+        "sieve",
+        delivery=str(arrival.delivery),
+        account=message.account,
+        script=script.name,
+        actions=[type(action).__name__ for action in ruling.outcome.actions],
+        steps=ruling.outcome.steps,
+        problem=None if ruling.outcome.fault is None else ruling.outcome.fault.public,
+    )
+    await _Filer(scripts, arrival, subject, ruling, message, filing).file()
 
 
-@contextlib.asynccontextmanager
-async def settled(parts: Parts, filing: Filing) -> AsyncIterator[None]:
-    """Around the transaction that stores a filing: what belongs to it outside of the database follows its end."""
-    try:
-        yield
-    except BaseException:
-        await _undelivered(parts, filing)
-        raise
-    await _delivered(parts, filing)
-
-
-async def _delivered(parts: Parts, filing: Filing) -> None:
-    """The transaction was committed: remember what scripts want to know the next time."""
-    for seconds in set(filing.remember.values()):
-        keys = [key for key, each in filing.remember.items() if each == seconds]
-        try:
-            await parts.storage.lookup.put(dict.fromkeys(keys, b"1"), float(seconds))
-        except PosthornError as error:
-            parts.log.warning("duplicates not remembered", reason=error.public)
-
-
-async def _undelivered(parts: Parts, filing: Filing) -> None:
-    """The transaction failed: nobody was answered."""
+async def forget_reserved(scripts: Scripts, filing: Filing) -> None:
+    """The transaction failed, or will not be: nobody was answered."""
     if filing.reserved:
         try:
-            await parts.storage.lookup.drop(filing.reserved)
+            await scripts.storage.lookup.drop(filing.reserved)
         except PosthornError as error:
-            parts.log.warning("answers not forgotten", reason=error.public)
+            scripts.log.warning("answers not forgotten", reason=error.public)
 
 
 def _without_loop(ruling: Ruling, subject: Subject) -> Ruling:
@@ -172,7 +121,7 @@ def _without_loop(ruling: Ruling, subject: Subject) -> Ruling:
 class _Filer:
     """Adds what one account's script decided to a filing."""
 
-    parts: Parts
+    scripts: Scripts
     arrival: Arrival
     subject: Subject
     ruling: Ruling
@@ -205,7 +154,7 @@ class _Filer:
         if found is None:
             found = folders.find(action.mailbox)
         if found is None and action.create:
-            found = await folders.create(self.parts.storage, self.subject.account, action.mailbox, action.special_use)
+            found = await folders.create(self.scripts.storage, self.subject.account, action.mailbox, action.special_use)
         if found is None:
             await self.tell_owner(f"there is no mailbox '{action.mailbox[:100]}': the message is in the inbox")
             return self.plain.mailboxes
@@ -218,8 +167,8 @@ class _Filer:
         named = tuple(dict.fromkeys(mailbox for mailbox in mailboxes if mailbox))
         if len(named) < len(set(mailboxes)) and named:
             # The inbox, which has no number here, and others.
-            boxes = await self.parts.storage.mail.mailboxes(self.subject.account)
-            named += tuple(box.id for box in boxes if box.role is not None and box.role.value == "inbox")
+            boxes = await self.scripts.storage.mail.mailboxes(self.subject.account)
+            named += tuple(box.id for box in boxes if box.role is Role.INBOX)
         message = replace(self.plain, mailboxes=named, flags=flags)
         if index:
             message = replace(
@@ -232,40 +181,42 @@ class _Filer:
         return replace(
             message,
             summary=await asyncio.to_thread(summarize, content),
-            blob=await self.parts.storage.blobs.prepare(content, accounts=[self.subject.account]),
+            blob=await self.scripts.storage.blobs.prepare(content, accounts=[self.subject.account]),
         )
 
     async def send(self, action: Action, number: int) -> None:
-        parts, delivery, subject = self.parts, self.arrival.delivery, self.subject
+        scripts, subject = self.scripts, self.subject
         queued = None
         match action:
             case Redirect():
-                queued = await sending.redirected(parts, delivery, subject, action, smtputf8=self.arrival.smtputf8)
+                queued = await sending.redirected(scripts, subject, action, smtputf8=self.arrival.smtputf8)
             case Vacation() if not self.arrival.junk:
-                queued, key = await sending.answered(parts, delivery, subject, action)
+                queued, key = await sending.answered(scripts, subject, action)
                 if key is not None:
                     self.filing.reserved.append(key)
             case Notify():
-                queued = await sending.notified(parts, delivery, subject, action, number)
+                queued = await sending.notified(scripts, subject, action, number)
             case Reject() if self.arrival.alone:
                 self.filing.refusal = refusal(action)
             case Reject():
-                queued = await sending.rejected(parts, delivery, subject, action)
+                queued = await sending.rejected(scripts, subject, action)
         if queued is not None:
             self.filing.queued.append(queued)
 
     async def tell_owner(self, problem: str) -> None:
         """A notice into the inbox, once a day for each problem."""
-        parts, account = self.parts, self.subject.account
+        scripts, account = self.scripts, self.subject.account
         name = hashlib.sha256(f"{self.ruling.script}\0{problem}".encode("utf-8", "replace")).hexdigest()[:32]
         key = lookup_key("sieve-notice", str(account), name)
+        identity = uuid5(self.arrival.delivery, f"sieve/notice/{account}/{name}")
         try:
-            if await parts.storage.lookup.add(key, b"1", NOTICE_SECONDS) is not None:
-                return
+            known = await scripts.storage.lookup.add(key, identity.bytes, NOTICE_SECONDS)
         except PosthornError:
             return
-        self.filing.reserved.append(key)
-        identity = uuid5(self.arrival.delivery, f"sieve/notice/{account}/{name}")
+        if known is None:
+            self.filing.reserved.append(key)
+        elif known != identity.bytes:
+            return
         content = notice(
             f'Your mail filter "{self.ruling.script}" had a problem',
             [
@@ -277,28 +228,28 @@ class _Filer:
                 "No mail is lost: where nothing else is said the message is in your inbox.",
                 "You will hear of this problem again in a day at the earliest.",
             ],
-            Occasion(b"", self.subject.recipient, self.now(), f"{identity}@{parts.hostname}"),
-            sender=f"postmaster@{parts.hostname}",
+            Occasion(b"", self.subject.recipient, self.now(), f"{identity}@{scripts.hostname}"),
+            sender=f"postmaster@{scripts.hostname}",
         )
         self.filing.messages.append(
             NewMessage(
                 account=account,
                 mailboxes=(),
                 summary=await asyncio.to_thread(summarize, content),
-                blob=await parts.storage.blobs.prepare(content, accounts=[account]),
+                blob=await scripts.storage.blobs.prepare(content, accounts=[account]),
                 delivery_id=identity,
                 delivered=True,
             )
         )
 
     def now(self) -> datetime:
-        return datetime.fromtimestamp(self.parts.clock.time(), UTC)
+        return datetime.fromtimestamp(self.scripts.clock.time(), UTC)
 
 
-def refusal(action: Reject) -> Reply:
-    """The reply that refuses the content in the recipient's words (RFC 5429 2.1.1); its text is ASCII."""
+def refusal(action: Reject) -> str:
+    """The recipient's words as the text of a reply to the content (RFC 5429 2.1.1), which is ASCII."""
     words = " ".join(action.reason.split())
-    return reply(550, "5.7.1", words[:MAX_REASON] if words and words.isascii() else "The recipient refuses the message")
+    return words[:MAX_REASON] if words and words.isascii() else "The recipient refuses the message"
 
 
 def _flags(names: Sequence[str]) -> Flags:
