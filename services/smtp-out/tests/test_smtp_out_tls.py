@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from posthorn_model.errors import Unavailable
 from posthorn_node.settings import ResolverSettings, SettingsError
 from posthorn_smtp_out.pool import Pool, PoolLimits, Unreachable
 from posthorn_smtp_out.protocol.envelope import Envelope, EnvelopeRecipient
@@ -22,8 +23,12 @@ from posthorn_smtp_out.routes import Destination, Relay, Router, verified
 from posthorn_smtp_out.settings import SendTimes, SmtpOutSettings
 from posthorn_smtp_out.sources import Source
 from posthorn_smtp_out.tls.greeting import Contexts, Greeter
+from posthorn_smtp_out.tls.policy_host import PolicyHosts
+from posthorn_smtp_out.tls.promises import FAILED, Promises
+from posthorn_storage import Storage
 from posthorn_testkit.authorities import Authority, Identity, self_signed
 from posthorn_testkit.dns import DnsServer
+from posthorn_testkit.policy_server import SILENT, PolicyServer, text
 from posthorn_testkit.sink import EXTENSIONS, Sink
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1 is deprecated")
@@ -62,9 +67,12 @@ class World:
     dns: DnsServer
     folder: Path
     sinks: list[Sink] = field(default_factory=list)
+    promises: Promises | None = None
 
     async def exchanger(self, shown: Shown) -> Sink:
-        """A server that shows this, at the domain's exchanger."""
+        """A server that shows this, at the domain's exchanger, in place of the last one."""
+        while self.sinks:
+            await self.sinks.pop().stop()
         sink = Sink(extensions=(*EXTENSIONS, "REQUIRETLS"))
         if isinstance(shown, Identity):
             sink.tls = shown.server(self.folder)
@@ -81,11 +89,14 @@ class World:
     def tlsa(self, *records: str, host: str = MX, **more: list[str]) -> None:
         self.dns.put(f"_{self.sinks[0].port}._tcp.{host}", {"TLSA": list(records), **more})
 
+    def resolver(self, *, dnssec: bool = True) -> Resolver:
+        return Resolver(ResolverSettings(servers=(self.dns.address,), dnssec=dnssec, timeout=1))
+
     def pool(self, *, dnssec: bool = True, **settings: Any) -> Pool:
-        resolver = Resolver(ResolverSettings(servers=(self.dns.address,), dnssec=dnssec, timeout=1))
+        resolver = self.resolver(dnssec=dnssec)
         port = self.sinks[0].port
         own = SmtpOutSettings(**{"port": port, **settings})
-        watching = guard(own, resolver)
+        watching = guard(own, resolver, self.promises)
         router = Router(resolver, hostname="here.example", port=port, relay=None, routes=own.routes, guard=watching)
         contexts = Contexts(client_context(verify=False), ROOT.client())
         manners = Manners("here.example", "opportunistic", SendTimes(), contexts.lax)
@@ -286,3 +297,218 @@ async def test_nothing_vouches_for_an_address_literal(world: World) -> None:
     await world.exchanger(GOOD)
     assert (await world.send(verified(Destination("[127.0.0.1]")))).startswith("550 5.7.30")
     assert await world.send(Destination("[127.0.0.1]")) == "TLS"
+
+
+POLICY = f"version: STSv1\nmode: enforce\nmx: {MX}\nmax_age: 86400\n".encode()
+HOST = f"mta-sts.{SITE}"
+
+
+@dataclass
+class Web:
+    """The domain's policy host, and what this process knows of it."""
+
+    world: World
+    storage: Storage
+    server: PolicyServer
+    clock: float = 0.0
+
+    def publish(self, identity: str, policy: bytes = POLICY) -> None:
+        self.server.policy = policy
+        self.world.dns.put(f"_mta-sts.{SITE}", {"TXT": [f'"v=STSv1; id={identity};"']})
+        self.world.dns.put(HOST, {"A": ["127.0.0.1"]})
+
+    def restart(self) -> None:
+        """As of a process that knows only what the table has."""
+        resolver = self.world.resolver(dnssec=False)
+        hosts = PolicyHosts(resolver, ROOT.client(), timeout=1, port=self.server.port)
+        self.world.promises = Promises(self.storage.sts_policies, resolver, hosts, lambda: self.clock)
+
+    async def later(self, seconds: float) -> None:
+        """For the table, and for this process's memory of it."""
+        self.clock += seconds
+        for column in ("expires_at", "refresh_at"):
+            await self.storage._database.execute(
+                f"UPDATE mta_sts_policy SET {column} = {column} - interval '{seconds} seconds'"
+            )
+
+
+@pytest_asyncio.fixture
+async def web(world: World, storage: Storage, tmp_path: Path) -> AsyncIterator[Web]:
+    async with PolicyServer(ROOT.issue(HOST).server(tmp_path)) as server:
+        made = Web(world, storage, server)
+        made.restart()
+        yield made
+    await storage._database.execute("TRUNCATE mta_sts_policy")
+
+
+REFUSED = "454 4.7.5 TLS is required by MTA-STS: the certificate is refused: self-signed certificate"
+
+
+@pytest.mark.postgres
+async def test_a_policy_that_is_enforced_wants_a_certificate(web: Web) -> None:
+    web.publish("1")
+    reasons = {name: reason.replace("the settings", "MTA-STS") for name, reason in REASONS.items()}
+    for server, shown in EVERY.items():
+        await web.world.exchanger(shown)
+        assert (await web.world.send(dnssec=False)).startswith(reasons.get(server, "TLS")), server
+    assert web.server.requests == [f"GET /.well-known/mta-sts.txt HTTP/1.1 {HOST}"]
+
+
+@pytest.mark.postgres
+async def test_only_exchangers_of_the_policy_get_mail(web: Web) -> None:
+    sink = await web.world.exchanger(ROOT.issue(MX, "b.mail.example"))
+    web.publish("1", POLICY.replace(MX.encode(), b"*.mail.example"))
+    assert await web.world.send() == f"451 4.7.5 MTA-STS: {MX} is no exchanger by the policy of {SITE}"
+    assert sink.connections == 0
+    web.world.dns.put(SITE, {"MX": [f"10 {MX}.", "20 b.mail.example."]})
+    web.world.dns.put("b.mail.example", {"A": ["127.0.0.1"]})
+    assert await web.world.send() == "TLS"
+
+
+@pytest.mark.postgres
+async def test_a_policy_in_testing_stops_nothing(web: Web) -> None:
+    web.publish("1", POLICY.replace(b"enforce", b"testing"))
+    for server, shown in EVERY.items():
+        await web.world.exchanger(shown)
+        said = await web.world.send(dnssec=False)
+        assert said == "plain" if server in ("old", "stripped", "broken") else said == "TLS", server
+
+
+@pytest.mark.postgres
+async def test_dane_comes_before_mta_sts(web: Web) -> None:
+    """RFC 8461 2: MTA-STS must not let through what DANE refuses; nor does it refuse what DANE vouches for."""
+    await web.world.exchanger(SELF_SIGNED)
+    web.publish("1")
+    assert await web.world.send() == REFUSED
+    web.world.tlsa(digest(SELF_SIGNED))
+    assert await web.world.send() == "TLS"
+    web.publish("2", POLICY.replace(MX.encode(), b"elsewhere.example"))
+    assert await web.world.send() == "TLS"
+    web.world.tlsa(digest(GOOD, usage=1))
+    assert "MTA-STS" in await web.world.send(), "records that cannot be matched vouch for nobody"
+    web.world.sinks[0].tls = GOOD.server(web.world.folder)
+    web.world.tlsa(digest(EXPIRED))
+    assert "required by DANE" in await web.world.send()
+
+
+@pytest.mark.postgres
+async def test_a_policy_is_kept_whatever_becomes_of_dns_and_web(web: Web) -> None:
+    await web.world.exchanger(SELF_SIGNED)
+    web.publish("1")
+    assert await web.world.send() == REFUSED
+    for kinds in ({}, {"RCODE": ["SERVFAIL"]}, {"TXT": ['"v=STSv1; id=2"']}):
+        web.world.dns.put(f"_mta-sts.{SITE}", kinds)
+        web.server.answer = text(b"", status="404 Not Found")
+        web.restart()
+        assert await web.world.send() == REFUSED
+    await web.later(86_401)
+    web.restart()
+    assert await web.world.send() == "TLS", "it has expired"
+
+
+@pytest.mark.postgres
+async def test_a_new_id_is_a_new_policy(web: Web) -> None:
+    await web.world.exchanger(SELF_SIGNED)
+    web.publish("1")
+    assert await web.world.send() == REFUSED
+    web.publish("1", POLICY.replace(b"enforce", b"none"))
+    await web.later(100)
+    assert await web.world.send() == REFUSED, "the id is the same"
+    web.publish("2", POLICY.replace(b"enforce", b"none"))
+    web.restart()
+    assert await web.world.send() == "TLS"
+    assert len(web.server.requests) == 2
+
+
+NO_ANSWERS = [
+    (text(b"", status="302 Found\r\nLocation: https://127.0.0.1/"), "sts-policy-fetch-error", "the answer is 302"),
+    (text(b"", status="500 No"), "sts-policy-fetch-error", "the answer is 500"),
+    (text(POLICY, kind="text/html"), "sts-policy-fetch-error", "not text/plain"),
+    (text(POLICY + b"x" * 70_000), "sts-policy-fetch-error", "longer than 64 kB"),
+    (text(POLICY)[:-9], "sts-policy-fetch-error", ""),
+    (b"SSH-2.0-OpenSSH\r\n\r\n", "sts-policy-fetch-error", ""),
+    (SILENT, "sts-policy-fetch-error", "does not answer within 1 s"),
+    (text(b"<html>"), "sts-policy-invalid", "no field"),
+]
+
+
+@pytest.mark.postgres
+async def test_what_is_no_answer_is_no_policy(web: Web) -> None:
+    assert web.world.promises is not None
+    web.publish("1")
+    for number, (answer, result, reason) in enumerate(NO_ANSWERS, 1):
+        web.server.answer = answer
+        for _ in range(2):  # it is not asked again for a while
+            found = await web.world.promises.of(SITE)
+            assert found.policy is None
+            assert found.fault is not None
+            assert (found.fault.result, len(web.server.requests)) == (result, number)
+            assert reason in found.fault.text
+        web.clock += FAILED
+    web.server.answer = None
+    assert (await web.world.promises.of(SITE)).policy is not None
+
+
+@pytest.mark.postgres
+async def test_a_policy_host_needs_a_certificate(world: World, storage: Storage) -> None:
+    for identity in (SELF_SIGNED, ROOT.issue(HOST, days=2, age=10), ROOT.issue(MX)):
+        async with PolicyServer(identity.server(world.folder)) as server:
+            web = Web(world, storage, server)
+            web.restart()
+            web.publish("1")
+            assert world.promises is not None
+            found = await world.promises.of(SITE)
+        assert found.fault is not None
+        assert found.fault.result == "sts-webpki-invalid"
+        assert server.requests == []
+
+
+@pytest.mark.postgres
+async def test_policies_are_fetched_again_before_they_expire(web: Web) -> None:
+    promises = web.world.promises
+    assert promises is not None
+    web.publish("1")
+    assert (await promises.of(SITE)).policy is not None
+    assert await promises.refresh() == 0
+    await web.later(43_200)
+    web.publish("2", POLICY.replace(b"86400", b"90000"))
+    web.restart()
+    promises = web.world.promises
+    assert await promises.refresh() == 1
+    assert await promises.refresh() == 0
+    kept = await web.storage.sts_policies.live(SITE)
+    assert kept is not None
+    assert (kept.id, kept.policy.max_age) == ("2", 90_000)
+    await web.later(45_000)
+    web.server.answer = text(b"", status="404 No")
+    assert await promises.refresh() == 0
+    assert await web.storage.sts_policies.live(SITE) == kept, "it holds until its end"
+    await web.later(45_001)
+    await promises.refresh()
+    assert await web.storage._database.fetchval("SELECT count(*) FROM mta_sts_policy") == 0
+
+
+@pytest.mark.postgres
+async def test_a_policy_vouches_for_exchangers_of_requiretls(web: Web) -> None:
+    await web.world.exchanger(GOOD)
+    where = verified(Destination(SITE))
+    web.publish("1", POLICY.replace(b"enforce", b"testing"))
+    assert await web.world.send(where, dnssec=False, tls="none") == "TLS"
+    web.publish("2", POLICY.replace(b"enforce", b"testing").replace(MX.encode(), b"elsewhere.example"))
+    web.restart()
+    assert (await web.world.send(where, dnssec=False)).startswith("550 5.7.30")
+
+
+@pytest.mark.postgres
+async def test_where_the_table_does_not_answer_nothing_is_sent(web: Web) -> None:
+    class Away:
+        async def live(self, domain: str) -> Any:
+            raise Unavailable("the database is away")
+
+    sink = await web.world.exchanger(GOOD)
+    resolver = web.world.resolver()
+    web.world.promises = Promises(Away(), resolver, PolicyHosts(resolver, ROOT.client(), timeout=1))  # type: ignore[arg-type]
+    with pytest.raises(Unavailable):
+        await web.world.send()
+    assert sink.connections == 0
+    assert await web.world.send(mta_sts=False, tls_policy={SITE: "opportunistic"}) == "TLS"

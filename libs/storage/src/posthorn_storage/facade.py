@@ -51,6 +51,7 @@ from posthorn_storage.shards.registry import open_shards
 from posthorn_storage.shards.removals import Removals
 from posthorn_storage.shards.shard import HOME, assemble_blobs, assemble_shard, refuse_queue
 from posthorn_storage.sieve_scripts import SieveScripts
+from posthorn_storage.sts_policies import StsPolicies
 from posthorn_storage.submissions import Submissions
 from posthorn_storage.version import check_version
 
@@ -118,6 +119,7 @@ class Storage:
         self.acme = OrderStore(pools.queue, keys)
         self.dkim = DkimStore(pools.queue, keys)
         self.dmarc = DmarcStore(pools.queue, self.queue.enqueue_in)
+        self.sts_policies = StsPolicies(pools.queue)
         self.push = PushStore(self.shards, keys)
         self.roles = RoleStore(pools.queue, self.nodes)
         self.moves = Moves(self.shards, self.leases, f"{socket.gethostname()}/{secrets.token_hex(4)}", self._changed)

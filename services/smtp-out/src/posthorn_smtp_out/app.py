@@ -15,7 +15,7 @@ from posthorn_smtp_out.figures import Figures
 from posthorn_smtp_out.outcomes import Policy
 from posthorn_smtp_out.parts import Parts
 from posthorn_smtp_out.pool import Pool, PoolLimits
-from posthorn_smtp_out.remoting import guard, manners, relays, sources
+from posthorn_smtp_out.remoting import guard, manners, promises, relays, sources
 from posthorn_smtp_out.resolver import Resolver
 from posthorn_smtp_out.routes import Router
 from posthorn_smtp_out.settings import SmtpOutSettings
@@ -42,6 +42,10 @@ async def build(node: Node) -> "SmtpOut":
         lambda: storage.clock.offset
     )
     resolver = Resolver(node.settings.resolver, ipv4_first=settings.prefer == "ipv4")
+    using = contexts()
+    promised = promises(settings, storage.sts_policies, resolver, using.strict)
+    if promised is not None:
+        node.tasks.start("MTA-STS policies", promised.keep())
     router = Router(
         resolver,
         hostname=hostname,
@@ -49,7 +53,7 @@ async def build(node: Node) -> "SmtpOut":
         relay=settings.relay,
         routes=settings.routes,
         relays=relays(settings),
-        guard=guard(settings, resolver),
+        guard=guard(settings, resolver, promised),
     )
     limits = PoolLimits(settings.connections_per_site, settings.messages_per_connection, settings.connection_idle)
     figures = Figures(node.metrics)
@@ -60,7 +64,7 @@ async def build(node: Node) -> "SmtpOut":
         attempts=Attempts(storage.queue, settings.write_window),
         router=router,
         sources=sources(settings, hostname),
-        pool=Pool(router, manners(settings, hostname), limits, Greeter(contexts())),
+        pool=Pool(router, manners(settings, hostname), limits, Greeter(using)),
         signer=Signer(storage.dkim, node.clock.monotonic, node.log, figures),
         policy=Policy(settings.retry, settings.expire),
         brakes=Brakes(storage.queue.pauses, router.destination, node.log),

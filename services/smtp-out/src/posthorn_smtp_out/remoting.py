@@ -1,5 +1,6 @@
 """From the settings: which relays and sources there are, and how each destination is spoken to."""
 
+import ssl
 from collections.abc import Callable, Mapping
 
 from posthorn_node.settings import Problem, SettingsError, parse_bind
@@ -9,6 +10,9 @@ from posthorn_smtp_out.routes import Destination, Relay
 from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.sources import Source, Sources
 from posthorn_smtp_out.tls.guard import Guard
+from posthorn_smtp_out.tls.policy_host import PolicyHosts
+from posthorn_smtp_out.tls.promises import Promises
+from posthorn_storage.sts_policies import StsPolicies
 
 
 def relays(settings: SmtpOutSettings) -> Mapping[str, Relay]:
@@ -58,13 +62,29 @@ def manners(settings: SmtpOutSettings, hostname: str) -> Callable[[Destination],
     return towards
 
 
-def guard(settings: SmtpOutSettings, resolver: Resolver) -> Guard:
+def guard(settings: SmtpOutSettings, resolver: Resolver, promises: Promises | None = None) -> Guard:
     """What destinations must show. Raises SettingsError where DANE is set and no answer of DNS can be believed."""
     for domain, wish in settings.tls_policy.items():
         if wish == "dane" and not (settings.dane and resolver.dnssec):
             problem = "DANE needs smtp-out.dane, and resolver.dnssec with servers that validate"
             raise SettingsError([Problem("settings", 0, f"smtp-out.tls-policy.{domain}", problem)])
-    return Guard(resolver, everybody=settings.tls, own=settings.tls_policy, dane=settings.dane, port=settings.port)
+    return Guard(
+        resolver,
+        everybody=settings.tls,
+        own=settings.tls_policy,
+        dane=settings.dane,
+        port=settings.port,
+        promises=promises,
+    )
+
+
+def promises(
+    settings: SmtpOutSettings, kept: StsPolicies, resolver: Resolver, context: ssl.SSLContext
+) -> Promises | None:
+    """What domains promise by MTA-STS; None where the settings do not ask for it."""
+    if not settings.mta_sts:
+        return None
+    return Promises(kept, resolver, PolicyHosts(resolver, context, timeout=settings.mta_sts_timeout))
 
 
 def _login(name: str, password: str) -> Login | None:

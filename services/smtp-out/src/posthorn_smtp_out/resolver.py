@@ -89,6 +89,10 @@ class Resolver:
         secure = bool(found) and all(answer.authentic for answer in with_records)
         return Addresses(found, secure, next((answer.canonical for answer in with_records), host))
 
+    async def texts(self, name: str) -> Sequence[bytes]:
+        """TXT records; empty also when DNS does not answer."""
+        return (await self._names.texts(name)).records
+
     async def tlsa(self, host: str, port: int) -> Sequence[Tlsa]:
         """The TLSA records of a host that DNSSEC vouches for; empty when it is certain that there are none.
 

@@ -125,7 +125,8 @@ class Router:
                     demand = await self._guard.host(known, host, addresses)
                 hops += [Hop(host, address, self._port, demand) for address in addresses.found[:MAX_ADDRESSES]]
             except NoRoute as error:
-                failure = error
+                if failure is None or not error.reply.permanent:  # what may get better decides
+                    failure = error
         if hops:
             return hops
         raise failure or NoRoute(NO_ADDRESS if exchangers else NO_SERVER)

@@ -86,6 +86,10 @@ class SmtpOutSettings(ServiceSettings):
     """By domain, or by the host of a route or of the relay: counts instead of what the domain publishes."""
     dane: bool = True
     """Obey TLSA records (RFC 7672) where resolver.dnssec lets them be believed."""
+    mta_sts: bool = True
+    """Obey MTA-STS policies (RFC 8461)."""
+    mta_sts_timeout: Annotated[Duration, Field(gt=0, le=300)] = 30.0
+    """For a policy to be fetched; mail for its domain waits for it."""
     retry: Annotated[tuple[Duration, ...], Field(min_length=1, max_length=100)] = (
         120.0,
         300.0,

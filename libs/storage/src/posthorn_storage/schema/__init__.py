@@ -19,6 +19,7 @@ from posthorn_storage.schema import (
     search,
     sieve,
     submission,
+    transport,
 )
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "search",
     "sieve",
     "submission",
+    "transport",
 ]

@@ -3,7 +3,7 @@
 In this order:
 1. Settings for the domain itself replace whatever it publishes.
 2. DANE, where DNSSEC vouches for the exchanger and its TLSA records. It is never weakened by MTA-STS (RFC 8461 2).
-3. MTA-STS.
+3. MTA-STS (RFC 8461). A policy in testing asks for nothing, but what does not agree with it is noticed.
 4. The setting for everybody, which what is published may only raise.
 A message with REQUIRETLS needs 2 or 3, or an exchanger that DNSSEC vouches for, and then always a certificate.
 """
@@ -14,6 +14,8 @@ from enum import IntEnum
 from typing import Final
 
 from posthorn_mail_auth.dane import Tlsa, usable
+from posthorn_mail_auth.mta_sts import allows
+from posthorn_model.mta_sts import StsPolicy
 from posthorn_smtp_out.protocol.replies import Reply
 from posthorn_smtp_out.resolver import NoRoute
 
@@ -54,6 +56,8 @@ class Demand:
     tlsa: tuple[Tlsa, ...] = ()
     names: tuple[str, ...] = ()
     """Any of them will do for DANE-TA (RFC 7672 3.2.2)."""
+    tried: bool = False
+    """A certificate for `name` is looked for first, and done without: MTA-STS is in testing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Site:
     secure: bool = False
     """DNSSEC vouches for the names of its exchangers."""
     require_tls: bool = False
+    sts: StsPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +91,21 @@ def demand(site: Site, host: Host) -> Demand:
         return Demand(Level.DANE, "DANE", host.base, records, names)
     if site.floor is Level.DANE:
         raise NoRoute(Reply(451, (f"4.7.0 DANE is set for {site.name}, and {host.name} has no usable TLSA records",)))
+    mode = site.sts.mode if site.sts is not None else "none"
+    promised = mode != "none" and site.sts is not None and allows(site.sts, host.name)
+    if mode == "enforce" and not promised:
+        raise NoRoute(Reply(451, (f"4.7.5 MTA-STS: {host.name} is no exchanger by the policy of {site.name}",)))
     if site.require_tls:
-        if not site.secure:
+        if not (site.secure or promised):
             raise NoRoute(UNVERIFIED)
         return Demand(Level.CERTIFICATE, "REQUIRETLS", host.name)
+    if mode == "enforce":
+        return Demand(Level.CERTIFICATE, "MTA-STS", host.name)
     level, because = site.floor, "the settings"
     if host.tlsa and _wants_dane(site) and level < Level.ENCRYPT:
         # RFC 7672 2.2: records that nobody can match still promise TLS.
         level, because = Level.ENCRYPT, "DANE"
-    return Demand(level, because, host.name)
+    return Demand(level, because, host.name, tried=promised and level < Level.CERTIFICATE)
 
 
 def _wants_dane(site: Site) -> bool:

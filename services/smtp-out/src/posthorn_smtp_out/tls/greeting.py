@@ -42,13 +42,27 @@ class Greeter:
         """Introduce ourselves on a new connection. Raises Unwilling, ChannelLost, ReplyFault; then it is cut."""
         if hop.demand is not None:
             self._contexts = self._contexts or contexts()
-            manners = _obeying(manners, hop.demand, self._contexts)
-        try:
-            return await greet(channel, hop.host, hop.port, manners)
-        except TlsProblem:
-            if manners.tls != "opportunistic":
-                raise
-        return await greet(await again(), hop.host, hop.port, replace(manners, tls="none"))
+            ways = _ways(manners, hop.demand, self._contexts)
+        else:
+            ways = _falling_back(manners)
+        for way in ways[:-1]:
+            try:
+                return await greet(channel, hop.host, hop.port, way)
+            except TlsProblem:
+                channel = await again()
+        return await greet(channel, hop.host, hop.port, ways[-1])
+
+
+def _ways(manners: Manners, wanted: Demand, using: Contexts) -> Sequence[Manners]:
+    """Our manners towards a host that must show this; the next ones are for when TLS failed with those before."""
+    ways = _falling_back(_obeying(manners, wanted, using))
+    if wanted.tried:
+        return [_obeying(manners, replace(wanted, level=Level.CERTIFICATE), using), *ways]
+    return ways
+
+
+def _falling_back(manners: Manners) -> Sequence[Manners]:
+    return [manners, replace(manners, tls="none")] if manners.tls == "opportunistic" else [manners]
 
 
 def _obeying(manners: Manners, wanted: Demand, using: Contexts) -> Manners:
