@@ -644,7 +644,7 @@ def test_what_is_accepted_and_does_nothing_gets_a_notice() -> None:
     assert notices(read(text)) == [
         "cluster.roles.acme.renew is not used: there is no [acme] to order certificates of",
         "cluster.roles.metrics.push is not used: metrics.push.url does not say where to push",
-        "cluster.roles.reports.send is not used: reports.dmarc.enable is false",
+        "cluster.roles.reports.send is not used: neither reports.dmarc nor reports.tls is enabled",
     ]
 
 

@@ -12,7 +12,7 @@ from posthorn_model.errors import LeaseLost, Unavailable
 from posthorn_model.ids import Epoch
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient
 from posthorn_storage import Fence, Storage
-from posthorn_storage.dmarc import DmarcStore, DmarcTally, store
+from posthorn_storage.dmarc import DmarcStore, DmarcTally
 from posthorn_storage.dmarc.tally import MOST
 
 POLICY = PublishedPolicy("example.org", "reject", "quarantine", "r", "s", 100, ("mailto:dmarc@example.org!1m",))
@@ -85,10 +85,8 @@ async def test_a_report_is_sent_once_together_with_its_end(storage: Storage, dma
     assert await storage._database.fetchval("SELECT count(*) FROM dmarc_result") == 0
 
 
-async def test_a_report_has_a_largest_size(
-    storage: Storage, dmarc: DmarcStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store, "ROWS", store.ROWS.replace("10000 - (", "5 - ("))
+async def test_a_report_has_a_largest_size(storage: Storage, dmarc: DmarcStore) -> None:
+    dmarc = DmarcStore(storage._database, storage.queue.enqueue_in, most=5)
     forged = {replace(SEEN, source=f"192.0.2.{number}"): 1 for number in range(1, 8)}
     await dmarc.record(forged)
     await dmarc.record({replace(SEEN, source="192.0.2.200"): 1})

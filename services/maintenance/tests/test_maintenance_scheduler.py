@@ -177,7 +177,7 @@ async def test_every_role_has_work(storage: Storage) -> None:
     authority = AcmeSettings(directory="https://ca.test/dir", domains=("a.test",), terms_agreed=True)
     push = MetricsPush(storage, PushSettings(url="http://localhost:9091"), "test")
     post = Post(DmarcReportSettings(), "mx.test", DnsResolver([("127.0.0.1", 9)]), str, lambda _: None)
-    reports = ReportSending(storage, post, Metrics())
+    reports = [Job("dmarc", 60, ReportSending(storage, post, Metrics()).step)]
     dkim = DkimRotation(storage, {}, TxtLookup(ResolverSettings()), Metrics())
     settings, resolver = WebPushSettings(), DnsResolver([("127.0.0.1", 9)])
     bus = open_bus(PeerSettings(secret="s"), BusIdentity(NodeId(1), "x", "b"), storage.nodes.peer_directory("b"))

@@ -12,19 +12,22 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from posthorn_model.errors import Unavailable
+from posthorn_model.tls_reports import TlsPolicy, TlsSession
 from posthorn_node.settings import ResolverSettings, SettingsError
 from posthorn_smtp_out.pool import Pool, PoolLimits, Unreachable
+from posthorn_smtp_out.protocol.content import needs_no_tls
 from posthorn_smtp_out.protocol.envelope import Envelope, EnvelopeRecipient
 from posthorn_smtp_out.protocol.transaction import Transaction
 from posthorn_smtp_out.remote import Manners, client_context
 from posthorn_smtp_out.remoting import guard
 from posthorn_smtp_out.resolver import NoRoute, Resolver
-from posthorn_smtp_out.routes import Destination, Relay, Router, verified
+from posthorn_smtp_out.routes import Destination, Relay, Router, relaxed, verified
 from posthorn_smtp_out.settings import SendTimes, SmtpOutSettings
 from posthorn_smtp_out.sources import Source
 from posthorn_smtp_out.tls.greeting import Contexts, Greeter
 from posthorn_smtp_out.tls.policy_host import PolicyHosts
 from posthorn_smtp_out.tls.promises import FAILED, Promises
+from posthorn_smtp_out.tls.tally import SessionTally
 from posthorn_storage import Storage
 from posthorn_testkit.authorities import Authority, Identity, self_signed
 from posthorn_testkit.dns import DnsServer
@@ -68,6 +71,7 @@ class World:
     folder: Path
     sinks: list[Sink] = field(default_factory=list)
     promises: Promises | None = None
+    told: "Told | None" = None
 
     async def exchanger(self, shown: Shown) -> Sink:
         """A server that shows this, at the domain's exchanger, in place of the last one."""
@@ -96,11 +100,12 @@ class World:
         resolver = self.resolver(dnssec=dnssec)
         port = self.sinks[0].port
         own = SmtpOutSettings(**{"port": port, **settings})
-        watching = guard(own, resolver, self.promises)
+        note = self.told.note if self.told else None
+        watching = guard(own, resolver, self.promises, note)
         router = Router(resolver, hostname="here.example", port=port, relay=None, routes=own.routes, guard=watching)
         contexts = Contexts(client_context(verify=False), ROOT.client())
         manners = Manners("here.example", "opportunistic", SendTimes(), contexts.lax)
-        return Pool(router, lambda destination: manners, PoolLimits(2, 9, 5.0), Greeter(contexts))
+        return Pool(router, lambda destination: manners, PoolLimits(2, 9, 5.0), Greeter(contexts, note))
 
     async def send(self, destination: Destination | None = None, **settings: Any) -> str:
         """What became of a message: "TLS" or "plain" for how it was taken, or the reply that is kept with it."""
@@ -512,3 +517,118 @@ async def test_where_the_table_does_not_answer_nothing_is_sent(web: Web) -> None
         await web.world.send()
     assert sink.connections == 0
     assert await web.world.send(mta_sts=False, tls_policy={SITE: "opportunistic"}) == "TLS"
+
+
+@dataclass
+class Told:
+    """What reports would tell: (domain, policy type, result), with what they are told by."""
+
+    sessions: list[tuple[str, TlsSession]] = field(default_factory=list)
+
+    def note(self, domain: str, session: TlsSession) -> None:
+        self.sessions.append((domain, session))
+
+    def taken(self) -> list[tuple[str, str]]:
+        found = [(session.policy.type, session.result) for domain, session in self.sessions if domain == SITE]
+        self.sessions.clear()
+        return found
+
+
+RESULTS = {
+    "good": "",
+    "self-signed": "certificate-not-trusted",
+    "expired": "certificate-expired",
+    "wrong-name": "certificate-host-mismatch",
+    "old": "validation-failure",
+    "stripped": "starttls-not-supported",
+    "broken": "validation-failure",
+}
+
+
+async def test_every_session_is_told_with_its_result(world: World) -> None:
+    world.told = told = Told()
+    for server, shown in EVERY.items():
+        await world.exchanger(shown)
+        await world.send(dnssec=False)
+        lax = "" if server in ("self-signed", "expired", "wrong-name") else RESULTS[server]
+        assert told.taken() == [("no-policy-found", lax)], server
+        world.tlsa(digest(GOOD))
+        await world.send()
+        strict = "validation-failure" if isinstance(shown, Identity) and server != "good" else RESULTS[server]
+        assert told.taken() == [("tlsa", strict)], server
+    world.tlsa(RCODE=["SERVFAIL"])
+    await world.send()
+    assert told.taken() == [("tlsa", "dnssec-invalid")]
+    await world.exchanger(GOOD)
+    world.tlsa(digest(GOOD, usage=1))
+    await world.send()
+    assert told.taken() == [("tlsa", "tlsa-invalid"), ("no-policy-found", "")]
+    await world.send(tls_policy={SITE: "opportunistic"})
+    await world.send(relaxed(Destination(SITE)))
+    assert told.taken() == []
+
+
+@pytest.mark.postgres
+async def test_sessions_under_mta_sts_are_told(web: Web) -> None:
+    world = web.world
+    world.told = told = Told()
+    web.publish("1", POLICY.replace(b"enforce", b"testing"))
+    for server, shown in EVERY.items():
+        await world.exchanger(shown)
+        await world.send(dnssec=False)
+        ((_, session),) = told.sessions
+        assert told.taken() == [("sts", RESULTS[server])], server
+        assert session.policy.strings == ("version: STSv1", "mode: testing", f"mx: {MX}", "max_age: 86400")
+        if server != "good":
+            assert (session.sending_ip, session.receiving_host, session.receiving_ip) == ("127.0.0.1", MX, "127.0.0.1")
+    web.publish("2", b"nonsense")
+    web.restart()
+    await world.exchanger(GOOD)
+    await world.send(dnssec=False)
+    assert told.taken() == [("sts", "sts-policy-invalid"), ("sts", "")]
+    web.publish("3", POLICY.replace(MX.encode(), b"elsewhere.example"))
+    web.restart()
+    await world.send(dnssec=False)
+    assert told.taken() == [("sts", "validation-failure")]
+
+
+@pytest.mark.postgres
+async def test_a_message_that_needs_no_tls_goes_by_the_settings_alone(web: Web) -> None:
+    await web.world.exchanger(SELF_SIGNED)
+    web.publish("1")
+    web.world.tlsa(digest(GOOD))
+    where = relaxed(Destination(SITE))
+    assert await web.world.send(where) == "TLS"
+    assert "self-signed" in await web.world.send(where, tls="required")
+    assert web.server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"A: b\r\nTLS-Required: No\r\n\r\nx", True),
+        (b"tls-required:NO\r\n\r\n", True),
+        (b"TLS-Required: No\r\n", True),
+        (b"TLS-Required: Yes\r\n\r\n", False),
+        (b"A: TLS-Required: No\r\n\r\n", False),
+        (b"A: b\r\n\r\nTLS-Required: No\r\n", False),
+        (b"", False),
+    ],
+)
+def test_the_header_section_says_that_no_tls_is_needed(content: bytes, found: bool) -> None:
+    assert needs_no_tls(content) is found
+
+
+@pytest.mark.postgres
+async def test_only_domains_that_ask_for_reports_are_counted(world: World, storage: Storage) -> None:
+    tally = SessionTally(storage.tls_reports, world.resolver())
+    world.dns.put(f"_smtp._tls.{SITE}", {"TXT": ['"v=TLSRPTv1; rua=mailto:tls@example.net"']})
+    session = TlsSession(TlsPolicy("no-policy-found", SITE))
+    for domain in (SITE, SITE, "silent.example"):
+        tally.add(domain, session)
+    await tally.flush()
+    tally.add(SITE, session)
+    await tally.close()
+    rows = await storage._database.fetch("SELECT domain, count FROM tls_result")
+    assert [tuple(row) for row in rows] == [(SITE, 3)]
+    await storage._database.execute("TRUNCATE tls_report, tls_result")

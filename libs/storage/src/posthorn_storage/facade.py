@@ -53,6 +53,7 @@ from posthorn_storage.shards.shard import HOME, assemble_blobs, assemble_shard, 
 from posthorn_storage.sieve_scripts import SieveScripts
 from posthorn_storage.sts_policies import StsPolicies
 from posthorn_storage.submissions import Submissions
+from posthorn_storage.tls_reports import TlsReportStore
 from posthorn_storage.version import check_version
 
 MAX_SHARDS = 4096
@@ -119,6 +120,7 @@ class Storage:
         self.acme = OrderStore(pools.queue, keys)
         self.dkim = DkimStore(pools.queue, keys)
         self.dmarc = DmarcStore(pools.queue, self.queue.enqueue_in)
+        self.tls_reports = TlsReportStore(pools.queue, self.queue.enqueue_in)
         self.sts_policies = StsPolicies(pools.queue)
         self.push = PushStore(self.shards, keys)
         self.roles = RoleStore(pools.queue, self.nodes)

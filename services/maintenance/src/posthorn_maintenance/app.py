@@ -1,5 +1,6 @@
 """The composition root of maintenance: everything is built and handed in here, top to bottom."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,8 +15,10 @@ from posthorn_maintenance.bus_watch import EchoTest, NodeNotices, NodesHeard
 from posthorn_maintenance.dkim.txt_lookup import TxtLookup
 from posthorn_maintenance.duties import duties
 from posthorn_maintenance.jobs.dkim import DkimRotation
+from posthorn_maintenance.jobs.job import Job
 from posthorn_maintenance.jobs.push import metrics_push
-from posthorn_maintenance.jobs.reports import Post, ReportSending
+from posthorn_maintenance.jobs.reports import REPORT_SECONDS, Post, ReportSending
+from posthorn_maintenance.jobs.tls_reports import TlsPost, TlsReportSending
 from posthorn_maintenance.jobs.web_push import WebPush
 from posthorn_maintenance.roles import RoleWork, follow_wishes, watch_lists
 from posthorn_maintenance.scheduler import Scheduler
@@ -57,16 +60,19 @@ async def build(node: Node) -> "Maintenance":
     return Maintenance(node, parts, owner, eligible, api, [])
 
 
-def _reports(node: Node, parts: Parts) -> ReportSending | None:
-    """What the settings say; None when no reports are to be sent."""
-    settings, resolver = node.settings.reports.dmarc, node.settings.resolver
-    if not settings.enable:
-        return None
-    servers = [parse_bind(text, default_port=53) for text in resolver.servers]
-    asked = DnsResolver(servers, timeout=resolver.timeout)
-    hostname, organization = node.settings.server.hostname, PublicSuffixes().organizational_domain
-    post = Post(settings, hostname, asked, organization, parts.bus.publish)
-    return ReportSending(parts.storage, post, node.metrics)
+def _reports(node: Node, parts: Parts) -> Sequence[Job]:
+    """Of each kind of reports that the settings want sent."""
+    settings, resolver, hostname = node.settings.reports, node.settings.resolver, node.settings.server.hostname
+    asked = DnsResolver([parse_bind(text, default_port=53) for text in resolver.servers], timeout=resolver.timeout)
+    jobs = []
+    if settings.dmarc.enable:
+        organization = PublicSuffixes().organizational_domain
+        post = Post(settings.dmarc, hostname, asked, organization, parts.bus.publish)
+        jobs.append(Job("dmarc", REPORT_SECONDS, ReportSending(parts.storage, post, node.metrics).step))
+    if settings.tls.enable:
+        tls = TlsPost(settings.tls, hostname, PushClient(settings.tls, asked), parts.bus.publish)
+        jobs.append(Job("tls", REPORT_SECONDS, TlsReportSending(parts.storage, tls, node.metrics).step))
+    return jobs
 
 
 def _web_push(node: Node, parts: Parts) -> WebPush | None:

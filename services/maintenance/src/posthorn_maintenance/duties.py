@@ -1,6 +1,6 @@
 """Which role does what: the one place where jobs are put under roles. Schedules and cursors are the scheduler's."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from posthorn_maintenance.jobs import purge_accounts, purge_stores
@@ -12,7 +12,6 @@ from posthorn_maintenance.jobs.job import Duty, Job, Tenure
 from posthorn_maintenance.jobs.moves import MoveKeeper
 from posthorn_maintenance.jobs.pieces import Piece, one_by_one
 from posthorn_maintenance.jobs.push import MetricsPush
-from posthorn_maintenance.jobs.reports import ReportSending
 from posthorn_maintenance.jobs.scrub import BlobScrub
 from posthorn_maintenance.jobs.web_push import WebPush
 from posthorn_maintenance.settings import MaintenanceSettings
@@ -24,9 +23,6 @@ from posthorn_storage import Storage
 LOOK_AFTER_MOVES = 5.0
 """Often: an account whose move was cut short while it was frozen takes no mail until somebody has looked."""
 
-REPORT_SECONDS = 60.0
-"""How often it is looked for reports that are due; each has a time of its own after midnight."""
-
 
 def duties(
     metrics: Metrics,
@@ -36,13 +32,13 @@ def duties(
     providers: Mapping[str, AcmeSettings],
     dkim: DkimRotation,
     push: MetricsPush | None = None,
-    reports: ReportSending | None = None,
+    reports: Sequence[Job] = (),
     web_push: WebPush | None = None,
 ) -> Mapping[str, Duty]:
     """Every role that this process can do. One that settings may name must be here, and the other way round.
 
     `providers` are the authorities that certificates are ordered of; `push` is None when the settings do not say where
-    figures are pushed to, `reports` when none are to be sent, `web_push` when keys cannot be sealed.
+    figures are pushed to, `reports` are for those that are to be sent, `web_push` when keys cannot be sealed.
     """
     removed = metrics.counter("purge_removed", "Rows removed by purge steps", ["step"])
     ran = metrics.gauge("purge_last_run_timestamp_seconds", "When a purge step last ended", ["step"])
@@ -72,7 +68,7 @@ def duties(
         "dkim.rotate": Duty(jobs=[Job("keys", settings.dkim_interval, dkim.step, limit=STEP_LIMIT)]),
         "metrics.calculate": Duty(kept=[partial(ClusterFigures(metrics).keep, storage, settings.metrics_interval)]),
         **({"metrics.push": Duty(jobs=[push.job()])} if push is not None else {}),
-        **({"reports.send": Duty(jobs=[Job("dmarc", REPORT_SECONDS, reports.step)])} if reports is not None else {}),
+        **({"reports.send": Duty(jobs=reports)} if reports else {}),
         "index.messages": Duty(kept=[partial(Indexing(metrics, settings).keep, storage.search)]),
         **({"push.send": Duty(kept=[web_push.keep])} if web_push is not None else {}),
     }

@@ -22,6 +22,7 @@ from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.shard import Shards
 from posthorn_smtp_out.signing import Signer
 from posthorn_smtp_out.tls.greeting import Greeter, contexts
+from posthorn_smtp_out.tls.tally import SessionTally
 from posthorn_storage.queue import Attempts
 
 HAND_OVER_SECONDS = 5.0
@@ -42,7 +43,11 @@ async def build(node: Node) -> "SmtpOut":
         lambda: storage.clock.offset
     )
     resolver = Resolver(node.settings.resolver, ipv4_first=settings.prefer == "ipv4")
-    using = contexts()
+    tally = None
+    if node.settings.reports.tls.enable:
+        tally = SessionTally(storage.tls_reports, resolver)
+        node.tasks.start("sessions for reports", tally.keep, restart=True)
+    note, using = None if tally is None else tally.add, contexts()
     promised = promises(settings, storage.sts_policies, resolver, using.strict)
     if promised is not None:
         node.tasks.start("MTA-STS policies", promised.keep())
@@ -53,7 +58,7 @@ async def build(node: Node) -> "SmtpOut":
         relay=settings.relay,
         routes=settings.routes,
         relays=relays(settings),
-        guard=guard(settings, resolver, promised),
+        guard=guard(settings, resolver, promised, note),
     )
     limits = PoolLimits(settings.connections_per_site, settings.messages_per_connection, settings.connection_idle)
     figures = Figures(node.metrics)
@@ -64,7 +69,7 @@ async def build(node: Node) -> "SmtpOut":
         attempts=Attempts(storage.queue, settings.write_window),
         router=router,
         sources=sources(settings, hostname),
-        pool=Pool(router, manners(settings, hostname), limits, Greeter(using)),
+        pool=Pool(router, manners(settings, hostname), limits, Greeter(using, note)),
         signer=Signer(storage.dkim, node.clock.monotonic, node.log, figures),
         policy=Policy(settings.retry, settings.expire),
         brakes=Brakes(storage.queue.pauses, router.destination, node.log),
@@ -80,7 +85,7 @@ async def build(node: Node) -> "SmtpOut":
     keeper = LeaseKeeper(storage.leases, node.boot, node.clock, times)
     keys = [f"queue/{number}" for number in range(storage.queue.shards)]
     owner = Owner(cluster.bus, keeper, cluster.node_id, Topic.QUEUE, keys, shards.run)
-    return SmtpOut(node, cluster, parts, keeper, owner, shards)
+    return SmtpOut(node, cluster, parts, keeper, owner, shards, tally)
 
 
 @dataclass(slots=True)
@@ -93,6 +98,7 @@ class SmtpOut:
     keeper: LeaseKeeper
     owner: Owner
     shards: Shards
+    tally: SessionTally | None
 
     async def start(self) -> None:
         """Take part in sharing out the queue; returns before any shard is owned."""
@@ -114,6 +120,8 @@ class SmtpOut:
         await self.owner.stop()
         await self.parts.attempts.close()
         await self.keeper.stop()
+        if self.tally is not None:
+            await self.tally.close()
         await self.cluster.close()
 
     async def _hear(self) -> None:

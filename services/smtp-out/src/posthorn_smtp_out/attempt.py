@@ -16,7 +16,7 @@ from posthorn_smtp_out.mailboxes import deliver_locally
 from posthorn_smtp_out.outcomes import Answer, conclude, wants_report
 from posthorn_smtp_out.parts import Parts
 from posthorn_smtp_out.pool import Unreachable
-from posthorn_smtp_out.protocol.content import in_lines, is_eight_bit, without_return_path
+from posthorn_smtp_out.protocol.content import in_lines, is_eight_bit, needs_no_tls, without_return_path
 from posthorn_smtp_out.protocol.envelope import Envelope, EnvelopeRecipient
 from posthorn_smtp_out.protocol.replies import Reply
 from posthorn_smtp_out.protocol.transaction import Transaction
@@ -24,7 +24,7 @@ from posthorn_smtp_out.remote import Remote
 from posthorn_smtp_out.reports import write_reports
 from posthorn_smtp_out.resolver import NoRoute
 from posthorn_smtp_out.retry import returned
-from posthorn_smtp_out.routes import Destination, verified
+from posthorn_smtp_out.routes import Destination, relaxed, verified
 
 BeforeEnd = Callable[[Sequence[int]], Awaitable[bool]]
 """Writes the intent for these recipients; says whether the final dot may be sent (C.3)."""
@@ -82,6 +82,8 @@ async def _deliver(parts: Parts, group: Group, before_end: BeforeEnd) -> Mapping
     if group.first.terms.require_tls:
         destination = verified(destination)
     content = in_lines(without_return_path(await parts.storage.blobs.read(None, group.first.blob)))
+    if not destination.verified and needs_no_tls(content):
+        destination = relaxed(destination)
     content = await parts.signer.signed(group.first, content)
     return await _send(parts, group, destination, content, before_end)
 

@@ -41,6 +41,10 @@ class Channel:
         """TLS version and cipher, "" in plain text."""
         return self._connection.cipher
 
+    def local(self) -> str:
+        """Our own IP address; "" when the connection is over."""
+        return self._connection.local
+
     def certificates(self) -> Sequence[bytes]:
         """What the remote showed in the handshake, in DER, its own first."""
         return self._connection.certificates

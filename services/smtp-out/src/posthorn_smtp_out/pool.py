@@ -21,8 +21,8 @@ from posthorn_smtp_out.tls.greeting import Greeter
 
 MAX_ATTEMPTS = 6
 """Addresses tried for one connection (RFC 5321 5.1 asks for at least two)."""
-Key = tuple[str, bool, str]
-"""Destination, whether it is verified, and the source's name."""
+Key = tuple[Destination, str]
+"""Destination, with what its hosts must show, and the source's name."""
 
 
 class Unreachable(Exception):
@@ -93,7 +93,7 @@ class Pool:
         """A connection for one message: an idle one that is still good, or a new one. Raises Unreachable, NoRoute."""
         limit = self._limits.connections
         site = self._sites.setdefault(destination.key, _Site(asyncio.Semaphore(limit), limit))
-        key = destination.key, destination.verified, source.name
+        key = destination, source.name
         site.users += 1
         try:
             async with site.slots:

@@ -9,7 +9,7 @@ from posthorn_smtp_out.resolver import Resolver
 from posthorn_smtp_out.routes import Destination, Relay
 from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.sources import Source, Sources
-from posthorn_smtp_out.tls.guard import Guard
+from posthorn_smtp_out.tls.guard import Guard, Note
 from posthorn_smtp_out.tls.policy_host import PolicyHosts
 from posthorn_smtp_out.tls.promises import Promises
 from posthorn_storage.sts_policies import StsPolicies
@@ -62,7 +62,9 @@ def manners(settings: SmtpOutSettings, hostname: str) -> Callable[[Destination],
     return towards
 
 
-def guard(settings: SmtpOutSettings, resolver: Resolver, promises: Promises | None = None) -> Guard:
+def guard(
+    settings: SmtpOutSettings, resolver: Resolver, promises: Promises | None = None, note: Note | None = None
+) -> Guard:
     """What destinations must show. Raises SettingsError where DANE is set and no answer of DNS can be believed."""
     for domain, wish in settings.tls_policy.items():
         if wish == "dane" and not (settings.dane and resolver.dnssec):
@@ -75,6 +77,7 @@ def guard(settings: SmtpOutSettings, resolver: Resolver, promises: Promises | No
         dane=settings.dane,
         port=settings.port,
         promises=promises,
+        note=note,
     )
 
 

@@ -59,6 +59,8 @@ class Destination:
     """None: by DNS."""
     verified: bool = False
     """Only to hosts that something vouches for, over TLS with a certificate (RFC 8689)."""
+    relaxed: bool = False
+    """Whatever the domain publishes about TLS (RFC 8689 4.1)."""
 
 
 class Router:
@@ -116,7 +118,11 @@ class Router:
         hosts = [each.host for each in exchangers[:MAX_EXCHANGERS]] or [site]
         hops: list[Hop] = []
         failure: NoRoute | None = None
-        known = self._guard and await self._guard.site(site, secure=answer.secure, require_tls=destination.verified)
+        known = None
+        if self._guard is not None:
+            known = await self._guard.site(
+                site, secure=answer.secure, require_tls=destination.verified, relaxed=destination.relaxed
+            )
         for host in hosts:
             try:
                 addresses = await self._resolver.addresses(host)
@@ -157,6 +163,11 @@ class Router:
 def verified(destination: Destination) -> Destination:
     """The same next hop for a message with REQUIRETLS."""
     return replace(destination, verified=True)
+
+
+def relaxed(destination: Destination) -> Destination:
+    """The same next hop for a message that needs no TLS."""
+    return replace(destination, relaxed=True)
 
 
 def _literal(site: str) -> str:

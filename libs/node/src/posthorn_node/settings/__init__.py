@@ -19,7 +19,7 @@ from posthorn_node.settings.postgres import PostgresStore
 from posthorn_node.settings.problems import Problem, SettingsError
 from posthorn_node.settings.processes import ServiceSettings, processes_of
 from posthorn_node.settings.redis_servers import RedisServers
-from posthorn_node.settings.reports import DmarcReportSettings, ReportsSettings
+from posthorn_node.settings.reports import DmarcReportSettings, ReportsSettings, TlsReportSettings
 from posthorn_node.settings.roles import RolesSettings
 from posthorn_node.settings.server import HTTP_PROTOCOLS, ListenerSettings, Network, ServerSettings
 from posthorn_node.settings.stores import (
@@ -100,6 +100,7 @@ __all__ = [
     "Size",
     "StorageSettings",
     "ThrottleSettings",
+    "TlsReportSettings",
     "WebPushSettings",
     "known_keys",
     "load",

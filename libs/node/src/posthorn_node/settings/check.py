@@ -77,8 +77,8 @@ def notices(settings: NodeSettings) -> list[str]:
         found.append("cluster.roles.acme.renew is not used: there is no [acme] to order certificates of")
     if roles.metrics.push and not settings.metrics.push.url:
         found.append("cluster.roles.metrics.push is not used: metrics.push.url does not say where to push")
-    if roles.reports.send and not settings.reports.dmarc.enable:
-        found.append("cluster.roles.reports.send is not used: reports.dmarc.enable is false")
+    if roles.reports.send and not (settings.reports.dmarc.enable or settings.reports.tls.enable):
+        found.append("cluster.roles.reports.send is not used: neither reports.dmarc nor reports.tls is enabled")
     if roles.push.send and not settings.sealing_secrets():
         found.append("cluster.roles.push.send is not used: set certificates.secret, under which keys are sealed")
     if settings.acme and not settings.sealing_secrets():

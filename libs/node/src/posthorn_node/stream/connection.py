@@ -77,6 +77,12 @@ class Connection(asyncio.Protocol):
         return str(self._live().get_extra_info("peername")[0])
 
     @property
+    def local(self) -> str:
+        """Our own IP address, "" when there is no connection."""
+        name = None if self._transport is None else self._transport.get_extra_info("sockname")
+        return str(name[0]) if name else ""
+
+    @property
     def encrypted(self) -> bool:
         """Whether TLS is on. Raises ConnectionLost when the connection was never made."""
         return self._tls() is not None

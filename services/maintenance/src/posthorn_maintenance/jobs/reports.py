@@ -33,6 +33,8 @@ from posthorn_storage.dmarc import DueReport
 NAMESPACE: Final = uuid.UUID("0b0d4c3e-6f53-4a3f-9a0e-51f3a6f6f7d2")
 BATCH: Final = 5
 TRIM: Final = 1000
+REPORT_SECONDS: Final = 60.0
+"""How often it is looked for reports that are due; each has a time of its own after midnight."""
 LAST_FAILURE: Final = 8
 """After so many failures in a row, a day and a half, a report is given up."""
 

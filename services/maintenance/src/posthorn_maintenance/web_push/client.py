@@ -8,14 +8,14 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Final
+from pathlib import Path
+from typing import Final, Protocol
 
 import h11
 
 from posthorn_maintenance.web_push.push import PushAnswer, PushRequest
 from posthorn_model.errors import NotPermitted, Unavailable
 from posthorn_model.resolving import Resolver
-from posthorn_node.settings import WebPushSettings
 from posthorn_storage.push.urls import Network, allowed
 
 MOST_ADDRESSES: Final = 3
@@ -27,10 +27,22 @@ MAX_INTERIM: Final = 10
 READ: Final = 4096
 
 
+class Reach(Protocol):
+    """Where may be connected to, and for how long is waited: WebPushSettings, TlsReportSettings."""
+
+    @property
+    def timeout(self) -> float: ...
+
+    @property
+    def ca(self) -> Path | None: ...
+
+    def allowed(self) -> Sequence[Network]: ...
+
+
 class PushClient:
     """See the module. Names are asked of `resolver`."""
 
-    def __init__(self, settings: WebPushSettings, resolver: Resolver) -> None:
+    def __init__(self, settings: Reach, resolver: Resolver) -> None:
         self._networks: Sequence[Network] = settings.allowed()
         self._timeout = settings.timeout
         self._resolver = resolver
@@ -63,7 +75,7 @@ class PushClient:
             try:
                 self._context = ssl.create_default_context(cafile=self._ca)
             except OSError as error:
-                raise Unavailable(f"web-push.ca cannot be read: {error.strerror or error}") from None
+                raise Unavailable(f"the file named by ca cannot be read: {error.strerror or error}") from None
             self._context.set_alpn_protocols(["http/1.1"])
         return self._context
 

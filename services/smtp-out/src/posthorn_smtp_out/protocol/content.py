@@ -4,6 +4,7 @@ import re
 
 END = b".\r\n"
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+_TLS_REQUIRED_NO = re.compile(rb"(?im)^tls-required[ \t]*:[ \t]*no[ \t]*\r$")
 _RETURN_PATH = re.compile(rb"(?i)return-path[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*")
 
 
@@ -11,6 +12,12 @@ def without_return_path(content: bytes) -> bytes:
     """Drop a leading Return-Path: only final delivery writes one (RFC 5321 4.4)."""
     match = _RETURN_PATH.match(content)
     return content[match.end() :] if match else content
+
+
+def needs_no_tls(content: bytes) -> bool:
+    """Whether the header section, in lines, says "TLS-Required: No" (RFC 8689 4.1)."""
+    end = content.find(b"\r\n\r\n")
+    return bool(_TLS_REQUIRED_NO.search(content, 0, len(content) if end < 0 else end + 2))
 
 
 def is_eight_bit(content: bytes) -> bool:

@@ -5,15 +5,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from posthorn_mail_auth.dane import Unauthentic, authenticate
+from posthorn_model.tls_reports import TlsSession
 from posthorn_smtp_out.channel import Channel
 from posthorn_smtp_out.remote import Manners, Remote, TlsProblem, client_context, greet
 from posthorn_smtp_out.routes import Hop
 from posthorn_smtp_out.tls.demand import Demand, Level
 from posthorn_smtp_out.tls.faults import Fault
+from posthorn_smtp_out.tls.guard import Note
 
+NO_STARTTLS: Final = Fault("starttls-not-supported", "the remote does not offer it")
 Again: TypeAlias = Callable[[], Awaitable[Channel]]
 """Makes one more connection to the same hop. Raises ChannelLost."""
 
@@ -34,9 +37,10 @@ def contexts() -> Contexts:
 class Greeter:
     """One for a process. A hop that nothing is demanded of is spoken to by our manners alone."""
 
-    def __init__(self, using: Contexts | None = None) -> None:
-        """None: contexts are made when a hop needs them."""
+    def __init__(self, using: Contexts | None = None, note: Note | None = None) -> None:
+        """None: contexts are made when a hop needs them. `note` is told how each session went, for reports."""
         self._contexts = using
+        self._note = note
 
     async def greet(self, hop: Hop, channel: Channel, again: Again, manners: Manners) -> Remote:
         """Introduce ourselves on a new connection. Raises Unwilling, ChannelLost, ReplyFault; then it is cut."""
@@ -45,12 +49,30 @@ class Greeter:
             ways = _ways(manners, hop.demand, self._contexts)
         else:
             ways = _falling_back(manners)
-        for way in ways[:-1]:
+        told = partial(self._tell, hop, channel)
+        for number, way in enumerate(ways, 1):
             try:
-                return await greet(channel, hop.host, hop.port, way)
-            except TlsProblem:
+                remote = await greet(channel, hop.host, hop.port, way)
+            except TlsProblem as error:
+                if number == 1:  # the first way is what was promised; the others are how we put up without
+                    told(error.fault)
+                if number == len(ways):
+                    raise
                 channel = await again()
-        return await greet(channel, hop.host, hop.port, ways[-1])
+            else:
+                if number == 1:
+                    told(None if remote.tls else NO_STARTTLS)
+                return remote
+        raise AssertionError("there is a way at least")
+
+    def _tell(self, hop: Hop, channel: Channel, fault: Fault | None) -> None:
+        wanted = hop.demand
+        if self._note is None or wanted is None or wanted.policy is None:
+            return
+        session = TlsSession(wanted.policy)
+        if fault is not None:
+            session = TlsSession(wanted.policy, fault.result, fault.text, channel.local(), hop.host, hop.address)
+        self._note(wanted.site, session)
 
 
 def _ways(manners: Manners, wanted: Demand, using: Contexts) -> Sequence[Manners]:

@@ -1,13 +1,20 @@
 """Asks DNS and MTA-STS what there is to know of a destination, so that it can be said what its hosts must show."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
-from posthorn_smtp_out.resolver import Addresses, Resolver
+from posthorn_mail_auth.dane import usable
+from posthorn_model.tls_reports import TlsPolicy, TlsSession
+from posthorn_smtp_out.resolver import Addresses, NoRoute, Resolver
 from posthorn_smtp_out.settings import Wish
 from posthorn_smtp_out.sites import at_site
-from posthorn_smtp_out.tls.demand import LEVELS, Demand, Host, Level, Site, demand
+from posthorn_smtp_out.tls.demand import LEVELS, MAX_STRING, Demand, Host, Level, NotPromised, Site, demand
+from posthorn_smtp_out.tls.faults import Fault
 from posthorn_smtp_out.tls.promises import Promises
+
+Note: TypeAlias = Callable[[str, TlsSession], None]
+"""Is told of a session with an exchanger of a domain; SessionTally.add."""
 
 
 class Guard:
@@ -22,11 +29,13 @@ class Guard:
         dane: bool = True,
         port: int = 25,
         promises: Promises | None = None,
+        note: Note | None = None,
     ) -> None:
         """`everybody` and `own` are settings; TLSA records are those of `port`.
 
-        Without `promises` there is no MTA-STS.
+        Without `promises` there is no MTA-STS. `note` is told of failures that reports are to tell of.
         """
+        self._note = note
         self._promises = promises
         self._resolver = resolver
         self._everybody = LEVELS[everybody]
@@ -34,25 +43,57 @@ class Guard:
         self._dane = dane
         self._port = port
 
-    async def site(self, name: str, *, secure: bool, require_tls: bool) -> Site:
+    async def site(self, name: str, *, secure: bool, require_tls: bool, relaxed: bool = False) -> Site:
         """What is known of a domain whose exchangers DNSSEC vouches for (`secure`) or not.
+
+        `relaxed`: for a message that needs no TLS.
 
         Raises Unavailable, Overloaded where it is not known what the domain has promised.
         """
         own = at_site(self._own, name)
-        site = Site(name, self._everybody if own is None else own, own is not None, secure, require_tls)
+        floor = self._everybody if own is None else own
+        site = Site(name, floor, own is not None, secure, require_tls, relaxed=relaxed)
         if self._promises is None or name.startswith("[") or not _may_matter(site):
             return site
-        return replace(site, sts=(await self._promises.of(name)).policy)
+        promise = await self._promises.of(name)
+        site = replace(site, sts=promise.policy)
+        if promise.fault is not None:
+            policy = TlsPolicy("sts", name) if promise.policy is None else site.published
+            self._tell(site, policy, promise.fault)
+        return site
 
     async def host(self, site: Site, name: str, addresses: Addresses) -> Demand:
         """What an exchanger must show. Raises NoRoute when it may not be used now, or at all."""
         if not (self._dane and site.secure and _may_matter(site)):
-            return demand(site, Host(name))
+            return self._demand(site, Host(name))
+        host = await self._with_records(site, name, addresses)
+        if host.tlsa and not usable(host.tlsa):
+            strings = tuple(str(record)[:MAX_STRING] for record in host.tlsa)
+            fault = Fault("tlsa-invalid", "no TLSA record can be matched")
+            self._tell(site, TlsPolicy("tlsa", host.base, strings), fault, name)
+        return self._demand(site, host)
+
+    def _demand(self, site: Site, host: Host) -> Demand:
+        try:
+            return demand(site, host)
+        except NotPromised as error:
+            self._tell(site, site.published, Fault("validation-failure", error.reply.text), host.name)
+            raise
+
+    async def _with_records(self, site: Site, name: str, addresses: Addresses) -> Host:
         for base in await self._bases(name, addresses):
-            if records := await self._resolver.tlsa(base, self._port):
-                return demand(site, Host(name, base, records))
-        return demand(site, Host(name))
+            try:
+                records = await self._resolver.tlsa(base, self._port)
+            except NoRoute as error:
+                self._tell(site, TlsPolicy("tlsa", base), Fault("dnssec-invalid", error.reply.text), name)
+                raise
+            if records:
+                return Host(name, base, records)
+        return Host(name)
+
+    def _tell(self, site: Site, policy: TlsPolicy | None, fault: Fault, host: str = "") -> None:
+        if self._note is not None and policy is not None and site.published is not None:
+            self._note(site.name, TlsSession(policy, fault.result, fault.text, receiving_host=host))
 
     def fixed(self, host: str, *, require_tls: bool) -> Demand:
         """What a host that the settings name must show: nobody else needs to vouch for its name (RFC 8689 4.2.1)."""
@@ -74,4 +115,4 @@ def _may_matter(site: Site) -> bool:
     """Whether what the domain publishes could change anything."""
     if site.require_tls or site.floor is Level.DANE:
         return True
-    return not site.own and site.floor is not Level.NONE
+    return not site.own and not site.relaxed and site.floor is not Level.NONE
