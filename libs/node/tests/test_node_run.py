@@ -170,9 +170,10 @@ async def test_thread_that_never_ends_cannot_keep_the_process(start: Start) -> N
     service = await start("stuck-stop", 'stop-limit = "200ms"')
     await service.event("ready")
     service.process.send_signal(signal.SIGTERM)
-    code, events, errors = await service.ended()
+    await service.event("stopped")
+    service.process.send_signal(signal.SIGTERM)  # it does not change how the process ended
+    code, _, errors = await service.ended()
     assert code == 0
-    assert "stopped" in events
     assert "cut off: something did not end" in errors
 
 

@@ -23,6 +23,7 @@ from posthorn_node.node import EXIT_CRASHED, EXIT_SETTINGS, EXIT_START, Build, N
 from posthorn_node.settings import SettingsError
 from posthorn_node.vitals import open_vitals, shown_address
 
+ENDING = (signal.SIGTERM, signal.SIGINT)
 SPARE_SECONDS = 5.0
 """What the end may take beyond the limits of draining and stopping before the process is cut off."""
 
@@ -42,7 +43,7 @@ class Life:
     async def run(self) -> int:
         """Returns the exit code."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ENDING:
             loop.add_signal_handler(number, self._signalled, signal.Signals(number).name)
         loop.add_signal_handler(signal.SIGHUP, self._certificates.reload)
         loop.set_exception_handler(self._unhandled)
@@ -56,6 +57,10 @@ class Life:
             code = self._refused(str(error), EXIT_SETTINGS)
         if vitals is not None:
             await vitals.stop()
+        # Nothing is left to hurry: a signal while the interpreter ends would only spoil the exit code.
+        for number in ENDING:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
         self._node.log.info("stopped", code=code)
         return code
 
