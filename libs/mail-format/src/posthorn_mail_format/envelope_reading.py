@@ -32,7 +32,7 @@ class FirstAddress:
         if self.name:
             return decode_text(self.name).strip()
         mailbox = (self.mailbox or b"").decode("utf-8", "replace")
-        return f"{mailbox}@{self.host.decode('utf-8', 'replace')}" if self.host else mailbox
+        return mailbox if self.host is None else f"{mailbox}@{self.host.decode('utf-8', 'replace')}"
 
 
 Firsts = tuple[FirstAddress | None, FirstAddress | None, FirstAddress | None]

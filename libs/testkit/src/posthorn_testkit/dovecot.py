@@ -16,6 +16,8 @@ from posthorn_testkit.programs import folder_of_server
 from posthorn_testkit.strict import missing
 
 PROGRAM = Path("/usr/lib/dovecot/imap")
+RECEIVED = 1_700_000_000
+"""When the first of the messages came, in seconds of Unix."""
 _LIMIT = 60.0
 _CONFIG = """
 base_dir = {folder}/run
@@ -35,15 +37,28 @@ Value = bytes | int | None | list["Value"]
 
 def structures(messages: Sequence[bytes]) -> list[dict[str, bytes]]:
     """ENVELOPE and BODYSTRUCTURE of each message (with CRLF line ends) as Dovecot sends them. Skips without Dovecot."""
+    return _fetched(_answers(messages, [b"UID FETCH 1:* (ENVELOPE BODYSTRUCTURE)"])[0], len(messages))
+
+
+def answers(messages: Sequence[bytes], commands: Sequence[bytes]) -> list[bytes]:
+    """What Dovecot answers to each command in a mailbox of these messages, without the tagged line.
+
+    They came a minute apart, the first at RECEIVED. Commands that it refuses fail. Skips without Dovecot.
+    """
+    return _answers(messages, commands)
+
+
+def _answers(messages: Sequence[bytes], commands: Sequence[bytes]) -> list[bytes]:
     if not PROGRAM.exists():
         missing(f"no {PROGRAM}: install dovecot-imapd")
     with folder_of_server("dovecot") as folder:
         for name in ("run", "mail/cur", "mail/new", "mail/tmp"):
             (folder / name).mkdir(parents=True)
         for number, message in enumerate(messages):
-            (folder / f"mail/cur/{1_000_000 + number}.m{number}.host:2,S").write_bytes(message)
-        answer = _conversation(folder, b"a SELECT INBOX\r\nb UID FETCH 1:* (ENVELOPE BODYSTRUCTURE)\r\nc LOGOUT\r\n")
-    return _fetched(answer, len(messages))
+            path = folder / f"mail/cur/{1_000_000 + number}.m{number}.host:2,S"
+            path.write_bytes(message)
+            os.utime(path, (RECEIVED + 60 * number,) * 2)
+        return _conversation(folder, [b"SELECT INBOX", *commands])[1:]
 
 
 def values(data: bytes) -> list[Value]:
@@ -53,8 +68,8 @@ def values(data: bytes) -> list[Value]:
     return found
 
 
-def _conversation(folder: Path, commands: bytes) -> bytes:
-    """All that the program answers; its input stays open until it has said goodbye."""
+def _conversation(folder: Path, commands: Sequence[bytes]) -> list[bytes]:
+    """What the program answers to each command. They are sent one after the other: those sent ahead it mixes."""
     user = pwd.getpwuid(os.getuid()) if os.getuid() else pwd.getpwnam("nobody")
     config = folder / "dovecot.conf"
     config.write_text(_CONFIG.format(folder=folder, user=user.pw_name, group=f"{user.pw_gid}"))
@@ -75,15 +90,25 @@ def _conversation(folder: Path, commands: bytes) -> bytes:
         timer = threading.Timer(_LIMIT, process.kill)
         timer.start()
         try:
-            process.stdin.write(commands)
-            process.stdin.flush()
-            answer: bytes = process.stdout.read()
-            errors: bytes = process.stderr.read()
+            return [_answered(process, b"t%d" % number, command) for number, command in enumerate(commands)]
         finally:
             timer.cancel()
             process.kill()
-    assert b"c OK" in answer, errors
-    return answer
+
+
+def _answered(process: subprocess.Popen[bytes], tag: bytes, command: bytes) -> bytes:
+    """The untagged lines that a command is answered with."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdin.write(tag + b" " + command + b"\r\n")
+    process.stdin.flush()
+    lines: list[bytes] = []
+    while not (line := process.stdout.readline()).startswith(tag + b" "):
+        assert line, process.stderr.read()
+        lines.append(line)
+    assert line.startswith(tag + b" OK"), (command[:200], line)
+    return b"".join(lines)
 
 
 def _fetched(answer: bytes, count: int) -> list[dict[str, bytes]]:

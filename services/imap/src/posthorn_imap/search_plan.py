@@ -154,8 +154,7 @@ def _stored_condition(session: "Session", key: Key) -> search.Condition:
         case HeaderContains(name, text):
             return search.Header(name, text)
         case Dated(when, day, sent):
-            since, before = _bounds(when, day)
-            return search.Sent(since, before) if sent else search.Received(since, before)
+            return _sent(when, day) if sent else search.Received(*_bounds(when, day))
         case Sized(octets, larger):
             return search.Size(larger=octets) if larger else search.Size(smaller=octets)
         case Aged(seconds, younger):
@@ -171,6 +170,16 @@ def _bounds(when: When, day: date) -> tuple[datetime | None, datetime | None]:
     start = datetime.combine(day, time(), UTC)
     end = start + timedelta(days=1) if day < date.max else None
     return {When.SINCE: (start, None), When.BEFORE: (None, start), When.ON: (start, end)}[when]
+
+
+def _sent(when: When, day: date) -> search.Condition:
+    """By the day that the message names, in whatever zone."""
+    match when:
+        case When.SINCE:
+            return search.SentOn(since=day)
+        case When.BEFORE:
+            return search.SentOn(before=day)
+    return search.SentOn(day, day + timedelta(days=1) if day < date.max else None)
 
 
 def _identified(text: str, *, thread: bool) -> search.Condition:

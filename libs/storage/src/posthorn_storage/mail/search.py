@@ -6,7 +6,7 @@ body's text (Contains, Header). JMAP's goes by words, looked up in the search in
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -152,6 +152,15 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class SentOn:
+    """The day that the Date field names, whatever its time and zone (RFC 9051 6.4.4), is `since` or later, and before
+    `before`; a message without one counts as received, in UTC."""
+
+    since: date | None = None
+    before: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Size:
     """More than `larger` and less than `smaller` octets."""
 
@@ -188,6 +197,7 @@ Condition: TypeAlias = (
     | Header
     | Received
     | Sent
+    | SentOn
     | Size
     | HasAttachment
     | ModseqFrom

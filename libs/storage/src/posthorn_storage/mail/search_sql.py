@@ -4,6 +4,7 @@ Texts are looked up by scalar sub-selects, which PostgreSQL evaluates last, so t
 texts. Every value is a parameter; the statement is put together from the fixed pieces of this module alone.
 """
 
+from datetime import date
 from typing import Any, Final
 
 from posthorn_mail_format.search_texts import fold
@@ -34,6 +35,10 @@ _COLUMNS: Final = {
 }
 _LOCAL_PART = "coalesce(substring(t.{} FROM '^[^<\\n]*<([^@>\\n]*)'), '')"
 _DISPLAY = "coalesce(nullif(trim(substring(t.{0} FROM '^[^<\\n]*')), ''), substring(t.{0} FROM '<([^>\\n]*)>'), '')"
+_WRITTEN_DAY = (
+    "coalesce(substring(convert_from({listing}, 'UTF8') FROM '\"sentAt\":\"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})'), "
+    "to_char({when} AT TIME ZONE 'UTC', 'YYYY-MM-DD')) COLLATE \"C\""
+)
 _SORTED_TEXT: Final = {
     SortKey.FROM: _LOCAL_PART.format('"from"'),
     SortKey.TO: _LOCAL_PART.format('"to"'),
@@ -114,6 +119,10 @@ class _Statement:
             case search.Sent(since, before):
                 when = f"coalesce({self.column('sent_at')}, {self.column('received_at')})"
                 return self._between(when, since, before)
+            case search.SentOn(first, end):
+                tests = [] if first is None else [self._sent_day(first, ">=", "1 day", "-1 day")]
+                tests += [] if end is None else [self._sent_day(end, "<", "-1 day", "1 day")]
+                return f"({' AND '.join(tests)})" if tests else "true"
             case search.Size(larger, smaller):
                 size = "b.size" if self.in_mailbox else "m.size"
                 tests = [] if larger is None else [f"{size} > {self.value(larger, 'bigint')}"]
@@ -125,6 +134,17 @@ class _Statement:
                 at = self.value(modseq, "bigint")
                 return f"b.modseq >= {at}" if self.in_mailbox else self._entry(f"e.modseq >= {at}")
         raise TypeError(part)
+
+    def _sent_day(self, day: date, relation: str, surely: str, perhaps: str) -> str:
+        """Compare the day as it was written; only near to it does that take a look at the listing."""
+        when = f"coalesce({self.column('sent_at')}, {self.column('received_at')})"
+        at = self.value(day, "date")
+        edge = f"({at}::timestamp AT TIME ZONE 'UTC')"
+        written = _WRITTEN_DAY.format(listing=self.column("listing"), when=when)
+        return (
+            f"({when} {relation} {edge} + interval '{surely}' OR ({when} {relation} {edge} + interval '{perhaps}' "
+            f"AND {written} {relation} to_char({at}, 'YYYY-MM-DD') COLLATE \"C\"))"
+        )
 
     def _between(self, what: str, since: object, before: object) -> str:
         tests = [] if since is None else [f"{what} >= {self.value(since, 'timestamptz')}"]
