@@ -12,6 +12,7 @@ from posthorn_imap.protocol.commands import Fetch
 from posthorn_imap.protocol.dates import write_date_time
 from posthorn_imap.protocol.fetch_items import Content, Decoded, DecodedSize, FetchItem, Item, Section
 from posthorn_imap.protocol.flag_names import write_flags
+from posthorn_imap.protocol.partial import part_of
 from posthorn_imap.protocol.responses import Answer, bad, no, ok, string, untagged
 from posthorn_imap.selection import Selection
 from posthorn_model.errors import BlobNotFound
@@ -67,6 +68,8 @@ async def fetch(session: "Session", command: Fetch) -> Answer:
     if Item.MODSEQ in command.items or command.changed_since is not None:
         session.enable_condstore()
     chosen = selection.chosen(command.numbers, uid=command.uid)
+    if command.partial is not None:
+        chosen = part_of(chosen, command.partial)
     if command.changed_since is not None:
         since = Modseq(command.changed_since)
         if command.vanished:

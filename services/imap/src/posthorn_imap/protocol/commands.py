@@ -253,10 +253,19 @@ class Expunge:
 
 
 @dataclass(frozen=True, slots=True)
+class Partial:
+    """Which of the messages found, counted from 1: from the first on, or with negative numbers from the last back."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Results:
-    """What RETURN asks for (RFC 4731, 5182)."""
+    """What RETURN asks for (RFC 4731, 5182, 9394). `partial`: with b"PARTIAL" among the words."""
 
     words: frozenset[bytes]
+    partial: Partial | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +303,8 @@ class Fetch:
     uid: bool
     changed_since: int | None = None
     vanished: bool = False
+    partial: Partial | None = None
+    """RFC 9394 3.4: of the messages named, before CHANGEDSINCE is looked at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from posthorn_imap.protocol.commands import Results
+from posthorn_imap.protocol.partial import part_of, write_partial
 from posthorn_imap.protocol.responses import string, untagged
 from posthorn_imap.protocol.sets import write_set
 
@@ -22,6 +23,9 @@ def esearch(tag: bytes, results: Results, found: Sequence[int], *, uid: bool, hi
             words.append(b"MAX %d" % found[-1])
         if b"ALL" in results.words:
             words.append(b"ALL " + write_set(found))
+    if results.partial is not None:
+        inside = write_set(part_of(found, results.partial)) or b"NIL"
+        words.append(b"PARTIAL (" + write_partial(results.partial) + b" " + inside + b")")
     if b"COUNT" in results.words:
         words.append(b"COUNT %d" % len(found))
     if highest:
@@ -30,9 +34,10 @@ def esearch(tag: bytes, results: Results, found: Sequence[int], *, uid: bool, hi
 
 
 def to_save(uids: Sequence[int], results: Results) -> list[int]:
-    """What "$" becomes, ascending: all, or with MIN and MAX alone just those (RFC 5182 2.4)."""
+    """What "$" becomes, ascending: all, or with MIN, MAX and PARTIAL alone just those (RFC 5182 2.4, RFC 9394 3.2)."""
     words = results.words
-    if words & {b"ALL", b"COUNT"} or not words & {b"MIN", b"MAX"}:
+    if words & {b"ALL", b"COUNT"} or not words & {b"MIN", b"MAX", b"PARTIAL"}:
         return sorted(uids)
+    inside = [] if results.partial is None else part_of(uids, results.partial)
     ends = [*(uids[:1] if b"MIN" in words else []), *(uids[-1:] if b"MAX" in words else [])]
-    return sorted(set(ends))
+    return sorted({*ends, *inside})

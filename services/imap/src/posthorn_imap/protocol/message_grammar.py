@@ -1,14 +1,16 @@
 """Arguments of the commands on messages (RFC 9051 6.3.12 and 6.4; RFC 3502, 4731, 5182, 6851, 7162, 8508)."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
-from posthorn_imap.protocol.commands import Append, Command, Copy, Fetch, Letter, Replace, Store
+from posthorn_imap.protocol.commands import Append, Command, Copy, Fetch, Letter, Partial, Replace, Store
 from posthorn_imap.protocol.cursor import MAX_NUMBER64, Cursor, SyntaxProblem
 from posthorn_imap.protocol.dates import date_time
 from posthorn_imap.protocol.fetch_items import fetch_items
 from posthorn_imap.protocol.flag_names import bare_or_listed_flags, flag_list
 from posthorn_imap.protocol.mailbox_grammar import mailbox
+from posthorn_imap.protocol.partial import partial_range
 from posthorn_imap.protocol.search_grammar import search_verbs
 from posthorn_imap.protocol.sets import STAR, NumberSet, number_set
 from posthorn_model.flags import NO_FLAGS
@@ -53,25 +55,25 @@ def _fetch(cursor: Cursor, *, uid: bool) -> Fetch:
     numbers = number_set(cursor)
     cursor.space()
     items = fetch_items(cursor)
-    changed_since, vanished = None, False
-    if cursor.accept(b" "):
-        for name, value in cursor.listed(_fetch_modifier):
-            changed_since = value if name == b"CHANGEDSINCE" else changed_since
-            vanished = vanished or name == b"VANISHED"
-        if changed_since is None:
-            raise SyntaxProblem("VANISHED needs CHANGEDSINCE")
-        if vanished and not uid:
-            raise SyntaxProblem("VANISHED needs UID FETCH")
-    return Fetch(numbers, items, uid, changed_since, vanished)
+    found: dict[str, Any] = dict(cursor.listed(_fetch_modifier)) if cursor.accept(b" ") else {}
+    if "vanished" in found and "changed_since" not in found:
+        raise SyntaxProblem("VANISHED needs CHANGEDSINCE")
+    if not uid and ("vanished" in found or "partial" in found):
+        raise SyntaxProblem("VANISHED and PARTIAL need UID FETCH")
+    return replace(Fetch(numbers, items, uid), **found)
 
 
-def _fetch_modifier(cursor: Cursor) -> tuple[bytes, int]:
+def _fetch_modifier(cursor: Cursor) -> tuple[str, int | bool | Partial]:
+    """A modifier, by the name that it has in a Fetch."""
     match cursor.word():
         case b"CHANGEDSINCE":
             cursor.space()
-            return b"CHANGEDSINCE", cursor.number(MAX_NUMBER64)
+            return "changed_since", cursor.number(MAX_NUMBER64)
         case b"VANISHED":
-            return b"VANISHED", 0
+            return "vanished", True
+        case b"PARTIAL":
+            cursor.space()
+            return "partial", partial_range(cursor)
     raise SyntaxProblem("unknown FETCH modifier")
 
 

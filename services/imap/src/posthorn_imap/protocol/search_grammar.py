@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
-from posthorn_imap.protocol.commands import Command, Results, Search, Sort, Thread
+from posthorn_imap.protocol.commands import Command, Partial, Results, Search, Sort, Thread
 from posthorn_imap.protocol.cursor import Cursor, SyntaxProblem
+from posthorn_imap.protocol.partial import partial_range
 from posthorn_imap.protocol.search_keys import Key, search_keys
 from posthorn_imap.protocol.sort_keys import sort_criteria
 
-_RESULTS = frozenset({b"MIN", b"MAX", b"ALL", b"COUNT", b"SAVE"})
+_RESULTS = frozenset({b"MIN", b"MAX", b"ALL", b"COUNT", b"SAVE", b"PARTIAL"})
 _ALGORITHMS = frozenset({b"ORDEREDSUBJECT", b"REFERENCES"})
 
 
@@ -52,11 +53,23 @@ def _results(cursor: Cursor) -> Results | None:
     """RETURN with its options, and the space after it; nothing in the parentheses asks for ALL (RFC 4731 3.1)."""
     if not cursor.accept(b"RETURN "):
         return None
-    words = frozenset(cursor.listed(Cursor.word, least=0)) or frozenset({b"ALL"})
-    if words - _RESULTS:
-        raise SyntaxProblem("unknown result option")
+    options = cursor.listed(_option, least=0)
     cursor.space()
-    return Results(words)
+    words = frozenset(word for word, _ in options) or frozenset({b"ALL"})
+    partials = [partial for _, partial in options if partial is not None]
+    if len(partials) > 1 or (partials and b"ALL" in words):
+        raise SyntaxProblem("PARTIAL may stand once, and not beside ALL")  # RFC 9394 3.1
+    return Results(words, *partials)
+
+
+def _option(cursor: Cursor) -> tuple[bytes, Partial | None]:
+    word = cursor.word()
+    if word not in _RESULTS:
+        raise SyntaxProblem("unknown result option")
+    if word != b"PARTIAL":
+        return word, None
+    cursor.space()
+    return word, partial_range(cursor)
 
 
 def search_verbs(*, uid: bool) -> Mapping[str, Callable[[Cursor], Command]]:
