@@ -28,6 +28,7 @@ AFTER_LOGIN = (
     "QRESYNC",
     "OBJECTID",
     "PREVIEW",
+    "SAVEDATE",
     "COMPRESS=DEFLATE",
     "MULTIAPPEND",
     "REPLACE",

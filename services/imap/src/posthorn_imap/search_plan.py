@@ -24,6 +24,7 @@ from posthorn_imap.protocol.search_keys import (
     Numbered,
     Or,
     Recent,
+    Saved,
     Sized,
     When,
     Where,
@@ -155,6 +156,8 @@ def _stored_condition(session: "Session", key: Key) -> search.Condition:
             return search.Header(name, text)
         case Dated(when, day, sent):
             return _sent(when, day) if sent else search.Received(*_bounds(when, day))
+        case Saved(when, day):
+            return search.Saved(*_bounds(when, day))
         case Sized(octets, larger):
             return search.Size(larger=octets) if larger else search.Size(smaller=octets)
         case Aged(seconds, younger):

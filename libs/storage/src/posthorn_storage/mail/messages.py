@@ -83,6 +83,8 @@ class PlacedMessage:
     flags: Flags
     modseq: Modseq
     message: StoredMessage
+    saved_at: datetime | None
+    """When it came into the mailbox (RFC 8514); None for messages of before that was kept."""
 
 
 @cache
@@ -99,6 +101,7 @@ ORDER BY wanted.place
 def _by_uid(fields: MessageFields) -> str:
     return f"""
 SELECT own.uid AS own_uid, own.flags AS own_flags, own.keywords AS own_keywords, own.modseq AS own_modseq,
+       own.saved_at AS own_saved_at,
        {_selected(fields)}
 FROM mailbox_message own
 JOIN message m ON m.account_id = own.account_id AND m.id = own.message_id
@@ -131,6 +134,7 @@ async def by_uids(
             flags_of(row["own_flags"], tuple(row["own_keywords"])),
             row["own_modseq"],
             _stored(row, fields),
+            row["own_saved_at"],
         )
         for row in rows
     ]
@@ -138,7 +142,7 @@ async def by_uids(
 
 def _stored(row: Row, fields: MessageFields) -> StoredMessage:
     found = dict(row)
-    for name in ("own_uid", "own_flags", "own_keywords", "own_modseq"):
+    for name in ("own_uid", "own_flags", "own_keywords", "own_modseq", "own_saved_at"):
         found.pop(name, None)
     modseq = found["created_modseq"]
     if fields & MessageFields.MAILBOXES:

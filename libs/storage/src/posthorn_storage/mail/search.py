@@ -144,6 +144,15 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """Came into the mailbox (into some, in a search of the account) at or after `since`, and before `before`; where
+    that is not known, it was received then (RFC 8514 4.3)."""
+
+    since: datetime | None = None
+    before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     """The Date field is at or after `since`, and before `before`; a message without one counts as received."""
 
@@ -196,6 +205,7 @@ Condition: TypeAlias = (
     | Matches
     | Header
     | Received
+    | Saved
     | Sent
     | SentOn
     | Size

@@ -116,6 +116,10 @@ class _Statement:
                 return f"{self.column('thread_id')} = {self.value(thread, 'bigint')}"
             case search.Received(since, before):
                 return self._between(self.column("received_at"), since, before)
+            case search.Saved(since, before):
+                saved = f"coalesce({'b' if self.in_mailbox else 'e'}.saved_at, {self.column('received_at')})"
+                test = self._between(saved, since, before)
+                return test if self.in_mailbox else self._entry(test)
             case search.Sent(since, before):
                 when = f"coalesce({self.column('sent_at')}, {self.column('received_at')})"
                 return self._between(when, since, before)

@@ -115,6 +115,12 @@ mailbox_message = Table(
     Column("size", BigInteger, nullable=False, comment="of the message, for counters and RFC822.SIZE"),
     Column("flags", SmallInteger, nullable=False, comment="posthorn_model.flags.SystemFlag"),
     Column("keywords", ARRAY(Text), nullable=False, server_default="{}", comment="lower case, sorted"),
+    Column(
+        "saved_at",
+        DateTime(timezone=True),
+        server_default=func.clock_timestamp(),
+        comment="when it came here (RFC 8514); NULL: not known",
+    ),
     Index("ix_mailbox_message_modseq", "account_id", "mailbox_id", "modseq"),
     Index("uq_mailbox_message_message", "account_id", "message_id", "mailbox_id", unique=True),
     postgresql_with=OFTEN_UPDATED,

@@ -243,6 +243,8 @@ def _stored(item: Item, row: PlacedMessage) -> bytes:
     match item:
         case Item.INTERNALDATE:
             value = write_date_time(message.received_at)
+        case Item.SAVEDATE:
+            value = b"NIL" if row.saved_at is None else write_date_time(row.saved_at)
         case Item.SIZE:
             value = b"%d" % message.size
         case Item.ENVELOPE:

@@ -25,6 +25,7 @@ class Item(Enum):
     EMAILID = b"EMAILID"
     THREADID = b"THREADID"
     PREVIEW = b"PREVIEW"
+    SAVEDATE = b"SAVEDATE"
 
 
 class What(Enum):

@@ -114,6 +114,14 @@ class Dated:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """Compared with the day on which the message came into the mailbox (RFC 8514 4.3)."""
+
+    when: When
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
 class Sized:
     """Larger (or smaller) than `octets`."""
 
@@ -156,6 +164,7 @@ Key = (
     | Contains
     | HeaderContains
     | Dated
+    | Saved
     | Sized
     | Aged
     | ChangedSince
@@ -183,6 +192,7 @@ _CONSTANT: Mapping[bytes, Key] = {
     b"UNSEEN": Not(_SEEN),
     b"RECENT": Recent(),
     b"OLD": Not(Recent()),
+    b"SAVEDATESUPPORTED": All(),  # by every mailbox (RFC 8514 4.3)
     b"NEW": And((Recent(), Not(_SEEN))),
 }
 
@@ -233,6 +243,8 @@ class _Reader:
         if word in _DATES:
             when, sent = _DATES[word]
             return Dated(when, day(cursor), sent)
+        if word in _SAVED:
+            return Saved(_SAVED[word], day(cursor))
         match word:
             case b"HEADER":
                 name = self._text()
@@ -278,8 +290,9 @@ class _Reader:
 
 _WHERE = {where.value: where for where in Where}
 _DATES = {prefix + when.value: (when, bool(prefix)) for prefix in (b"", b"SENT") for when in When}
+_SAVED = {b"SAVED" + when.value: when for when in When}
 _OTHERS = b"NOT OR HEADER KEYWORD UNKEYWORD LARGER SMALLER OLDER YOUNGER UID MODSEQ EMAILID THREADID"
-_ARGUED = frozenset(_WHERE) | frozenset(_DATES) | frozenset(_OTHERS.split())
+_ARGUED = frozenset(_WHERE) | frozenset(_DATES) | frozenset(_SAVED) | frozenset(_OTHERS.split())
 
 
 def search_keys(cursor: Cursor, charset: bytes | None) -> Key:
