@@ -19,6 +19,7 @@ from posthorn_imap.commands.listing import list_mailboxes, list_subscribed
 from posthorn_imap.commands.login import authenticate, login
 from posthorn_imap.commands.logout import logout
 from posthorn_imap.commands.metadata import get_metadata, set_metadata
+from posthorn_imap.commands.multi_search import multi_search
 from posthorn_imap.commands.namespace import namespace
 from posthorn_imap.commands.noop import noop
 from posthorn_imap.commands.quota import get_quota, get_quota_root, set_quota
@@ -32,6 +33,7 @@ from posthorn_imap.commands.store import store
 from posthorn_imap.commands.subscribe import subscribe
 from posthorn_imap.commands.thread import thread
 from posthorn_imap.commands.unauthenticate import unauthenticate
+from posthorn_imap.progress import telling
 from posthorn_imap.protocol import commands as c
 from posthorn_imap.protocol.responses import Answer
 
@@ -60,21 +62,22 @@ PERFORMERS: Mapping[type[c.Command], Callable[["Session", Any], Awaitable[Answer
     c.ListSubscribed: list_subscribed,
     c.Login: login,
     c.Logout: logout,
+    c.MultiSearch: telling(multi_search),
     c.Namespace: namespace,
     c.Noop: noop,
     c.Rename: rename,
     c.Replace: replace,
-    c.Search: search,
+    c.Search: telling(search),
     c.Select: select,
     c.SetMetadata: set_metadata,
     c.SetQuota: set_quota,
-    c.Sort: sort,
+    c.Sort: telling(sort),
     c.StartTls: starttls,
     c.Status: status,
     c.Store: store,
     c.Subscribe: subscribe,
     c.Unauthenticate: unauthenticate,
-    c.Thread: thread,
+    c.Thread: telling(thread),
 }
 
 

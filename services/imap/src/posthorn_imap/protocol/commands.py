@@ -7,6 +7,7 @@ from typing import Literal
 
 from posthorn_imap.protocol.fetch_items import FetchItem
 from posthorn_imap.protocol.search_keys import Key
+from posthorn_imap.protocol.search_sources import Source
 from posthorn_imap.protocol.sets import NumberSet
 from posthorn_imap.protocol.sort_keys import Criterion
 from posthorn_model.flags import Flags
@@ -288,6 +289,15 @@ class Sort:
 
 
 @dataclass(frozen=True, slots=True)
+class MultiSearch:
+    """ESEARCH (RFC 7377): SEARCH in several mailboxes, always by UID."""
+
+    sources: tuple[Source, ...]
+    key: Key
+    results: Results
+
+
+@dataclass(frozen=True, slots=True)
 class Thread:
     """THREAD (RFC 5256): b"ORDEREDSUBJECT" or b"REFERENCES"."""
 
@@ -360,6 +370,7 @@ Command = (
     | Expunge
     | Search
     | Sort
+    | MultiSearch
     | Thread
     | Fetch
     | Store

@@ -4,16 +4,18 @@ from collections.abc import Sequence
 
 from posthorn_imap.protocol.commands import Results
 from posthorn_imap.protocol.partial import part_of, write_partial
-from posthorn_imap.protocol.responses import string, untagged
+from posthorn_imap.protocol.responses import listed, string, untagged
 from posthorn_imap.protocol.sets import write_set
 
 
-def esearch(tag: bytes, results: Results, found: Sequence[int], *, uid: bool, highest: int) -> bytes:
+def esearch(
+    tag: bytes, results: Results, found: Sequence[int], *, uid: bool, highest: int, where: Sequence[bytes] = ()
+) -> bytes:
     """The response for what was `found`, in the order found; what has no value is left out (RFC 4731 3.1).
 
-    `highest` is the highest mod-sequence to tell, 0 for none.
+    `highest` is the highest mod-sequence to tell, 0 for none; `where` names the mailbox (RFC 7377 2.1).
     """
-    words = [b"ESEARCH", b"(TAG " + string(tag) + b")"]
+    words = [b"ESEARCH", listed([b"TAG", string(tag), *where])]
     if uid:
         words.append(b"UID")
     if found:

@@ -1,11 +1,12 @@
-"""SEARCH, SORT and THREAD as values (RFC 9051 6.4.4, RFC 4731, RFC 5182, RFC 5256, RFC 5267, RFC 9394)."""
+"""SEARCH, SORT and THREAD as values (RFC 9051 6.4.4, RFC 4731, RFC 5182, RFC 5256, RFC 5267, RFC 7377, 9394)."""
 
 from collections.abc import Callable, Mapping
 
-from posthorn_imap.protocol.commands import Command, Partial, Results, Search, Sort, Thread
+from posthorn_imap.protocol.commands import Command, MultiSearch, Partial, Results, Search, Sort, Thread
 from posthorn_imap.protocol.cursor import Cursor, SyntaxProblem
 from posthorn_imap.protocol.partial import partial_range
-from posthorn_imap.protocol.search_keys import Key, search_keys
+from posthorn_imap.protocol.search_keys import Key, numbers_messages, search_keys
+from posthorn_imap.protocol.search_sources import Scope, Source, source
 from posthorn_imap.protocol.sort_keys import sort_criteria
 
 _RESULTS = frozenset({b"MIN", b"MAX", b"ALL", b"COUNT", b"SAVE", b"PARTIAL"})
@@ -39,6 +40,27 @@ def _thread(cursor: Cursor, *, uid: bool) -> Thread:
     if algorithm not in _ALGORITHMS:
         raise SyntaxProblem("unknown threading algorithm")
     return Thread(algorithm, _keys(cursor), uid)
+
+
+def multi_search(cursor: Cursor) -> MultiSearch:
+    """ESEARCH (RFC 7377 2.1). Only what is selected may be searched by sequence numbers, or saved."""
+    cursor.space()
+    sources: tuple[Source, ...] = (Source(Scope.SELECTED),)
+    if cursor.accept(b"IN "):
+        sources = tuple(cursor.listed(source))
+        cursor.space()
+    results = _results(cursor) or Results(frozenset({b"ALL"}))
+    charset = None
+    if cursor.accept(b"CHARSET "):
+        charset = cursor.astring()
+        cursor.space()
+    key = search_keys(cursor, charset)
+    if any(each.scope is not Scope.SELECTED for each in sources):
+        if b"SAVE" in results.words:
+            raise SyntaxProblem("SAVE is for the selected mailbox alone")
+        if numbers_messages(key):
+            raise SyntaxProblem("sequence numbers are for the selected mailbox alone")
+    return MultiSearch(sources, key, results)
 
 
 def _keys(cursor: Cursor) -> Key:

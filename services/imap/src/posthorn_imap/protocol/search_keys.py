@@ -315,6 +315,13 @@ def children(key: Key) -> tuple[Key, ...]:
     return ()
 
 
+def numbers_messages(key: Key) -> bool:
+    """Whether a sequence number, or what was saved, is among the keys: they mean the selected mailbox."""
+    return (isinstance(key, Numbered) and (not key.uid or key.numbers.saved)) or any(
+        map(numbers_messages, children(key))
+    )
+
+
 def uses_modseq(key: Key) -> bool:
     """Whether MODSEQ is among the keys: then the response tells the highest one (RFC 7162 3.1.5)."""
     return isinstance(key, ChangedSince) or any(map(uses_modseq, children(key)))
