@@ -1,6 +1,7 @@
 """The mailbox a session has selected: the shared feed, the client's own numbering, and what the client must hear."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from posthorn_imap.feed import Feed
 from posthorn_imap.protocol.flag_names import write_flags
@@ -9,6 +10,9 @@ from posthorn_imap.protocol.sets import NumberSet, write_set
 from posthorn_imap.protocol.view import Exists, Expunged, View
 from posthorn_model.flags import NO_FLAGS, Flags, SystemFlag
 from posthorn_model.ids import Modseq
+
+if TYPE_CHECKING:
+    from posthorn_imap.contexts import Context
 
 NONE_RECENT = 2**32
 
@@ -34,6 +38,10 @@ class Selection:
         """UIDs from here on are \\Recent in this session."""
         self.saved: list[int] = []
         """UIDs that "$" stands for (RFC 5182)."""
+        self.contexts: dict[bytes, Context] = {}
+        """Searches that are kept up to date (RFC 5267), by their tags."""
+        self.contexts_stale = False
+        """Something happened since they were searched."""
         self.deleted = False
         self.first_new_uid = next(reversed(feed.entries), 0) + 1
         self._wake = wake
@@ -42,6 +50,7 @@ class Selection:
 
     def happened(self, *, new: Sequence[int] = (), changed: Iterable[int] = (), gone: Iterable[int] = ()) -> None:
         self.view.happened(new=new, changed=changed, gone=gone)
+        self.contexts_stale = True
         self._wake()
 
     def vanished(self) -> None:

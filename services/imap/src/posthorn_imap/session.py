@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from posthorn_imap.capabilities import capabilities
 from posthorn_imap.commands.table import perform
 from posthorn_imap.connection import ClientConnection
+from posthorn_imap.contexts import leaving, refreshed
 from posthorn_imap.errors import answer_to, answer_to_bug
 from posthorn_imap.literals import Literals
 from posthorn_imap.parts import Listening, Parts
@@ -197,6 +198,7 @@ class Session:
         self.tag = request.tag
         answer = await self._judged(request)
         self.tell(expunges=may_tell_expunges(request.command), uids=request.verb.startswith("UID "))
+        await self.update_contexts()
         self.write(answer.line(request.tag))
         self._count(answer)
         verb = request.verb.lower()
@@ -302,11 +304,19 @@ class Session:
     def tell(self, *, expunges: bool, uids: bool = False) -> None:
         """Write what happened in the selected mailbox."""
         if self.selection is not None:
+            if expunges and self.selection.contexts:
+                self.write(leaving(self.selection))
             news = self.selection.news(
                 expunges=expunges, uids=uids or self.qresync, modseqs=self.condstore, vanished=self.qresync
             )
             if news:
                 self.write(news)
+
+    async def update_contexts(self) -> None:
+        """Search again what the client has kept up to date (RFC 5267), and write what is different."""
+        selection = self.selection
+        if selection is not None and selection.contexts and selection.contexts_stale and not selection.deleted:
+            self.write(await refreshed(self, selection))
 
     def idle(self, *, on: bool) -> None:
         """While on, whatever happens in the mailbox wakes the session at once."""

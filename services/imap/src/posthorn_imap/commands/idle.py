@@ -28,6 +28,7 @@ async def _until_done(session: "Session") -> bytes | None:
     """The line that ends it; None when the server does."""
     while True:
         session.tell(expunges=True)
+        await session.update_contexts()
         if session.selection is not None and session.selection.deleted:
             session.end(bye("The selected mailbox was deleted", b"NONEXISTENT"))
             return None

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from posthorn_imap.contexts import keep
 from posthorn_imap.message_order import in_order
-from posthorn_imap.protocol.commands import Search, Sort
+from posthorn_imap.protocol.commands import CancelUpdate, Search, Sort
 from posthorn_imap.protocol.esearch import esearch, to_save
 from posthorn_imap.protocol.responses import Answer, ok, untagged
 from posthorn_imap.protocol.search_keys import uses_modseq
@@ -24,11 +25,20 @@ async def sort(session: "Session", command: Sort) -> Answer:
     return ok("SORT completed")
 
 
+async def cancel_update(session: "Session", command: CancelUpdate) -> Answer:
+    """RFC 5267 4.4; what is not kept up to date needs no cancelling."""
+    for tag in command.tags:
+        session.selected.contexts.pop(tag, None)
+    return ok("CANCELUPDATE completed")
+
+
 async def _find(session: "Session", command: Search | Sort) -> None:
     """Search, sort where that was asked for, and write what was found."""
     selection = session.selected
     if uses_modseq(command.key):
         session.enable_condstore()
+    if not (selection.contexts or selection.view.stale):
+        selection.contexts_stale = False
     saving = command.results is not None and b"SAVE" in command.results.words
     try:
         uids = await matching(session, selection, command.key)
@@ -41,6 +51,8 @@ async def _find(session: "Session", command: Search | Sort) -> None:
     if command.results is not None and saving:
         selection.saved = to_save(uids, command.results)
     _write(session, selection, command, uids)
+    if command.results is not None and command.results.update:
+        keep(session, selection, command, uids)
 
 
 def _write(session: "Session", selection: Selection, command: Search | Sort, uids: list[int]) -> None:

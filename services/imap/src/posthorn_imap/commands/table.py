@@ -25,7 +25,7 @@ from posthorn_imap.commands.noop import noop
 from posthorn_imap.commands.quota import get_quota, get_quota_root, set_quota
 from posthorn_imap.commands.rename import rename
 from posthorn_imap.commands.replace import replace
-from posthorn_imap.commands.search import search, sort
+from posthorn_imap.commands.search import cancel_update, search, sort
 from posthorn_imap.commands.select import select
 from posthorn_imap.commands.starttls import starttls
 from posthorn_imap.commands.status import status
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 PERFORMERS: Mapping[type[c.Command], Callable[["Session", Any], Awaitable[Answer]]] = {
     c.Append: append,
     c.Authenticate: authenticate,
+    c.CancelUpdate: cancel_update,
     c.Capability: capability,
     c.Check: noop,
     c.Close: close,

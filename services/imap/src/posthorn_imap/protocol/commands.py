@@ -267,6 +267,8 @@ class Results:
 
     words: frozenset[bytes]
     partial: Partial | None = None
+    update: bool = False
+    """The client wants to hear how it changes (RFC 5267 4.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +297,13 @@ class MultiSearch:
     sources: tuple[Source, ...]
     key: Key
     results: Results
+
+
+@dataclass(frozen=True, slots=True)
+class CancelUpdate:
+    """CANCELUPDATE (RFC 5267 4.4): of searches with these tags."""
+
+    tags: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +380,7 @@ Command = (
     | Search
     | Sort
     | MultiSearch
+    | CancelUpdate
     | Thread
     | Fetch
     | Store

@@ -30,7 +30,7 @@ from posthorn_imap.protocol.cursor import TAG, Cursor, SyntaxProblem
 from posthorn_imap.protocol.framer import Parts
 from posthorn_imap.protocol.mailbox_grammar import MAILBOX_COMMANDS
 from posthorn_imap.protocol.message_grammar import MESSAGE_COMMANDS, UID_COMMANDS
-from posthorn_imap.protocol.search_grammar import multi_search
+from posthorn_imap.protocol.search_grammar import cancel_update, multi_search
 from posthorn_imap.protocol.sets import number_set
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}|=")
@@ -187,6 +187,7 @@ _COMMANDS: Mapping[str, Reader] = {
     "ENABLE": _enable,
     **ACCOUNT_COMMANDS,
     "ESEARCH": multi_search,
+    "CANCELUPDATE": cancel_update,
     **MAILBOX_COMMANDS,
     **MESSAGE_COMMANDS,
 }

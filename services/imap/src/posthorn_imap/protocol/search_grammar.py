@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Mapping
 
-from posthorn_imap.protocol.commands import Command, MultiSearch, Partial, Results, Search, Sort, Thread
+from posthorn_imap.protocol.commands import CancelUpdate, Command, MultiSearch, Partial, Results, Search, Sort, Thread
 from posthorn_imap.protocol.cursor import Cursor, SyntaxProblem
 from posthorn_imap.protocol.partial import partial_range
 from posthorn_imap.protocol.search_keys import Key, numbers_messages, search_keys
 from posthorn_imap.protocol.search_sources import Scope, Source, source
 from posthorn_imap.protocol.sort_keys import sort_criteria
 
-_RESULTS = frozenset({b"MIN", b"MAX", b"ALL", b"COUNT", b"SAVE", b"PARTIAL"})
+_RESULTS = frozenset({b"MIN", b"MAX", b"ALL", b"COUNT", b"SAVE", b"PARTIAL", b"UPDATE", b"CONTEXT"})
+_ABOUT_CONTEXTS = frozenset({b"UPDATE", b"CONTEXT"})  # the second is a hint that needs nothing here
+MAX_TAGS = 100
+"""Tags in one CANCELUPDATE."""
 _ALGORITHMS = frozenset({b"ORDEREDSUBJECT", b"REFERENCES"})
 
 
@@ -50,6 +53,8 @@ def multi_search(cursor: Cursor) -> MultiSearch:
         sources = tuple(cursor.listed(source))
         cursor.space()
     results = _results(cursor) or Results(frozenset({b"ALL"}))
+    if results.update:
+        raise SyntaxProblem("UPDATE is for SEARCH and SORT")
     charset = None
     if cursor.accept(b"CHARSET "):
         charset = cursor.astring()
@@ -61,6 +66,18 @@ def multi_search(cursor: Cursor) -> MultiSearch:
         if numbers_messages(key):
             raise SyntaxProblem("sequence numbers are for the selected mailbox alone")
     return MultiSearch(sources, key, results)
+
+
+def cancel_update(cursor: Cursor) -> CancelUpdate:
+    tags = []
+    while not cursor.at_end():
+        cursor.space()
+        tags.append(cursor.string())
+        if len(tags) > MAX_TAGS:
+            raise SyntaxProblem(f"more than {MAX_TAGS} tags")
+    if not tags:
+        raise SyntaxProblem("missing argument")
+    return CancelUpdate(tuple(tags))
 
 
 def _keys(cursor: Cursor) -> Key:
@@ -81,7 +98,7 @@ def _results(cursor: Cursor) -> Results | None:
     partials = [partial for _, partial in options if partial is not None]
     if len(partials) > 1 or (partials and b"ALL" in words):
         raise SyntaxProblem("PARTIAL may stand once, and not beside ALL")  # RFC 9394 3.1
-    return Results(words, *partials)
+    return Results(words - _ABOUT_CONTEXTS, partials[0] if partials else None, b"UPDATE" in words)
 
 
 def _option(cursor: Cursor) -> tuple[bytes, Partial | None]:

@@ -6,6 +6,7 @@ from enum import Enum
 from posthorn_imap.protocol.commands import (
     Append,
     Authenticate,
+    CancelUpdate,
     Capability,
     Check,
     Close,
@@ -91,6 +92,7 @@ ALLOWED: Mapping[type[Command], frozenset[State]] = {
     Expunge: _IN_MAILBOX,
     Search: _IN_MAILBOX,
     Sort: _IN_MAILBOX,
+    CancelUpdate: _IN_MAILBOX,
     MultiSearch: _AFTER_LOGIN,
     Thread: _IN_MAILBOX,
     Fetch: _IN_MAILBOX,
