@@ -17,6 +17,7 @@ from bench.rows import (
     blobs,
     bus,
     imap_fetch,
+    imap_search,
     lookup,
     mail_in,
     mime,
@@ -50,6 +51,21 @@ LARGE = (10_000, 1_000)
 Tell = Callable[[str], None]
 
 
+async def _on_a_cluster(groups: list[str], tell: Tell) -> list[runner.Result]:
+    tell("starting a cluster")
+    async with running() as cluster:
+        rows = [
+            *(smtp_in.rows(cluster) if "smtp" in groups else ()),
+            *(imap_fetch.rows(cluster) if "imap" in groups else ()),
+            *(bus.rows(cluster) if "bus" in groups else ()),
+        ]
+        results = [await runner.run(row, tell) for row in rows]
+        if "imap" in groups:
+            with imap_search.rows(cluster) as found:
+                results += [await runner.run(row, tell) for row in found]
+    return results
+
+
 async def measure(groups: list[str]) -> list[runner.Result]:
     """The results of the groups' rows."""
 
@@ -58,14 +74,7 @@ async def measure(groups: list[str]) -> list[runner.Result]:
 
     results = []
     if set(groups) & {"smtp", "imap", "bus"}:
-        tell("starting a cluster")
-        async with running() as cluster:
-            rows = [
-                *(smtp_in.rows(cluster) if "smtp" in groups else ()),
-                *(imap_fetch.rows(cluster) if "imap" in groups else ()),
-                *(bus.rows(cluster) if "bus" in groups else ()),
-            ]
-            results += [await runner.run(row, tell) for row in rows]
+        results += await _on_a_cluster(groups, tell)
     if "notice" in groups:
         tell("starting a cluster of two nodes")
         async with running("--nodes", "2") as cluster:

@@ -11,7 +11,7 @@ from bench.runner import Row
 MESSAGES = 10_000
 
 
-async def _command(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tag: str, text: bytes) -> int:
+async def command(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tag: str, text: bytes) -> int:
     """Send a command; returns how many lines came before its tagged OK."""
     writer.write(tag.encode() + b" " + text + b"\r\n")
     wanted = tag.encode() + b" "
@@ -36,17 +36,17 @@ def rows(cluster: Cluster) -> list[Row]:
     async def open_mailbox() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection(host, port, limit=1 << 20)
         await reader.readline()
-        await _command(reader, writer, "a", f'LOGIN "{name}" "{password}"'.encode())
+        await command(reader, writer, "a", f'LOGIN "{name}" "{password}"'.encode())
         if not filled.is_set():
             await _fill(reader, writer)
             filled.set()
-        await _command(reader, writer, "s", b"SELECT Bench")
+        await command(reader, writer, "s", b"SELECT Bench")
         return reader, writer
 
     async def fetch(items: bytes) -> float:
         reader, writer = await open_mailbox()
         begun = time.perf_counter()
-        lines = await _command(reader, writer, "f", b"FETCH 1:* (" + items + b")")
+        lines = await command(reader, writer, "f", b"FETCH 1:* (" + items + b")")
         taken = (time.perf_counter() - begun) * 1000
         if lines < MESSAGES:
             raise RuntimeError(f"{lines} lines for {MESSAGES} messages")
@@ -99,10 +99,10 @@ async def _fill(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     for _ in range(batch):
         while not (await reader.readline()).startswith(b"p OK"):
             pass
-    await _command(reader, writer, "s", b"SELECT Bench")
+    await command(reader, writer, "s", b"SELECT Bench")
     have = batch
     while have < MESSAGES:
         step = min(have, MESSAGES - have)
-        await _command(reader, writer, "y", b"COPY 1:%d Bench" % step)
+        await command(reader, writer, "y", b"COPY 1:%d Bench" % step)
         have += step
-        await _command(reader, writer, "n", b"NOOP")
+        await command(reader, writer, "n", b"NOOP")

@@ -3,13 +3,15 @@
 No listener is opened and no account is needed: the program starts in the state after LOGIN.
 """
 
+import itertools
 import os
 import pwd
 import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from posthorn_testkit.programs import folder_of_server
@@ -37,7 +39,7 @@ Value = bytes | int | None | list["Value"]
 
 def structures(messages: Sequence[bytes]) -> list[dict[str, bytes]]:
     """ENVELOPE and BODYSTRUCTURE of each message (with CRLF line ends) as Dovecot sends them. Skips without Dovecot."""
-    return _fetched(_answers(messages, [b"UID FETCH 1:* (ENVELOPE BODYSTRUCTURE)"])[0], len(messages))
+    return _fetched(answers(messages, [b"UID FETCH 1:* (ENVELOPE BODYSTRUCTURE)"])[0], len(messages))
 
 
 def answers(messages: Sequence[bytes], commands: Sequence[bytes]) -> list[bytes]:
@@ -45,12 +47,15 @@ def answers(messages: Sequence[bytes], commands: Sequence[bytes]) -> list[bytes]
 
     They came a minute apart, the first at RECEIVED. Commands that it refuses fail. Skips without Dovecot.
     """
-    return _answers(messages, commands)
-
-
-def _answers(messages: Sequence[bytes], commands: Sequence[bytes]) -> list[bytes]:
     if not PROGRAM.exists():
         missing(f"no {PROGRAM}: install dovecot-imapd")
+    with opened(messages) as ask:
+        return [ask(command) for command in commands]
+
+
+@contextmanager
+def opened(messages: Sequence[bytes], *, limit: float = _LIMIT) -> Iterator[Callable[[bytes], bytes]]:
+    """A selected mailbox of these messages for `limit` seconds: what it gives answers a command, one at a time."""
     with folder_of_server("dovecot") as folder:
         for name in ("run", "mail/cur", "mail/new", "mail/tmp"):
             (folder / name).mkdir(parents=True)
@@ -58,7 +63,9 @@ def _answers(messages: Sequence[bytes], commands: Sequence[bytes]) -> list[bytes
             path = folder / f"mail/cur/{1_000_000 + number}.m{number}.host:2,S"
             path.write_bytes(message)
             os.utime(path, (RECEIVED + 60 * number,) * 2)
-        return _conversation(folder, [b"SELECT INBOX", *commands])[1:]
+        with _conversation(folder, limit) as ask:
+            ask(b"SELECT INBOX")
+            yield ask
 
 
 def values(data: bytes) -> list[Value]:
@@ -68,8 +75,9 @@ def values(data: bytes) -> list[Value]:
     return found
 
 
-def _conversation(folder: Path, commands: Sequence[bytes]) -> list[bytes]:
-    """What the program answers to each command. They are sent one after the other: those sent ahead it mixes."""
+@contextmanager
+def _conversation(folder: Path, limit: float) -> Iterator[Callable[[bytes], bytes]]:
+    """What answers commands, one after the other: the program mixes its answers to those sent ahead."""
     user = pwd.getpwuid(os.getuid()) if os.getuid() else pwd.getpwnam("nobody")
     config = folder / "dovecot.conf"
     config.write_text(_CONFIG.format(folder=folder, user=user.pw_name, group=f"{user.pw_gid}"))
@@ -87,10 +95,11 @@ def _conversation(folder: Path, commands: Sequence[bytes]) -> list[bytes]:
         cwd=folder,
         **identity,  # type: ignore[call-overload]
     ) as process:
-        timer = threading.Timer(_LIMIT, process.kill)
+        timer = threading.Timer(limit, process.kill)
         timer.start()
         try:
-            return [_answered(process, b"t%d" % number, command) for number, command in enumerate(commands)]
+            numbers = itertools.count()
+            yield lambda command: _answered(process, b"t%d" % next(numbers), command)
         finally:
             timer.cancel()
             process.kill()
