@@ -57,6 +57,7 @@ TOKENS = (
         b"MODSEQ 1",
         b"LARGER 1",
     ),
+    *(b"a ESEARCH IN (mailboxes (x y) subtree z personal) ", b'a CANCELUPDATE "t"', b"SAVEDSINCE 1-Feb-2024"),
     *(
         b"a FETCH 1 (UID FLAGS BODY.PEEK[1.HEADER.FIELDS (A)]<0.1>)",
         b"{3+}\r\nabc",
