@@ -67,6 +67,9 @@ async def test_imaplib_with_starttls(imap: Any) -> None:
             status, found = client.fetch("1:2", "(UID BODY.PEEK[])")
             assert status == "OK"
             assert [part[1] for part in found if isinstance(part, tuple)] == [message("one"), message("two")]
+            assert client.sort("REVERSE SUBJECT", "UTF-8", "ALL") == ("OK", [b"2 1"])
+            assert client.uid("SORT", "(SUBJECT)", "UTF-8", "UNSEEN") == ("OK", [b"2"])
+            assert client.thread("REFERENCES", "UTF-8", "ALL") == ("OK", [b"(1)(2)"])
             assert client.store("1", "+FLAGS", "\\Deleted")[0] == "OK"
             assert client.create("Work/Deep")[0] == "OK"
             assert client.copy("2", "Work/Deep")[0] == "OK"
