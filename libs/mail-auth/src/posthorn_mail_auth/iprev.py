@@ -1,10 +1,10 @@
 """iprev (RFC 8601 3): whether an address has a name that has the address."""
 
-import asyncio
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from posthorn_mail_auth.side_by_side import all_of
 from posthorn_model.resolving import Answer, Outcome, Resolver
 
 MAX_NAMES = 5
@@ -38,8 +38,8 @@ async def check(resolver: Resolver, address: str) -> IprevResult:
     if answer.outcome is not Outcome.RECORDS:
         return IprevResult(Result.PERMERROR)
     names = answer.records[:MAX_NAMES]
-    answers: list[Answer[IPv4Address] | Answer[IPv6Address]] = list(
-        await asyncio.gather(*(resolver.ipv4(name) if found.version == 4 else resolver.ipv6(name) for name in names))
+    answers: list[Answer[IPv4Address] | Answer[IPv6Address]] = await all_of(
+        [resolver.ipv4(name) if found.version == 4 else resolver.ipv6(name) for name in names]
     )
     for name, addresses in zip(names, answers, strict=True):
         if found in addresses.records:

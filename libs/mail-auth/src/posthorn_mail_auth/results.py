@@ -10,6 +10,8 @@ FIELD = b"authentication-results"
 MAX_VALUE = 500
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`{|}~]+\Z")
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`{|}~/:@=]+\Z")
+_UNPRINTABLE = re.compile(r"[^ -~]")
+_NO_COMMENT = re.compile(r"[^ -'*-\[\]-~]")
 _COMMENT = re.compile(rb"\([^()]*\)")
 _ID = re.compile(rb'[ \t\r\n]*(?:"([^"]{0,1000})"|([^\s;"()]{1,1000}))[ \t\r\n]*(?:[0-9]{1,5}[ \t\r\n]*)?(?:;|\Z)')
 _WIDTH = 78
@@ -52,7 +54,7 @@ def fold(start: str, methods: Sequence[MethodResult]) -> bytes:
 def _words(method: MethodResult) -> list[str]:
     words = [f"{method.method}={method.result}"]
     if method.comment:
-        words.append("(" + re.sub(r"[^ -'*-\[\]-~]", "?", method.comment)[:MAX_VALUE] + ")")
+        words.append("(" + _NO_COMMENT.sub("?", method.comment)[:MAX_VALUE] + ")")
     if method.reason:
         words.append(f"reason={_value(method.reason, quoted=True)}")
     return words + [f"{name}={_value(text)}" for name, text in method.properties if text]
@@ -60,7 +62,7 @@ def _words(method: MethodResult) -> list[str]:
 
 def _value(text: str, *, quoted: bool = False) -> str:
     """As it is where it may stand so, else as a quoted string of printable ASCII."""
-    text = re.sub(r"[^ -~]", "?", text)[:MAX_VALUE]
+    text = _UNPRINTABLE.sub("?", text)[:MAX_VALUE]
     if not quoted and _PLAIN_VALUE.match(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

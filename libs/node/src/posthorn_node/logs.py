@@ -5,11 +5,13 @@ Lines of libraries that use the standard library's logging come out in the same 
 
 import contextlib
 import io
+import json
 import logging
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TextIO, cast
 
 import structlog
@@ -60,7 +62,7 @@ def open_log(settings: LogSettings, identity: Identity, stream: TextIO | None = 
         plain = structlog.dev.plain_traceback
         processors.append(structlog.dev.ConsoleRenderer(colors=out.isatty(), exception_formatter=plain))
     else:
-        processors.append(structlog.processors.JSONRenderer(ensure_ascii=False))
+        processors.append(structlog.processors.JSONRenderer(serializer=_to_json))
     logger = structlog.wrap_logger(
         structlog.WriteLogger(cast(TextIO, _Unfailing(out))),
         processors,
@@ -72,21 +74,42 @@ def open_log(settings: LogSettings, identity: Identity, stream: TextIO | None = 
     return bound
 
 
+class _Encoder(json.JSONEncoder):
+    """Made once: json.dumps with settings of its own makes one for each line."""
+
+    def default(self, o: object) -> object:
+        return repr(o)
+
+
+_ENCODER = _Encoder(ensure_ascii=False)
+
+
+def _to_json(event: EventDict, **_: object) -> str:
+    return _ENCODER.encode(event)
+
+
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Stars for values of keys that name secrets, and for passwords in URLs, at any depth; a structlog processor."""
     return cast(EventDict, _redacted(event, 0))
 
 
+@lru_cache(maxsize=4096)
+def _is_secret(key: str) -> bool:
+    return _SECRET_KEY.search(key) is not None
+
+
 def _redacted(value: Any, depth: int) -> Any:
-    if isinstance(value, SecretStr | SecretBytes):
-        return STARS
     if isinstance(value, str):
         return _URL_LOGIN.sub(rf"\1{STARS}@", value) if "://" in value else value
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, SecretStr | SecretBytes):
+        return STARS
     if isinstance(value, Mapping | list | tuple) and depth >= _MAX_DEPTH:
         return type(value).__name__
     if isinstance(value, Mapping):
         return {
-            key: STARS if isinstance(key, str) and _SECRET_KEY.search(key) and below else _redacted(below, depth + 1)
+            key: STARS if isinstance(key, str) and below and _is_secret(key) else _redacted(below, depth + 1)
             for key, below in value.items()
         }
     if isinstance(value, list | tuple):

@@ -43,6 +43,14 @@ class Origin:
     milters: Milters
 
 
+def begin_judging(parts: Parts, listener: str, address: str, client: Client, transaction: Transaction) -> None:
+    """Once somebody takes the message: what is to be asked about who sends it is asked while its content comes."""
+    concerned = parts.judging.concerns(listener, address, authenticated=client.account is not None)
+    if concerned and transaction.early is None:
+        who = Claims(address, client.hello, transaction.mail.sender, parts.hostname)
+        transaction.early = parts.judging.begin(who, parts.log.bind(listener=listener))
+
+
 async def receive(
     parts: Parts, origin: Origin, transaction: Transaction, fault: Fault | None
 ) -> tuple[Verdict, list[Reply]]:
@@ -140,7 +148,8 @@ async def _judge(parts: Parts, origin: Origin, transaction: Transaction, head: b
     assert spool is not None
     who = Claims(origin.address, origin.client.hello, transaction.mail.sender, parts.hostname)
     log = parts.log.bind(listener=origin.listener, delivery=str(transaction.delivery))
-    return await parts.judging.judge(who, head, spool, log)
+    early = transaction.early or parts.judging.begin(who, log)
+    return await parts.judging.judge(who, early, head, spool, log)
 
 
 async def _filter(

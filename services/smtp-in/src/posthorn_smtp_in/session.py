@@ -30,7 +30,7 @@ from posthorn_smtp_in.protocol.dialogue import (
 from posthorn_smtp_in.protocol.replies import Reply, reply
 from posthorn_smtp_in.protocol.states import Phase
 from posthorn_smtp_in.rates.allowance import Allowance
-from posthorn_smtp_in.reception import NO_SPACE, Origin, receive
+from posthorn_smtp_in.reception import NO_SPACE, Origin, begin_judging, receive
 from posthorn_smtp_in.recipients import Asked, take_recipient
 from posthorn_smtp_in.spool import Spool
 from posthorn_smtp_in.submission.extensions import Offered, judge_requests, keywords, offered
@@ -329,6 +329,7 @@ class Session:
             self._answer(refusal)
             return
         transaction.recipients.append(recipient)
+        begin_judging(self._parts, self._listener.name, self._address, self._client, transaction)
         self._answer(reply(250, "2.1.5", "Recipient OK"))
 
     def _spool(self, transaction: Transaction) -> Spool:

@@ -1,9 +1,11 @@
 """A mail transaction while it is open, and the client as far as it is known."""
 
+import asyncio
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from posthorn_smtp_in.judge import Kind
+from posthorn_smtp_in.judging.gathering import Early
 from posthorn_smtp_in.protocol.commands import Mail
 from posthorn_smtp_in.recipients import Recipient
 from posthorn_smtp_in.spool import Spool
@@ -37,9 +39,14 @@ class Transaction:
     delivery: UUID = field(default_factory=uuid4)
     recipients: list[Recipient] = field(default_factory=list)
     spool: Spool | None = None
+    early: "asyncio.Task[Early] | None" = None
+    """Checks on who sends, which were begun before the content was there."""
 
     def close(self) -> None:
-        """Let go of the content."""
+        """Let go of the content, and of what is still asked for."""
+        if self.early is not None:
+            self.early.cancel()
+            self.early = None
         if self.spool is not None:
             self.spool.close()
             self.spool = None

@@ -19,6 +19,7 @@ from posthorn_mail_auth.dkim.signature import choose, signed_octets
 from posthorn_mail_auth.dkim.verifying import IN_THREAD, SignatureResult, key_in
 from posthorn_mail_auth.dkim.verifying import Result as KeyVerdict
 from posthorn_mail_auth.message import Message
+from posthorn_mail_auth.side_by_side import all_of
 from posthorn_model.resolving import Resolver
 
 
@@ -69,7 +70,7 @@ async def validate(message: Message, resolver: Resolver) -> ArcResult:
         (signature, signed_octets(choose(message, signature.fields), sets[-1].signature.raw, signature.header_form))
     ]
     wanted += [(seal, sealed_octets(sets[: number + 1], sets[number].seal.raw)) for number, seal in enumerate(seals)]
-    problems = await asyncio.gather(*(_problem(resolver, tags, octets) for tags, octets in wanted))
+    problems = await all_of([_problem(resolver, tags, octets) for tags, octets in wanted])
     found = [problem for problem in problems if problem is not None]
     if not found:
         return ArcResult(Result.PASS, sealers=sealers)

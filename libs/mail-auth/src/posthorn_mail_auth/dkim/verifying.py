@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from posthorn_mail_auth.canonical import BodyHash, Form
+from posthorn_mail_auth.canonical import BodyHash
 from posthorn_mail_auth.dkim.keys import KEY_KINDS, InvalidKey, PublicKey, WeakKey, parse_key
 from posthorn_mail_auth.dkim.signature import (
     FIELD,
@@ -20,6 +20,7 @@ from posthorn_mail_auth.dkim.signature import (
     signed_octets,
 )
 from posthorn_mail_auth.message import Message, RawField
+from posthorn_mail_auth.side_by_side import all_of
 from posthorn_model.resolving import Answer, Outcome, Resolver
 
 MAX_SIGNATURES = 8
@@ -79,10 +80,15 @@ async def verify(
     """
     begun = [_begin(field, now) for field in message.named(FIELD)[:MAX_SIGNATURES]]
     usable = [each for each in begun if isinstance(each, _Open)]
-    hashes, answers = await asyncio.gather(
-        _hashes(message, [each.signature for each in usable], partial_bodies=partial_bodies),
-        asyncio.gather(*(resolver.texts(key_name(each.signature)) for each in usable)),
-    )
+    signatures = [each.signature for each in usable]
+    hashes: Sequence[BodyHash]
+    if message.body.size > IN_THREAD:
+        hashes, answers = await asyncio.gather(
+            asyncio.to_thread(_hashes, message, signatures, partial_bodies=partial_bodies), _keys(resolver, signatures)
+        )
+    else:
+        answers = await _keys(resolver, signatures)
+        hashes = _hashes(message, signatures, partial_bodies=partial_bodies)
     ends = iter(zip(hashes, answers, strict=True))
     results = []
     for each in begun:
@@ -127,14 +133,14 @@ def _first_characters(signature: Signature) -> str:
     return base64.b64encode(signature.value[:6]).decode()
 
 
-async def _hashes(message: Message, signatures: Sequence[Signature], *, partial_bodies: bool) -> Sequence[BodyHash]:
+async def _keys(resolver: Resolver, signatures: Sequence[Signature]) -> list[Answer[bytes]]:
+    return await all_of([resolver.texts(key_name(each)) for each in signatures])
+
+
+def _hashes(message: Message, signatures: Sequence[Signature], *, partial_bodies: bool) -> Sequence[BodyHash]:
     """The body hash for each signature."""
     wanted = [(each.body_form, each.length if partial_bodies else None) for each in signatures]
-
-    def all_of_them() -> dict[tuple[Form, int | None], BodyHash]:
-        return {each: BodyHash(message.body, *each) for each in dict.fromkeys(wanted)}
-
-    found = await asyncio.to_thread(all_of_them) if message.body.size > IN_THREAD else all_of_them()
+    found = {each: BodyHash(message.body, *each) for each in dict.fromkeys(wanted)}
     return [found[each] for each in wanted]
 
 

@@ -3,7 +3,6 @@
 Several authors in different domains each count: the strictest result of those that fail is taken (6.6.1).
 """
 
-import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -12,6 +11,7 @@ from posthorn_mail_auth.dkim.verifying import Result as DkimVerdict
 from posthorn_mail_auth.dkim.verifying import SignatureResult
 from posthorn_mail_auth.dmarc.record import DmarcRecord, Policy, is_dmarc, parse_record
 from posthorn_mail_auth.message import Message
+from posthorn_mail_auth.side_by_side import all_of
 from posthorn_mail_auth.spf.checking import Result as SpfVerdict
 from posthorn_mail_auth.spf.checking import SpfResult
 from posthorn_mail_auth.suffixes import PublicSuffixes
@@ -75,7 +75,7 @@ def author_domains(message: Message) -> tuple[str, ...]:
 async def discover(resolver: Resolver, domains: Collection[str], suffixes: PublicSuffixes) -> tuple[Published, ...]:
     """Ask for the records of domains side by side (RFC 7489 6.6.3), at most MAX_AUTHORS."""
     wanted = [domain for domain in domains if domain][:MAX_AUTHORS]
-    return tuple(await asyncio.gather(*(_published(resolver, domain, suffixes) for domain in wanted)))
+    return tuple(await all_of([_published(resolver, domain, suffixes) for domain in wanted]))
 
 
 async def _published(resolver: Resolver, domain: str, suffixes: PublicSuffixes) -> Published:

@@ -17,6 +17,7 @@ from posthorn_mail_auth.dmarc.checking import DmarcResult, Published, author_dom
 from posthorn_mail_auth.iprev import IprevResult
 from posthorn_mail_auth.message import Message
 from posthorn_mail_auth.spf import checking as spf
+from posthorn_mail_auth.spf.checking import SpfResult
 from posthorn_mail_auth.suffixes import PublicSuffixes
 from posthorn_model.ports import Clock
 from posthorn_model.queue_items import site_of
@@ -57,52 +58,77 @@ class Claims:
     """Ours."""
 
 
-async def gather(
-    resolver: Resolver,
-    suffixes: PublicSuffixes,
-    settings: AuthenticationSettings,
-    claims: Claims,
-    message: Message,
-    *,
-    clock: Clock,
-    log: FilteringBoundLogger,
-) -> AuthenticationFacts:
-    """The facts; DMARC needs what the others found, and asks for its records meanwhile."""
-    domains = author_domains(message) if settings.dmarc != "off" else ()
+@dataclass(frozen=True, slots=True)
+class Early:
+    """What is found without the content; None for a check that was not made."""
 
-    async def within(check: Awaitable[Known], otherwise: Known) -> Known:
+    iprev: IprevResult | None = None
+    spf: SpfResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gatherer:
+    """What all checks need."""
+
+    resolver: Resolver
+    settings: AuthenticationSettings
+    clock: Clock
+    log: FilteringBoundLogger
+
+    async def early(self, claims: Claims) -> Early:
+        """What the client's address, its greeting and the sender tell: asked for while the content arrives."""
+        return Early(
+            *await asyncio.gather(
+                _nothing()
+                if self.settings.iprev == "off"
+                else self.within(iprev.check(self.resolver, claims.address), IprevResult(iprev.Result.TEMPERROR)),
+                _nothing()
+                if self.settings.spf == "off"
+                else self.within(_spf(self.resolver, claims, self.clock), _spf_late(claims)),
+            )
+        )
+
+    async def gather(
+        self, claims: Claims, message: Message, early: Awaitable[Early], suffixes: PublicSuffixes
+    ) -> AuthenticationFacts:
+        """The facts; DMARC needs what the others found, and asks for its records meanwhile."""
+        settings, resolver = self.settings, self.resolver
+        domains = author_domains(message) if settings.dmarc != "off" else ()
+        unknown = tuple(Published(domain, failed=True) for domain in domains if domain)
+        found, found_dkim, found_arc, published = await asyncio.gather(
+            early,
+            _nothing()
+            if settings.dkim == "off"
+            else self.within(
+                verify(message, resolver, now=self.clock.time()), (SignatureResult(Dkim.TEMPERROR, LATE),)
+            ),
+            _nothing()
+            if settings.arc == "off"
+            else self.within(validate(message, resolver), ArcResult(Arc.TEMPERROR, LATE)),
+            _nothing() if settings.dmarc == "off" else self.within(discover(resolver, domains, suffixes), unknown),
+        )
+        judged: DmarcResult | None = None
+        if published is not None:
+            judged = evaluate(
+                domains,
+                published,
+                spf=found.spf,
+                dkim=found_dkim or (),
+                suffixes=suffixes,
+                draw=random.random(),  # noqa: S311 (a sample, not a secret)
+            )
+        return AuthenticationFacts(claims.address, found.iprev, found.spf, found_dkim, found_arc, judged)
+
+    async def within(self, check: Awaitable[Known], otherwise: Known) -> Known:
+        """What a check finds in its time; whatever fails is `otherwise`."""
         try:
-            async with asyncio.timeout(settings.timeout):
+            async with asyncio.timeout(self.settings.timeout):
                 return await check
         except TimeoutError:
             return otherwise
         except Exception:
-            log.exception("a check of authentication has failed")
+            self.log.exception("a check of authentication has failed")
             return otherwise
-
-    unknown = tuple(Published(domain, failed=True) for domain in domains if domain)
-    found_iprev, found_spf, found_dkim, found_arc, published = await asyncio.gather(
-        _nothing()
-        if settings.iprev == "off"
-        else within(iprev.check(resolver, claims.address), IprevResult(iprev.Result.TEMPERROR)),
-        _nothing() if settings.spf == "off" else within(_spf(resolver, claims, clock), _spf_late(claims)),
-        _nothing()
-        if settings.dkim == "off"
-        else within(verify(message, resolver, now=clock.time()), (SignatureResult(Dkim.TEMPERROR, LATE),)),
-        _nothing() if settings.arc == "off" else within(validate(message, resolver), ArcResult(Arc.TEMPERROR, LATE)),
-        _nothing() if settings.dmarc == "off" else within(discover(resolver, domains, suffixes), unknown),
-    )
-    judged: DmarcResult | None = None
-    if published is not None:
-        judged = evaluate(
-            domains,
-            published,
-            spf=found_spf,
-            dkim=found_dkim or (),
-            suffixes=suffixes,
-            draw=random.random(),  # noqa: S311 (a sample, not a secret)
-        )
-    return AuthenticationFacts(claims.address, found_iprev, found_spf, found_dkim, found_arc, judged)
 
 
 async def _nothing() -> None:

@@ -1,7 +1,9 @@
 """Judges who sent a message: facts, verdict, and both told in the log, the metrics and the header section."""
 
-from collections.abc import Callable, Collection, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from structlog.typing import FilteringBoundLogger
@@ -17,7 +19,7 @@ from posthorn_smtp_in.figures import Figures
 from posthorn_smtp_in.judge import ACCEPTED, Verdict
 from posthorn_smtp_in.judging.facts import AuthenticationFacts
 from posthorn_smtp_in.judging.field import authentication_results
-from posthorn_smtp_in.judging.gathering import Claims, SpooledBody, gather
+from posthorn_smtp_in.judging.gathering import Claims, Early, Gatherer, SpooledBody
 from posthorn_smtp_in.judging.observing import observed
 from posthorn_smtp_in.judging.settings import AuthenticationSettings
 from posthorn_smtp_in.judging.suffix_file import SuffixFile
@@ -52,26 +54,27 @@ class Judging:
 
     def concerns(self, listener: str, address: str, *, authenticated: bool) -> bool:
         """Whether a client is judged: nobody who has logged in, and nobody from an exempt network."""
-        if authenticated or listener not in self.listeners:
-            return False
-        try:
-            client = ip_address(address)
-        except ValueError:
-            return False
-        if isinstance(client, IPv6Address):
-            client = client.ipv4_mapped or client
-        return not any(client in network for network in self.exempt)
+        return not authenticated and listener in self.listeners and _outside(address, self.exempt)
 
-    async def judge(self, claims: Claims, head: bytes, spool: Spool, log: FilteringBoundLogger) -> Judged:
+    def begin(self, claims: Claims, log: FilteringBoundLogger) -> "asyncio.Task[Early]":
+        """Ask for what is known without the content; hand it to `judge`, or cancel it."""
+        return asyncio.get_running_loop().create_task(self._gatherer(log).early(claims), name="early checks")
+
+    async def judge(
+        self, claims: Claims, early: Awaitable[Early], head: bytes, spool: Spool, log: FilteringBoundLogger
+    ) -> Judged:
         """Gather the facts and judge them. `head` is the header section as it stands in the spool."""
         message = Message(fields_of(head), SpooledBody(spool, header_end(head, 0, len(head))))
         suffixes = await self.suffixes.current()
-        facts = await gather(self.resolver, suffixes, self.settings, claims, message, clock=self.clock, log=log)
+        facts = await self._gatherer(log).gather(claims, message, early, suffixes)
         verdict = judge(facts, self.settings)
         self._tell(facts, verdict, log)
         if self.observe is not None and (seen := observed(facts, verdict, claims.sender)) is not None:
             self.observe(seen)
         return Judged(verdict, authentication_results(claims.hostname, facts))
+
+    def _gatherer(self, log: FilteringBoundLogger) -> Gatherer:
+        return Gatherer(self.resolver, self.settings, self.clock, log)
 
     def _tell(self, facts: AuthenticationFacts, verdict: Verdict, log: FilteringBoundLogger) -> None:
         results = results_of(facts)
@@ -83,6 +86,18 @@ class Judging:
         author = facts.dmarc.domain if facts.dmarc is not None else ""
         signers = [each.domain for each in facts.dkim or ()]
         log.info("authenticated", verdict=verdict.reason, author=author, signers=signers, **told)
+
+
+@lru_cache(maxsize=4096)
+def _outside(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    """Whether this is the address of a client in none of the networks."""
+    try:
+        client = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(client, IPv6Address):
+        client = client.ipv4_mapped or client
+    return not any(client in network for network in networks)
 
 
 def results_of(facts: AuthenticationFacts) -> list[tuple[str, str]]:
