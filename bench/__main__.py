@@ -66,8 +66,8 @@ async def _on_a_cluster(groups: list[str], tell: Tell) -> list[runner.Result]:
     return results
 
 
-async def measure(groups: list[str]) -> list[runner.Result]:
-    """The results of the groups' rows."""
+async def measure(groups: list[str], only: str = "") -> list[runner.Result]:
+    """The results of the groups' rows; of smtp-in's those whose titles contain `only`."""
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -94,7 +94,7 @@ async def measure(groups: list[str]) -> list[runner.Result]:
     if "smtp-in" in groups:
         with postgres_server(**sized()) as server:
             try:
-                results += await mail_in.results(server, tell)
+                results += await mail_in.results(server, tell, only)
             except Missing as reason:
                 tell(f"smtp-in is left out: {reason}")
     if set(groups) & {"storage", "sizes", "large", "lookup", "search", "blobs", "moves"}:
@@ -179,11 +179,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", epilog="example: make bench ARGS='smtp imap'")
     said = f"{', '.join(GROUPS)}; and only when named: {', '.join(ON_REQUEST)}"
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"which rows (default: all): {said}")
-    groups = parser.parse_args().groups or list(GROUPS)
+    parser.add_argument("--only", default="", metavar="TEXT", help="of smtp-in the rows with this in their titles")
+    arguments = parser.parse_args()
+    groups = arguments.groups or list(GROUPS)
     if unknown := set(groups) - {*GROUPS, *ON_REQUEST}:
         parser.error(f"unknown group {unknown.pop()}: the groups are {said}")
     spare_what_stays()  # as every service does
-    results = uvloop.run(measure(groups))
+    results = uvloop.run(measure(groups, arguments.only))
     print(runner.table(results))
     print(f"\nfigures of each run: {runner.save(results, RESULTS)}")
 

@@ -7,13 +7,17 @@ from dataclasses import dataclass, field, replace
 
 from bench import runner
 from bench.peers.bare_aiosmtpd import bare_aiosmtpd
+from bench.peers.cyrus import postfix_cyrus
+from bench.peers.dovecot import postfix_dovecot
 from bench.peers.peer import Missing, Peer, recipients
-from bench.peers.postfix_dovecot import postfix_dovecot
 from bench.peers.posthorn import PROCESSES, posthorn
+from bench.rows import large_mail
 from bench.sending import Load, check, send
 from bench.signed import SETTINGS, dns_server, signed_messages, signing_key
 
 LOADS = (Load(4_000, 10, 2_000), Load(4_000, 50, 2_000), Load(50_000, 10, 1_000), Load(50_000, 50, 1_000))
+BESIDE_CYRUS = 10
+"""Sessions."""
 JUDGED = (Load(4_000, 10, 1_000), Load(50_000, 10, 1_000))
 WARM = Load(4_000, 10, 200)
 Tell = Callable[[str], None]
@@ -37,35 +41,50 @@ class Measured:
         return f"{self.peer.name} {statistics.median(self.per_core[1:]):,.0f}"
 
 
-async def results(server: str, tell: Tell) -> list[runner.Result]:
-    """The rows, on the PostgreSQL server of this superuser's DSN. Raises Missing without the load generator."""
+async def results(server: str, tell: Tell, only: str = "") -> list[runner.Result]:
+    """The rows whose titles contain `only`, on the PostgreSQL server of this superuser's DSN.
+
+    Raises Missing without the load generator.
+    """
     check()
     async with AsyncExitStack() as stack:
         own = await stack.enter_async_context(posthorn(server))
         store = await stack.enter_async_context(_perhaps(postfix_dovecot, tell))
+        other = await stack.enter_async_context(_perhaps(postfix_cyrus, tell))
         talk = await stack.enter_async_context(_perhaps(bare_aiosmtpd, tell))
         found = []
         for load in LOADS:
             pairs = [("SMTP in", own, store)]
+            if other is not None and load.sessions == BESIDE_CYRUS:
+                pairs.append(("beside Cyrus", own, other))
             if talk is not None:
                 pairs.append(("bare aiosmtpd", talk, None))
             for name, peer, beside in pairs:
-                found.append(await _row(name, load, peer, beside, tell))
+                if only in _title(name, load):
+                    found.append(await _row(name, load, peer, beside, tell))
+        large = large_mail.row(own, list(own.roots[1:]))
+        if only in large.name:
+            found.append(await runner.run(large, tell))
         key = signing_key()
         dns = await stack.enter_async_context(dns_server(key))
         judging = await stack.enter_async_context(posthorn(server, SETTINGS.format(address=dns.address)))
         judging = replace(judging, name="smtp-in with SPF, DKIM, DMARC and iprev")
         for load in JUDGED:
+            if only not in _title("judged", load):
+                continue
             with signed_messages(key, load.size, load.sessions) as files:
                 found.append(await _row("judged", replace(load, files=files), judging, own, tell))
         return found
 
 
+def _title(name: str, load: Load) -> str:
+    return f"{name}, {load.size // 1000} KB, {load.sessions} sessions"
+
+
 async def _row(name: str, load: Load, peer: Peer, beside: Peer | None, tell: Tell) -> runner.Result:
     measure = Measured(peer, load)
     reference = Measured(beside, load) if beside is not None else None
-    title = f"{name}, {load.size // 1000} KB, {load.sessions} sessions"
-    row = runner.Row(title, "messages/s", True, measure, reference, beside.name if beside else "", runs=3)
+    row = runner.Row(_title(name, load), "messages/s", True, measure, reference, beside.name if beside else "", runs=3)
     result = await runner.run(row, tell)
     told = ", ".join(each.told() for each in (measure, reference) if each is not None)
     note = f"messages per CPU second of all its processes: {told}"

@@ -1,5 +1,6 @@
 """Who sent a message is judged: facts over real DNS, a pure verdict, both told in the header section and the log."""
 
+import asyncio
 import base64
 import os
 from pathlib import Path
@@ -64,6 +65,46 @@ async def deliver(service: Any, content: bytes, *, client: str = "192.0.2.1", se
         """)
         talk.send(content + b".\r\n")
         return str(await talk.reply())
+
+
+@pytest.mark.postgres
+async def test_a_sender_is_asked_about_before_there_is_content(start: Any, people: Any) -> None:
+    async with DnsServer(ZONE) as server:
+        service = await start(resolver=DnsResolver([("127.0.0.1", server.port)]))
+        async with await service.connect("proxied") as talk:
+            talk.send(b"PROXY TCP4 192.0.2.1 192.0.2.99 1234 25\r\n")
+            await talk.play("""
+                S: 220 *
+                C: EHLO mail.firm.test
+                S: 250-*
+                C: MAIL FROM:<eve@firm.test>
+                S: 250 *
+                C: RCPT TO:<nobody@example.org>
+                S: 550 5.1.1 *
+                C: NOOP
+                S: 250 *
+            """)
+            assert server.queries == []  # nobody took it
+            await talk.play("C: RCPT TO:<ann@example.org>\nS: 250 *")
+            async with asyncio.timeout(30):
+                while not {("firm.test", "TXT"), ("1.2.0.192.in-addr.arpa", "PTR")} <= set(server.queries):
+                    await talk.play("C: NOOP\nS: 250 *")
+            # What was found for a transaction that is over is not used for the next one.
+            await talk.play("""
+                C: RSET
+                S: 250 *
+                C: MAIL FROM:<eve@other.test>
+                S: 250 *
+                C: RCPT TO:<ann@example.org>
+                S: 250 *
+                C: DATA
+                S: 354 *
+            """)
+            talk.send(b"From: Eve <eve@other.test>\r\n\r\nHello\r\n.\r\n")
+            assert (await talk.reply()).startswith("250")
+        (content,) = await service.inbox(people[0])
+    assert b"\tspf=none" in content
+    assert b" smtp.mailfrom=eve@other.test;" in content
 
 
 async def junk(service: Any, account: Any) -> int:
