@@ -128,6 +128,21 @@ async def test_a_message_is_delivered(storage: Storage, shard: int, epoch: Epoch
     assert await refs(storage) == 0
 
 
+async def test_the_time_line_has_classes_and_owners_and_notices_are_counted(
+    storage: Storage, shard: int, epoch: Epoch
+) -> None:
+    number = await storage.queue.enqueue(await new_message(storage))
+    for notices, kind in ((1, "mailbox-full"), (0, "busy"), (2, "")):
+        await storage._database.execute("UPDATE queue_recipient SET due = now()")
+        [due] = await storage.queue.claim(shard, epoch, 10)
+        await storage.queue.start_attempts([due.id], shard, epoch)
+        told = replace(outcome(due, epoch, RecipientState.WAITING), reply_class=kind, notices=notices)
+        assert await storage.queue.finish([told], shard) == 1
+        assert await storage.queue.notices([due.id, due.id + 1000]) == {due.id: max(notices, 1)}
+    line = (await storage.queue.time_line(number))[1:]
+    assert [(event.reply_class, event.owner) for event in line] == [("mailbox-full", "me"), ("busy", "me"), ("", "me")]
+
+
 async def test_the_same_delivery_is_queued_once(storage: Storage) -> None:
     message = replace(await new_message(storage, "a", "b"), delivery_id=uuid4())
     numbers = await asyncio.gather(*(storage.queue.enqueue(message) for _ in range(8)))

@@ -79,7 +79,8 @@ class Worker:
         self.router = router
         self.sources = Sources("out.example.org", {}, {})
         self.pool = Pool(router, lambda destination: manners, PoolLimits(5, 50, 5.0))
-        self.figures = Figures(Metrics())
+        self.metrics = Metrics()
+        self.figures = Figures(self.metrics)
         self.brakes = Brakes(storage.queue.pauses, router.destination, LOG)
         self.keeper = LeaseKeeper(storage.leases, owner, SystemClock(), LeaseTimes(ttl=30.0))
         self.shards = Shards(
@@ -92,7 +93,7 @@ class Worker:
                 sources=self.sources,
                 pool=self.pool,
                 signer=Signer(storage.dkim, SystemClock().monotonic, LOG, self.figures),
-                policy=Policy(own.retry, own.expire),
+                policy=Policy(own.retry, own.expire, own.delay_notices),
                 brakes=self.brakes,
                 clock=SystemClock(),
                 scripts=Scripts(storage, "out.example.org", SystemClock(), LOG),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from posthorn_model.ids import BlobKey, Epoch, QueueMessageId
 from posthorn_model.queue_items import DueRecipient, RecipientState, Terms
 from posthorn_smtp_out.groups import grouped
-from posthorn_smtp_out.outcomes import Answer, Policy, conclude, wants_report
+from posthorn_smtp_out.outcomes import Answer, Policy, conclude, notices_due, wants_report
 from posthorn_smtp_out.protocol.replies import Reply
 from posthorn_smtp_out.retry import expired, next_due
 
@@ -151,3 +151,41 @@ def test_recipients_of_one_message_and_site_share_a_transaction_up_to_the_limit(
         *range(100, 105),
     ]
     assert all({(r.message, r.site) for r in g.recipients} == {(g.message, g.site)} for g in groups)
+
+
+NOTICING = Policy((120.0,), 432_000.0, (86_400.0, 259_200.0))
+FULL = Answer(Reply(451, ("4.2.2 full",)), "mx.example.net [192.0.2.1]:25")
+
+
+@pytest.mark.parametrize(
+    ("age", "had", "told"),
+    [(86_399, 0, 0), (86_400, 0, 1), (90_000, 1, 0), (259_200, 1, 2), (259_200, 0, 2), (300_000, 2, 0)],
+)
+def test_a_sender_hears_of_a_delay_once_for_each_age(age: int, had: int, told: int) -> None:
+    due = replace(DUE, created_at=NOW - timedelta(seconds=age))
+    outcome = conclude(due, FULL, epoch=Epoch(1), policy=NOTICING, now=NOW, notices=had)
+    assert outcome.notices == told
+    assert wants_report(due, outcome, FULL) == ("delayed" if told else None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "count"),
+    [
+        ({}, 1),
+        ({"notify": "FAILURE"}, 0),
+        ({"notify": "SUCCESS,DELAY"}, 1),
+        ({"notify": "NEVER"}, 0),
+        ({"sender": ""}, 0),
+    ],
+    ids=["default", "failure", "delay", "never", "bounce"],
+)
+def test_who_hears_of_delays(changes: dict[str, str], count: int) -> None:
+    due = replace(DUE, created_at=NOW - timedelta(days=2), **changes)
+    assert notices_due(due, NOTICING, NOW) == count
+    assert notices_due(due, POLICY, NOW) == 0
+
+
+def test_what_has_ended_is_not_told_as_a_delay() -> None:
+    due = replace(DUE, created_at=NOW - timedelta(days=2))
+    for reply in (Reply(250, ("ok",)), Reply(550, ("5.1.1 no",))):
+        assert conclude(due, Answer(reply), epoch=Epoch(1), policy=NOTICING, now=NOW).notices == 0

@@ -326,6 +326,48 @@ async def test_what_is_asked_of_a_message_is_kept_or_it_comes_back(
     assert b".text" in late
 
 
+async def test_a_sender_hears_of_a_delay_and_its_time_line_says_why(
+    storage: Storage, sink: Sink, start: Start, account: Any
+) -> None:
+    """Told after an hour and a day, again only at the second; not of what is no longer waiting."""
+    ann = await account("ann@example.org")
+    sink.always("RCPT", "452 4.2.2 mailbox full")
+    message = await enqueue(storage, "bob@example.net", sender=ann.address)
+    await storage._database.execute("UPDATE queue_message SET created_at = now() - interval '2 hours'")
+    worker = await start(retry=(0.02,), delay_notices=(3600.0, 86_400.0))
+    (notice,) = await inbox(storage, ann, 1)
+    assert b"Action: delayed" in notice
+    assert b"Will-Retry-Until: " in notice
+    (recipient,) = (await storage.queue.show(message)).recipients
+    attempts = recipient.attempt
+
+    async def tried(more: int) -> None:
+        async with asyncio.timeout(30):
+            while (await storage.queue.show(message)).recipients[0].attempt < attempts + more:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    await tried(3)
+    assert len(await inbox(storage, ann)) == 1
+    await storage._database.execute("UPDATE queue_message SET created_at = now() - interval '2 days'")
+    assert len(await inbox(storage, ann, 2)) == 2
+    await worker.leave()
+    event = await until_event(storage, message, "deferred")
+    assert (event.reply_class, event.owner) == ("mailbox-full", "first")
+
+
+async def test_a_bounce_that_bounces_is_dropped(storage: Storage, sink: Sink, start: Start) -> None:
+    sink.always("RCPT", "550 5.1.1 no such user")
+    worker = await start()
+    message = await enqueue(storage, "bob@example.net", sender="")
+    await until_states(storage, message, FAILED)
+    assert len(await storage.queue.messages()) == 0
+    shown = worker.metrics.exposition().decode()
+    assert "posthorn_smtp_out_double_bounces_total 1.0" in shown
+    assert 'posthorn_smtp_out_refusals_total{outcome="failed",class="unknown-user"} 1.0' in shown.replace(
+        'class="unknown-user",outcome="failed"', 'outcome="failed",class="unknown-user"'
+    )
+
+
 async def test_who_wants_to_hear_of_a_delay_hears_of_it_once(
     storage: Storage, sink: Sink, start: Start, account: Callable[..., Awaitable[AccountRecord]]
 ) -> None:

@@ -134,3 +134,7 @@ class Outcome:
     tls: str | None = None
     noticed: bool = False
     """The sender hears now that the time of `terms.deliver_by` is over."""
+    reply_class: str = ""
+    """What kind of refusal it is, in smtp-out's words: "mailbox-full"."""
+    notices: int = 0
+    """So many notices of delay the sender has had now; 0: as before."""

@@ -71,7 +71,7 @@ async def build(node: Node) -> "SmtpOut":
         sources=sources(settings, hostname),
         pool=Pool(router, manners(settings, hostname), limits, Greeter(using, note)),
         signer=Signer(storage.dkim, node.clock.monotonic, node.log, figures),
-        policy=Policy(settings.retry, settings.expire),
+        policy=Policy(settings.retry, settings.expire, settings.delay_notices),
         brakes=Brakes(storage.queue.pauses, router.destination, node.log),
         clock=storage.clock,
         scripts=Scripts(storage, hostname, storage.clock, node.log),

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from posthorn_bus.leases import HeldLease
 from posthorn_mail_format.reports import Action
 from posthorn_model.errors import NotFound, PosthornError
-from posthorn_model.queue_items import Outcome, RecipientState
+from posthorn_model.queue_items import DueRecipient, Outcome, RecipientState
 from posthorn_smtp_out.brakes import Paused
 from posthorn_smtp_out.groups import Group
 from posthorn_smtp_out.ledger import PAUSE, Ledger
 from posthorn_smtp_out.mailboxes import deliver_locally
-from posthorn_smtp_out.outcomes import Answer, conclude, wants_report
+from posthorn_smtp_out.outcomes import Answer, conclude, notices_due, wants_report
 from posthorn_smtp_out.parts import Parts
 from posthorn_smtp_out.pool import Unreachable
 from posthorn_smtp_out.protocol.content import in_lines, is_eight_bit, needs_no_tls, without_return_path
@@ -146,14 +146,15 @@ async def _record(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group, 
     now = datetime.fromtimestamp(parts.clock.time(), UTC)
     outcomes: list[Outcome] = []
     told: dict[Action, list[tuple[int, Outcome]]] = {}
+    notices = await _notices(parts, group, now)
     for recipient in group.recipients:
-        answer = answers[recipient.id]
-        outcome = conclude(recipient, answer, epoch=lease.epoch, policy=parts.policy, now=now)
+        answer, had = answers[recipient.id], notices.get(recipient.id, 0)
+        outcome = conclude(recipient, answer, epoch=lease.epoch, policy=parts.policy, now=now, notices=had)
         outcomes.append(outcome)
         action = wants_report(recipient, outcome, answer)
         if action is not None:
             told.setdefault(action, []).append((recipient.id, outcome))
-        parts.figures.replies.labels(_label(outcome)).inc()
+        _count(parts, recipient, outcome)
         parts.log.info(
             "attempt",
             queue_message=group.message,
@@ -164,6 +165,7 @@ async def _record(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group, 
             reply=outcome.reply,
             remote=outcome.remote,
             tls=outcome.tls,
+            reply_class=outcome.reply_class or None,
         )
     while lease.is_valid():
         try:
@@ -174,6 +176,30 @@ async def _record(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group, 
         else:
             await ledger.finish(outcomes, reports)
             return
+
+
+async def _notices(parts: Parts, group: Group, now: datetime) -> Mapping[int, int]:
+    """How many notices of delay were sent, of those that may be due one; when nobody can tell, all of them were."""
+    due = {each.id: count for each in group.recipients if (count := notices_due(each, parts.policy, now))}
+    try:
+        return await parts.storage.queue.notices(due) if due else {}
+    except PosthornError:
+        return due
+
+
+def _count(parts: Parts, due: DueRecipient, outcome: Outcome) -> None:
+    parts.figures.replies.labels(_label(outcome)).inc()
+    if outcome.reply_class:
+        parts.figures.classes.labels(_label(outcome), outcome.reply_class).inc()
+    if outcome.state is RecipientState.FAILED and not due.sender:
+        parts.figures.double_bounces.inc()
+        parts.log.warning(
+            "double bounce dropped",
+            queue_message=due.message,
+            recipient=due.address,
+            status=outcome.status,
+            reply=outcome.reply,
+        )
 
 
 def _label(outcome: Outcome) -> str:

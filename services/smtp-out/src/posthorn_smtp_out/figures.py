@@ -11,6 +11,14 @@ class Figures:
         self.replies = metrics.counter(
             "smtp_out_recipient_outcomes_total", "Outcomes of attempts for recipients, by class", ["outcome"]
         )
+        self.classes = metrics.counter(
+            "smtp_out_refusals_total",
+            "Refusals for recipients, by outcome and class of the reply",
+            ["outcome", "class"],
+        )
+        self.double_bounces = metrics.counter(
+            "smtp_out_double_bounces_total", "Reports that could not be delivered and were dropped"
+        )
         self.in_doubt = metrics.counter(
             "smtp_out_in_doubt_total", "Recipients sent again though the remote may have the message"
         )

@@ -5,7 +5,7 @@ cluster itself is put straight into the mailbox, unless a script is to see it.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from posthorn_mail_format import summarize
@@ -34,13 +34,15 @@ async def write_reports(
     found: list[Report] = []
     due = {recipient.id: recipient for recipient in group.recipients}
     for action, outcomes in told.items():
-        identity = delivery_id(group.message, f"{action}/{sorted(number for number, _ in outcomes)}")
+        times = max(outcome.notices for _, outcome in outcomes)
+        which = f"{action}/{times}" if times else action
+        identity = delivery_id(group.message, f"{which}/{sorted(number for number, _ in outcomes)}")
         first = group.first
         report = DeliveryReport(
             reporter=parts.hostname,
             sender=f"postmaster@{parts.hostname}",
             recipient=first.sender,
-            recipients=[_reported(due[number], outcome, action, at) for number, outcome in outcomes],
+            recipients=[_reported(parts, due[number], outcome, action, at) for number, outcome in outcomes],
             date=at,
             message_id=f"{identity}@{parts.hostname}",
             arrived_at=first.created_at,
@@ -58,7 +60,7 @@ def _in_full(first: DueRecipient, action: Action) -> bool:
     return first.ret == "FULL" and action == "failed" and not first.terms.require_tls
 
 
-def _reported(due: DueRecipient, outcome: Outcome, action: Action, at: datetime) -> ReportedRecipient:
+def _reported(parts: Parts, due: DueRecipient, outcome: Outcome, action: Action, at: datetime) -> ReportedRecipient:
     return ReportedRecipient(
         address=due.address,
         action=action,
@@ -67,6 +69,7 @@ def _reported(due: DueRecipient, outcome: Outcome, action: Action, at: datetime)
         remote=outcome.remote.partition(" ")[0],
         original=due.orcpt,
         last_attempt=at,
+        retry_until=due.created_at + timedelta(seconds=parts.policy.expire) if action == "delayed" else None,
     )
 
 
@@ -80,6 +83,9 @@ async def _addressed(parts: Parts, first: DueRecipient, content: bytes, identity
     storage = parts.storage
     if await storage.directory.is_local_domain(domain):
         accounts = (await storage.directory.resolve([sender]))[sender]
+        if not accounts:
+            parts.log.warning("report dropped: its sender has no mailbox any more", queue_message=first.message)
+            return []
         if not await storage.sieve.active(accounts):
             content = return_path("") + content
             summary, blob = summarize(content), await storage.blobs.prepare(content, queued=True)

@@ -102,6 +102,8 @@ class SmtpOutSettings(ServiceSettings):
     """Pause after the first, second, ... failed attempt; the last one repeats."""
     expire: Annotated[Duration, Field(gt=0)] = 432_000.0
     """Age at which a recipient fails for good (RFC 5321 4.5.4.1: at least 4 to 5 days)."""
+    delay_notices: Annotated[tuple[Annotated[Duration, Field(gt=0)], ...], Field(max_length=10)] = (86_400.0, 259_200.0)
+    """Ages at which a sender is told that a recipient still waits; empty: never."""
     connections_per_site: Annotated[int, Field(ge=1, le=1000)] = 10
     messages_per_connection: Annotated[int, Field(ge=1, le=100_000)] = 100
     recipients_per_transaction: Annotated[int, Field(ge=1, le=1000)] = 100

@@ -97,7 +97,7 @@ def start_columns(starts: Sequence[Start]) -> list[list[object]]:
 
 
 def outcome_columns(ends: Sequence[Finish]) -> list[list[object]]:
-    """Outcomes as ten arrays, by ascending recipient; of several for one recipient the first."""
+    """Outcomes as twelve arrays, by ascending recipient; of several for one recipient the first."""
     wanted: dict[int, tuple[int, Outcome]] = {}
     for end in ends:
         for outcome in end.outcomes:
@@ -114,10 +114,12 @@ def outcome_columns(ends: Sequence[Finish]) -> list[list[object]]:
             o.due,
             o.tls,
             o.noticed,
+            o.reply_class,
+            o.notices,
         )
         for _, (shard, o) in sorted(wanted.items())
     ]
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(10)]
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(12)]
 
 
 def _line(text: str) -> str:

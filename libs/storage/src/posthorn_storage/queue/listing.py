@@ -66,6 +66,10 @@ class QueueEvent:
     reply: str
     remote: str
     tls: str | None
+    reply_class: str = ""
+    """Of a refusal, in smtp-out's words: "mailbox-full"."""
+    owner: str = ""
+    """The boot id of the process that had the lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,8 @@ def event_of(row: Row) -> QueueEvent:
         reply=row["reply"],
         remote=row["remote"],
         tls=row["tls"],
+        reply_class=row["reply_class"],
+        owner=row["owner"],
     )
 
 

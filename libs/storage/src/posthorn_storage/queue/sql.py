@@ -45,9 +45,9 @@ ENQUEUED_BEFORE = "SELECT delivery_id, id FROM queue_message WHERE delivery_id =
 
 # $1 keys of leases, $2 epochs, $3 numbers of shards.
 _FENCE = f"""fence AS MATERIALIZED (
-    SELECT f.shard, l.epoch
+    SELECT f.shard, l.epoch, l.owner
     FROM unnest($1::text[], $2::bigint[], $3::smallint[]) AS f (key, epoch, shard), LATERAL (
-        SELECT epoch, {STANDING} FROM lease WHERE lease.key = f.key AND lease.epoch = f.epoch FOR SHARE) AS l
+        SELECT epoch, owner, {STANDING} FROM lease WHERE lease.key = f.key AND lease.epoch = f.epoch FOR SHARE) AS l
 )"""  # noqa: S608  constants only
 
 # An attempt whose end nobody will ever write: of an owner of the past, or lost by this one long ago.
@@ -88,7 +88,7 @@ ORDER BY r.priority DESC, r.due, r.id
 # $4 recipients with $5 their shards and $6 the epochs under which they are started; seconds of doubt: $7, $8.
 START = one_plan(f"""
 WITH {_FENCE}, open AS MATERIALIZED (
-    SELECT r.*, w.epoch
+    SELECT r.*, w.epoch, fence.owner
     FROM unnest($4::bigint[], $5::smallint[], $6::bigint[]) AS w (id, shard, epoch) JOIN fence USING (shard, epoch),
     LATERAL (
         SELECT r.id, r.ctid AS place, r.state FROM queue_recipient r
@@ -100,10 +100,10 @@ WITH {_FENCE}, open AS MATERIALIZED (
         state = 1, attempt = least(r.attempt + 1, 32000), epoch = open.epoch, since = now(),
         doubts = least(r.doubts + open.state, 32000)
     FROM open WHERE r.ctid = open.place
-    RETURNING r.id, r.message_id, r.attempt, r.epoch, open.state AS was
+    RETURNING r.id, r.message_id, r.attempt, r.epoch, open.owner, open.state AS was
 ), noted AS (
-    INSERT INTO queue_event (message_id, recipient_id, kind, attempt, epoch)
-    SELECT message_id, id, 'in-doubt', attempt - 1, epoch FROM started WHERE was = 1
+    INSERT INTO queue_event (message_id, recipient_id, kind, attempt, epoch, owner)
+    SELECT message_id, id, 'in-doubt', attempt - 1, epoch, owner FROM started WHERE was = 1
 )
 SELECT id FROM started
 """)  # noqa: S608  constants only
@@ -139,15 +139,15 @@ WITH {_FENCE}, standing AS MATERIALIZED (
 SELECT count(*) FROM parked
 """  # noqa: S608  constants only
 
-# $4-$13 outcomes. A message whose other recipients are closed already, as this statement sees it, is done at once: none
+# $4-$15 outcomes. A message whose other recipients are closed already, as this statement sees it, is done at once: none
 # is ever opened again. Where others seem open it must be looked at once more, under its lock: they may be closed just
 # now by somebody who sees this one open.
 FINISH = one_plan(f"""
 WITH {_FENCE}, ended AS MATERIALIZED (
-    SELECT o.*
+    SELECT o.*, fence.owner
     FROM unnest($4::bigint[], $5::smallint[], $6::bigint[], $7::smallint[], $8::text[], $9::text[], $10::text[],
-                $11::timestamptz[], $12::text[], $13::bool[])
-        AS o (id, shard, epoch, state, reply, status, remote, due, tls, noticed)
+                $11::timestamptz[], $12::text[], $13::bool[], $14::text[], $15::smallint[])
+        AS o (id, shard, epoch, state, reply, status, remote, due, tls, noticed, reply_class, notices)
     JOIN fence USING (shard, epoch)
 ), open AS MATERIALIZED (
     SELECT r.place, o.* FROM ended o, LATERAL (
@@ -156,13 +156,15 @@ WITH {_FENCE}, ended AS MATERIALIZED (
 ), finished AS (
     UPDATE queue_recipient r SET
         state = o.state, due = coalesce(o.due, r.due), status = o.status, reply = o.reply, since = NULL,
-        noticed = r.noticed OR o.noticed
+        noticed = r.noticed OR o.noticed, notices = greatest(r.notices, o.notices)
     FROM open o WHERE r.ctid = o.place
-    RETURNING r.id, r.message_id, r.attempt, o.epoch, o.state, o.reply, o.status, o.remote, o.tls
+    RETURNING r.id, r.message_id, r.attempt, o.epoch, o.state, o.reply, o.status, o.remote, o.tls, o.reply_class,
+        o.owner
 ), noted AS (
-    INSERT INTO queue_event (message_id, recipient_id, kind, attempt, epoch, status, reply, remote, tls)
+    INSERT INTO queue_event (message_id, recipient_id, kind, attempt, epoch, status, reply, remote, tls, reply_class,
+                             owner)
     SELECT message_id, id, (ARRAY['deferred', 'deferred', 'delivered', 'failed', 'cancelled'])[state + 1],
-        attempt, epoch, status, reply, remote, tls
+        attempt, epoch, status, reply, remote, tls, reply_class, owner
     FROM finished
 ), closed AS MATERIALIZED (
     SELECT c.message_id, NOT EXISTS (
@@ -193,6 +195,8 @@ WHERE id = ANY ($1::bigint[]) AND done_at IS NULL AND NOT EXISTS (
     SELECT 1 FROM queue_recipient WHERE message_id = queue_message.id AND state IN (0, 1))
 RETURNING id
 """
+
+NOTICES = "SELECT id, notices FROM queue_recipient WHERE id = ANY ($1::bigint[])"
 
 NEXT_DUE = "SELECT min(due) FROM queue_recipient WHERE shard = $1 AND state IN (0, 1) AND state = 0"
 

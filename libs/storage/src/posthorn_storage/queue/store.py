@@ -160,6 +160,10 @@ class QueueStore:
             self._notify(event)
         return counts
 
+    async def notices(self, recipients: Collection[int]) -> dict[int, int]:
+        """How many notices of delay the senders of these recipients have had."""
+        return {row["id"]: row["notices"] for row in await self._database.fetch(sql.NOTICES, sorted(recipients))}
+
     async def next_due(self, shard: int) -> datetime | None:
         """When the next waiting recipient of the shard is (or was) due; None when none waits."""
         due: datetime | None = await self._database.fetchval(sql.NEXT_DUE, shard)

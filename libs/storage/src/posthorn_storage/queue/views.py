@@ -40,7 +40,7 @@ def recipient_view(recipient: QueuedRecipient) -> dict[str, Any]:
 
 
 def event_view(event: QueueEvent) -> dict[str, Any]:
-    """An entry of a time line; `epoch` is of the lease under which the attempt was made, 0 when there was none."""
+    """An entry of a time line; `epoch` and `owner` (boot id) are of the lease under which an attempt was made."""
     return {
         "at": _time(event.at),
         "kind": event.kind,
@@ -51,6 +51,8 @@ def event_view(event: QueueEvent) -> dict[str, Any]:
         "reply": event.reply,
         "remote": event.remote,
         "tls": event.tls,
+        "class": event.reply_class or None,
+        "owner": event.owner or None,
     }
 
 

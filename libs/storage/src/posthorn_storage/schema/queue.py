@@ -68,6 +68,7 @@ queue_recipient = Table(
     Column("noticed", Boolean, nullable=False, server_default="false", comment="told that deliver_by is over"),
     Column("parked", BigInteger, comment="what stops it: 0 an operator, else a queue_pause; NULL: nothing"),
     Column("resume_due", DateTime(timezone=True), comment="due, before it was stopped"),
+    Column("notices", SmallInteger, nullable=False, server_default="0", comment="of delay, sent"),
     CheckConstraint("state BETWEEN 0 AND 4", name="state"),
     Index("ix_queue_recipient_due", "shard", "due", postgresql_where=OPEN),
     Index("ix_queue_recipient_priority", "shard", "priority", "due", postgresql_where=f"{OPEN} AND priority <> 0"),
@@ -90,6 +91,8 @@ queue_event = Table(
     Column("reply", Text, nullable=False, server_default=""),
     Column("remote", Text, nullable=False, server_default=""),
     Column("tls", Text),
+    Column("reply_class", Text, nullable=False, server_default="", comment="of a refusal: mailbox-full, spam ..."),
+    Column("owner", Text, nullable=False, server_default="", comment="of the lease: the boot id of a process"),
     Index(None, "message_id"),
     postgresql_with=PASSING,
 )
