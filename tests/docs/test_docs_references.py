@@ -19,7 +19,7 @@ PROTOCOLS = sorted((ROOT / "docs" / "protocols").glob("*.md"))
 ALL_DOCUMENTS = pytest.mark.parametrize("path", DOCUMENTS, ids=named)
 GROUPS = {
     *("account", "alias", "ban", "certificate", "dkim", "domain", "forward", "group", "index", "list", "node"),
-    *("queue", "role", "shard", "topology"),
+    *("queue", "role", "shard", "suppression", "topology"),
 }
 SUBGROUPS = {"app-password"}
 _FILE = re.compile(r"(services|libs|tests)/\S+|[a-z0-9_*][a-z0-9_*/-]*(\.py|/)")

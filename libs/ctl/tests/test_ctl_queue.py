@@ -98,22 +98,56 @@ def test_pauses_from_their_making_to_their_end(postgres_dsn: str) -> None:
     assert all(each["ending"] for each in told(postgres_dsn, "pauses"))
 
 
-@pytest.mark.parametrize(
-    ("words", "why"),
-    [
-        (("show", "999999999"), "no such message"),
-        (("hold", "999999999"), "no such message"),
-        (("cancel",), "say which"),
-        (("list", "--state", "lost"), "no state of a recipient"),
-        (("list", "--older-than", "soon"), "is no time"),
-        (("list", "--account", "nobody@example.org"), "nobody@example.org"),
-        (("list", "--site", " "), "is no domain"),
-        (("pause",), "say one of"),
-        (("pause", "example.net", "--all"), "say one of"),
-        (("resume", "nothing.example"), "is not paused"),
-    ],
-    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
-)
-def test_mistakes_are_told(postgres_dsn: str, words: tuple[str, ...], why: str) -> None:
-    with pytest.raises(ClusterError, match=why):
-        said(postgres_dsn, *words)
+MISTAKES = [
+    (("show", "999999999"), "no such message"),
+    (("hold", "999999999"), "no such message"),
+    (("cancel",), "say which"),
+    (("list", "--state", "lost"), "no state of a recipient"),
+    (("list", "--older-than", "soon"), "is no time"),
+    (("list", "--account", "nobody@example.org"), "nobody@example.org"),
+    (("list", "--site", " "), "is no domain"),
+    (("pause",), "say one of"),
+    (("pause", "example.net", "--all"), "say one of"),
+    (("resume", "nothing.example"), "is not paused"),
+]
+
+
+def test_mistakes_are_told(postgres_dsn: str) -> None:
+    """All over one database: a new one for each takes longer than the commands."""
+    for words, why in MISTAKES:
+        with pytest.raises(ClusterError, match=why):
+            said(postgres_dsn, *words)
+
+
+def test_why_is_it_still_here(postgres_dsn: str) -> None:
+    number = enqueued(postgres_dsn, "bob@example.net", "eve@example.com")
+    said(postgres_dsn, "hold", number, "--recipient", "eve@")
+    text = said(postgres_dsn, "why", number)
+    assert "<bob@example.net>: waiting\n  why    It has not been tried yet.\n" in text
+    assert "No smtp-out is running" in text
+    assert "<eve@example.com>: held\n  why    An operator holds it since" in text
+    (eve,) = told(postgres_dsn, "why", number, "--recipient", "eve@")
+    assert eve["next"] == [f"Nothing, until `posthorn queue release {number}`."]
+
+
+def test_addresses_are_suppressed_by_hand(postgres_dsn: str) -> None:
+    def suppressing(*words: str) -> str:
+        done = CliRunner().invoke(app, ["suppression", *words, "--dsn", postgres_dsn])
+        if done.exception is not None:
+            raise done.exception
+        return done.output
+
+    assert suppressing("list") == "no address is suppressed\n"
+    assert suppressing("add", "Bob@example.net", "--for-mail-of", "example.org", "--complaint") == (
+        "Bob@example.net gets no mail of example.org any more\n"
+    )
+    assert json.loads(suppressing("add", "eve@example.net", "--for", "90d", "--json"))["seconds"] == 90 * 86_400
+    assert "bob@example.net  mail of example.org  complaint" in suppressing("list")
+    assert [each["address"] for each in json.loads(suppressing("list", "--source", "operator", "--json"))] == [
+        "eve@example.net"
+    ]
+    assert suppressing("remove", "bob@example.net") == "bob@example.net gets mail again\n"
+    for words in (("remove", "bob@example.net"), ("add", "nobody"), ("list", "--source", "x")):
+        with pytest.raises(ClusterError, match=r"is not suppressed|an address is such as|is no source"):
+            suppressing(*words)
+    suppressing("remove", "eve@example.net")

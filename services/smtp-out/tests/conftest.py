@@ -29,6 +29,7 @@ from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.shard import Shards
 from posthorn_smtp_out.signing import Signer
 from posthorn_smtp_out.sources import Sources
+from posthorn_smtp_out.suppression import Suppressing
 from posthorn_storage import Storage
 from posthorn_storage.queue import Attempts
 from posthorn_testkit.process import ServiceProcess, running_service
@@ -95,6 +96,7 @@ class Worker:
                 signer=Signer(storage.dkim, SystemClock().monotonic, LOG, self.figures),
                 policy=Policy(own.retry, own.expire, own.delay_notices),
                 brakes=self.brakes,
+                suppressing=Suppressing(storage.queue.suppressions, own.suppression, self.figures, LOG),
                 clock=SystemClock(),
                 scripts=Scripts(storage, "out.example.org", SystemClock(), LOG),
                 log=LOG,

@@ -67,12 +67,16 @@ from posthorn_ctl.commands import (
     queue_reschedule,
     queue_resume,
     queue_show,
+    queue_why,
     role_list,
     role_move,
     shard_list,
     shard_move,
     status,
     stop,
+    suppression_add,
+    suppression_list,
+    suppression_remove,
     topology_apply,
     topology_check,
     topology_render,
@@ -172,10 +176,11 @@ app.add_typer(nodes, name="node")
 
 queue = typer.Typer(
     no_args_is_help=True,
-    help="Outgoing mail: list, show, hold, release, reschedule, cancel, pause, resume, pauses.",
+    help="Outgoing mail: list, show, why, hold, release, reschedule, cancel, pause, resume, pauses.",
 )
 queue.command("list", epilog=queue_list.EPILOG)(queue_list.list_)
 queue.command("show", epilog=queue_show.EPILOG)(queue_show.show)
+queue.command("why", epilog=queue_why.EPILOG)(queue_why.why)
 queue.command("hold", epilog=queue_hold.EPILOG)(queue_hold.hold)
 queue.command("release", epilog=queue_release.EPILOG)(queue_release.release)
 queue.command("reschedule", epilog=queue_reschedule.EPILOG)(queue_reschedule.reschedule)
@@ -184,6 +189,12 @@ queue.command("pause", epilog=queue_pause.EPILOG)(queue_pause.pause)
 queue.command("resume", epilog=queue_resume.EPILOG)(queue_resume.resume)
 queue.command("pauses", epilog=queue_pauses.EPILOG)(queue_pauses.pauses)
 app.add_typer(queue, name="queue")
+
+suppression = typer.Typer(no_args_is_help=True, help="Addresses that no mail is sent to: add, list, remove.")
+suppression.command("add", epilog=suppression_add.EPILOG)(suppression_add.add)
+suppression.command("list", epilog=suppression_list.EPILOG)(suppression_list.list_)
+suppression.command("remove", epilog=suppression_remove.EPILOG)(suppression_remove.remove)
+app.add_typer(suppression, name="suppression")
 
 index = typer.Typer(no_args_is_help=True, help="The search index: how far it is, and doing it anew.")
 index.command("status", epilog=index_status.EPILOG)(index_status.status)

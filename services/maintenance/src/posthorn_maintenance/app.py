@@ -11,6 +11,9 @@ from posthorn_mail_auth.dns_client import DnsResolver
 from posthorn_mail_auth.suffixes import PublicSuffixes
 from posthorn_maintenance.api import cluster
 from posthorn_maintenance.api.app import ApiApp
+from posthorn_maintenance.api.call import Family
+from posthorn_maintenance.api.queue import QueueApi
+from posthorn_maintenance.api.suppressions import SuppressionApi
 from posthorn_maintenance.bus_watch import EchoTest, NodeNotices, NodesHeard
 from posthorn_maintenance.dkim.txt_lookup import TxtLookup
 from posthorn_maintenance.duties import duties
@@ -56,7 +59,11 @@ async def build(node: Node) -> "Maintenance":
         return await cluster.describe(name, parts.storage, parts.bus, eligible, shards, echo.latest, notices.latest())
 
     token = settings.api_token.get_secret_value()
-    api = ApiApp({"/api/cluster": describe}, token, node.log, actions={"/api/cluster/echo": echo.run})
+    families: dict[str, Family] = {
+        "/api/queue": QueueApi(parts.storage, parts.bus.publish),
+        "/api/suppressions": SuppressionApi(parts.storage.queue.suppressions),
+    }
+    api = ApiApp({"/api/cluster": describe}, token, node.log, {"/api/cluster/echo": echo.run}, families)
     return Maintenance(node, parts, owner, eligible, api, [])
 
 

@@ -21,9 +21,10 @@ from posthorn_smtp_out.routes import Router
 from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.shard import Shards
 from posthorn_smtp_out.signing import Signer
+from posthorn_smtp_out.suppression import Suppressing
 from posthorn_smtp_out.tls.greeting import Greeter, contexts
 from posthorn_smtp_out.tls.tally import SessionTally
-from posthorn_storage.queue import Attempts
+from posthorn_storage.queue import Attempts, SendingTerms
 
 HAND_OVER_SECONDS = 5.0
 """How long attempts under way may go on when their shard is handed over; what is cut off then is in doubt."""
@@ -73,6 +74,7 @@ async def build(node: Node) -> "SmtpOut":
         signer=Signer(storage.dkim, node.clock.monotonic, node.log, figures),
         policy=Policy(settings.retry, settings.expire, settings.delay_notices),
         brakes=Brakes(storage.queue.pauses, router.destination, node.log),
+        suppressing=Suppressing(storage.queue.suppressions, settings.suppression, figures, node.log),
         clock=storage.clock,
         scripts=Scripts(storage, hostname, storage.clock, node.log),
         log=node.log,
@@ -107,6 +109,7 @@ class SmtpOut:
         self.node.tasks.start("queue pauses", self.parts.brakes.keep(self.shards.wake))
         self.node.tasks.start("pauses changed", self._hear_pauses())
         self.node.tasks.start("queue depth", self._measure())
+        self.node.tasks.start("sending terms", self._tell_terms())
         await self.owner.start()
 
     async def drain(self) -> None:
@@ -137,10 +140,16 @@ class SmtpOut:
             if isinstance(event, Gap) or (isinstance(event, Control) and event.name == PAUSES_CHANGED):
                 self.parts.brakes.hurry()
 
+    async def _tell_terms(self) -> None:
+        """For those who ask why something is still in the queue: once, when the database takes it."""
+        own = self.parts.settings
+        terms = SendingTerms(own.retry, own.expire, own.connections_per_site, own.messages_per_connection)
+        await self.node.obtain("the terms of sending", lambda: self.parts.storage.queue.tell_terms(terms))
+
     async def _measure(self) -> None:
         while True:
             try:
-                for state, count in (await self.parts.storage.queue.depth()).items():
+                for state, count in (await self.parts.storage.queue.standings()).items():
                     self.parts.figures.depth.labels(state.name.lower()).set(count)
             except PosthornError as error:
                 self.node.log.warning("queue depth not read", reason=error.public)

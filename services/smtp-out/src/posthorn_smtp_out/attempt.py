@@ -46,8 +46,16 @@ async def attempt(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group) 
         started.update(recipients)
         return await ledger.start(recipients)
 
+    suppressed: Mapping[int, Answer] = {}
     try:
-        answers = await _deliver(parts, group, before_end) if not _too_late(parts, group) else _same(group, TOO_LATE)
+        suppressed = await parts.suppressing.answers(group)
+        going = group.without(suppressed)
+        if going is None:
+            answers: Mapping[int, Answer] = {}
+        elif _too_late(parts, group):
+            answers = _same(group, TOO_LATE)
+        else:
+            answers = await _deliver(parts, going, before_end)
     except Paused:
         return
     except (NoRoute, Unreachable) as error:
@@ -64,7 +72,7 @@ async def attempt(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group) 
         log.exception("attempt failed", reference=reference)
         answers = _same(group, Answer(Reply(451, (f"4.3.0 Internal error, reference {reference}",))))
     await ledger.note_attempt([recipient.id for recipient in group.recipients if recipient.id not in started])
-    await _record(parts, ledger, lease, group, answers)
+    await _record(parts, ledger, lease, group, {**answers, **suppressed})
     parts.figures.seconds.observe(parts.clock.monotonic() - began)
 
 
@@ -175,6 +183,7 @@ async def _record(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group, 
             await asyncio.sleep(PAUSE)
         else:
             await ledger.finish(outcomes, reports)
+            await parts.suppressing.learn(group.recipients, outcomes)
             return
 
 

@@ -19,6 +19,11 @@ class Figures:
         self.double_bounces = metrics.counter(
             "smtp_out_double_bounces_total", "Reports that could not be delivered and were dropped"
         )
+        self.suppressed = metrics.counter(
+            "smtp_out_suppressed_total",
+            "Recipients of the suppression list: refused, observed (would be), entered by a bounce",
+            ["what"],
+        )
         self.in_doubt = metrics.counter(
             "smtp_out_in_doubt_total", "Recipients sent again though the remote may have the message"
         )

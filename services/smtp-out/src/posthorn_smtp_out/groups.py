@@ -1,6 +1,6 @@
 """Due recipients put together: those of one message and one site share a transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from posthorn_model.ids import QueueMessageId
@@ -19,6 +19,11 @@ class Group:
     def first(self) -> DueRecipient:
         """Any of them: what is the message's is the same in all."""
         return self.recipients[0]
+
+    def without(self, ids: Collection[int]) -> "Group | None":
+        """The same with other recipients only; None when none is left."""
+        rest = [each for each in self.recipients if each.id not in ids]
+        return Group(self.site, self.message, rest) if rest else None
 
 
 def grouped(due: Iterable[DueRecipient], limit: int) -> list[Group]:

@@ -14,6 +14,7 @@ from posthorn_smtp_out.routes import Router
 from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.signing import Signer
 from posthorn_smtp_out.sources import Sources
+from posthorn_smtp_out.suppression import Suppressing
 from posthorn_storage import Storage
 from posthorn_storage.queue import Attempts
 
@@ -32,6 +33,7 @@ class Parts:
     signer: Signer
     policy: Policy
     brakes: Brakes
+    suppressing: Suppressing
     clock: Clock
     """The database's: due times are judged by it, on whatever node."""
     scripts: Scripts

@@ -61,6 +61,17 @@ class SendTimes(Section):
     """For the reply to the final dot."""
 
 
+class SuppressionSettings(Section):
+    """[smtp-out.suppression]: addresses that no mail is sent to any more."""
+
+    mode: Literal["off", "observe", "enforce"] = "off"
+    """"observe": bounces are entered, and what would be refused is told; "enforce": it fails at once."""
+    per: Literal["domain", "sender"] = "domain"
+    """Whose mail a bounce stops: that of the sender's whole domain, or of the sender's address."""
+    expire: Annotated[Duration, Field(ge=60)] = 2_592_000.0
+    """How long an entry of a bounce lasts."""
+
+
 class SmtpOutSettings(ServiceSettings):
     """[smtp-out]."""
 
@@ -116,6 +127,7 @@ class SmtpOutSettings(ServiceSettings):
     write_window: Annotated[Duration, Field(ge=0, le=1)] = 0.005
     """Outcomes within this time share one transaction."""
     timeouts: SendTimes = SendTimes()
+    suppression: SuppressionSettings = SuppressionSettings()
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

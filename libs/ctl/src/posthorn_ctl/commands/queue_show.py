@@ -51,6 +51,7 @@ def show(
 
 def _row(event: QueueEvent, addresses: dict[int, str]) -> tuple[str, ...]:
     whom = "" if event.recipient is None else f"<{addresses.get(event.recipient, '?')}>"
-    lease = f"attempt {event.attempt}, lease {event.epoch}" if event.epoch else ""
-    said = " ".join(each for each in (event.reply, event.remote and f"({event.remote})", event.tls or "") if each)
+    lease = f"attempt {event.attempt}, lease {event.epoch} {event.owner}".rstrip() if event.epoch else ""
+    kind = event.reply_class and f"[{event.reply_class}]"
+    said = " ".join(each for each in (kind, event.reply, event.remote and f"({event.remote})", event.tls or "") if each)
     return f"{event.at:%Y-%m-%d %H:%M:%S}", event.kind, whom, lease, said

@@ -6,11 +6,14 @@ from posthorn_storage.queue.operations import Action, Done, Meant, Operations
 from posthorn_storage.queue.pauses import Pause, PauseStore, Scope
 from posthorn_storage.queue.selection import QueueFilter, Standing
 from posthorn_storage.queue.store import QueueStore
+from posthorn_storage.queue.suppression import Suppression, SuppressionList
+from posthorn_storage.queue.why import Explanation, SendingTerms
 
 __all__ = [
     "Action",
     "Attempts",
     "Done",
+    "Explanation",
     "Finish",
     "Meant",
     "Operations",
@@ -23,7 +26,10 @@ __all__ = [
     "QueuedRecipient",
     "Report",
     "Scope",
+    "SendingTerms",
     "ShardDepth",
     "Standing",
     "Start",
+    "Suppression",
+    "SuppressionList",
 ]

@@ -29,6 +29,8 @@ class QueuedRecipient:
     reply: str
     parked: int | None = None
     resume_due: datetime | None = None
+    epoch: int = 0
+    """Of the lease under which the last attempt was begun."""
 
     @property
     def standing(self) -> Standing:
@@ -110,6 +112,7 @@ def recipient_of(row: Row) -> QueuedRecipient:
         reply=row["reply"],
         parked=row["parked"],
         resume_due=row["resume_due"],
+        epoch=row["epoch"],
     )
 
 

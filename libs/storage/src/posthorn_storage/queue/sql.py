@@ -210,6 +210,11 @@ FROM generate_series(0, $1::int - 1) AS shard, LATERAL (
 
 DEPTH = "SELECT state, count(*) FROM queue_recipient GROUP BY state"
 
+# What waits and is stopped is counted apart: 0 by an operator, 1 by a pause.
+STANDINGS = """
+SELECT state, CASE WHEN state = 0 THEN least(parked, 1) END AS parked, count(*) FROM queue_recipient GROUP BY 1, 2
+"""
+
 DEPTH_BY_SHARD = """
 SELECT shard, count(*) AS open, count(*) FILTER (WHERE due <= now()) AS due
 FROM queue_recipient WHERE state IN (0, 1) GROUP BY shard ORDER BY shard

@@ -28,6 +28,7 @@ from posthorn_storage.queue.attempts import (
     outcome_columns,
     start_columns,
 )
+from posthorn_storage.queue.facts import explain, tell_terms
 from posthorn_storage.queue.listing import (
     QueuedMessage,
     QueueEvent,
@@ -38,7 +39,9 @@ from posthorn_storage.queue.listing import (
 )
 from posthorn_storage.queue.operations import Action, Done, Operations
 from posthorn_storage.queue.pauses import PauseStore
-from posthorn_storage.queue.selection import QueueFilter
+from posthorn_storage.queue.selection import QueueFilter, Standing, standing_of
+from posthorn_storage.queue.suppression import SuppressionList
+from posthorn_storage.queue.why import Explanation, SendingTerms
 
 DOUBT_SECONDS: Final = 10.0
 """How long an attempt of an owner of the past is left alone before it counts as in doubt."""
@@ -70,6 +73,7 @@ class QueueStore:
         self.shards = shards
         self.operations = Operations(database, self._close)
         self.pauses = PauseStore(database, doubt_seconds=doubt_seconds, lost_seconds=LOST_SECONDS)
+        self.suppressions = SuppressionList(database)
 
     def shard_of(self, site: str) -> int:
         """The shard of a destination: the same on every node, for ever."""
@@ -174,6 +178,13 @@ class QueueStore:
         counts = {row["state"]: row["count"] for row in await self._database.fetch(sql.DEPTH)}
         return {state: counts.get(state, 0) for state in RecipientState}
 
+    async def standings(self) -> dict[Standing, int]:
+        """The same as people say it: what is held or paused is not among the waiting."""
+        counts = dict.fromkeys(Standing, 0)
+        for row in await self._database.fetch(sql.STANDINGS):
+            counts[standing_of(RecipientState(row["state"]), row["parked"])] += row["count"]
+        return counts
+
     async def overdue(self) -> float:
         """For how many seconds the recipient that is due the longest has been; 0 when none waits beyond its time."""
         seconds: float = await self._database.fetchval(sql.OVERDUE, self.shards)
@@ -201,6 +212,15 @@ class QueueStore:
     async def time_line(self, message: QueueMessageId, limit: int = 1000) -> list[QueueEvent]:
         """What happened to a message, in order; empty when there is no such message."""
         return [event_of(row) for row in await self._database.fetch(sql.TIME_LINE, message, limit)]
+
+    async def why(self, message: QueueMessageId) -> list[Explanation]:
+        """Of each recipient why it is still here and what happens next, in their order. Raises NotFound."""
+        shown, events = await self.show(message), await self.time_line(message)
+        return await explain(self._database, shown, events, await self.pauses.all(), self._doubt_seconds)
+
+    async def tell_terms(self, terms: SendingTerms) -> None:
+        """What the settings of smtp-out say, for whoever asks why something waits."""
+        await tell_terms(self._database, terms)
 
     async def retry_now(self, message: QueueMessageId) -> list[int]:
         """Make what waits of a message due at once; returns the shards that concerns. Raises NotFound."""

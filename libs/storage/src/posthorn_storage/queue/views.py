@@ -6,6 +6,8 @@ from typing import Any
 from posthorn_storage.queue.listing import QueuedMessage, QueuedRecipient, QueueEvent
 from posthorn_storage.queue.operations import Done, Meant
 from posthorn_storage.queue.pauses import Pause
+from posthorn_storage.queue.suppression import Suppression
+from posthorn_storage.queue.why import Explanation
 
 
 def message_view(message: QueuedMessage) -> dict[str, Any]:
@@ -66,6 +68,35 @@ def pause_view(pause: Pause, stopped: int) -> dict[str, Any]:
         "until": _time(pause.until),
         "ending": pause.lifted,
         "recipients": stopped,
+    }
+
+
+def explanation_view(answer: Explanation) -> dict[str, Any]:
+    """Why a recipient is still here, and what happens next."""
+    owner = answer.owner
+    return {
+        "recipient": recipient_view(answer.recipient),
+        "why": list(answer.because),
+        "next": list(answer.next),
+        "last_reply": answer.last_reply or None,
+        "class": answer.last_class or None,
+        "next_attempt": _time(answer.next_attempt),
+        "expires": _time(answer.expires_at),
+        "owner": None
+        if owner is None
+        else {"node": owner.node, "boot": owner.boot, "epoch": owner.epoch, "live": owner.live},
+    }
+
+
+def suppression_view(entry: Suppression) -> dict[str, Any]:
+    """An entry of the suppression list; the scope "" is everybody's mail."""
+    return {
+        "address": entry.address,
+        "scope": entry.scope,
+        "source": entry.source,
+        "reason": entry.reason,
+        "since": _time(entry.since),
+        "until": _time(entry.until),
     }
 
 

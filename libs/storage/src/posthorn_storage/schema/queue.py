@@ -110,3 +110,16 @@ queue_pause = Table(
     CheckConstraint("scope IN ('everything', 'site', 'route')", name="scope"),
     Index("ix_queue_pause_standing", "scope", "name", unique=True, postgresql_where="lifted_at IS NULL"),
 )
+
+queue_suppression = Table(
+    "queue_suppression",
+    metadata,
+    Column("address", Text, primary_key=True, comment="of the recipient, in lower case"),
+    Column("scope", Text, primary_key=True, comment="domain or address of the sender; empty: everybody"),
+    Column("source", Text, nullable=False, comment="bounce, complaint, operator"),
+    Column("reason", Text, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("until", DateTime(timezone=True), comment="NULL: until it is removed"),
+    CheckConstraint("source IN ('bounce', 'complaint', 'operator')", name="source"),
+    Index("ix_queue_suppression_until", "until", postgresql_where="until IS NOT NULL"),
+)

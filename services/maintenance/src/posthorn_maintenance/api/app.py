@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
 from posthorn_maintenance import errors
+from posthorn_maintenance.api.call import Family, Refused, read_call
 from posthorn_model.errors import AuthenticationFailed, NotFound, PosthornError
 
 Resource = Callable[[], Awaitable[dict[str, Any]]]
@@ -23,13 +24,15 @@ Resource = Callable[[], Awaitable[dict[str, Any]]]
 class ApiApp:
     """Answers GET for each path of `resources`, POST for each of `actions`, which take nothing.
 
-    With an empty `token` only loopback clients are answered.
+    What begins with a path of `families` is answered by them, with all that was asked. With an empty `token` only
+    loopback clients are answered.
     """
 
     resources: Mapping[str, Resource]
     token: str
     log: FilteringBoundLogger
     actions: Mapping[str, Resource] = field(default_factory=dict)
+    families: Mapping[str, Family] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -40,6 +43,8 @@ class ApiApp:
             status, body = await self._answer(http)
         except PosthornError as error:
             status, body = errors.problem(error)
+        except Refused as error:
+            status, body = error.status, {"type": "about:blank", "status": error.status, "detail": error.detail}
         except Exception as error:
             reference = secrets.token_hex(6)
             self.log.error("request failed", path=http.url.path[:200], reference=reference, exc_info=error)
@@ -51,9 +56,12 @@ class ApiApp:
     async def _answer(self, http: Request) -> tuple[int, dict[str, Any]]:
         self._check_caller(http)
         path = http.url.path.rstrip("/")
+        for prefix, family in self.families.items():
+            if path == prefix or path.startswith(f"{prefix}/"):
+                return 200, await family(await read_call(http, path.removeprefix(prefix).split("/")[1:]))
         known = {"GET": self.resources.get(path), "POST": self.actions.get(path)}
         if not any(known.values()):
-            raise NotFound(f"the resources are {', '.join([*self.resources, *self.actions])}")
+            raise NotFound(f"the resources are {', '.join([*self.resources, *self.actions, *self.families])}")
         resource = known.get("GET" if http.method == "HEAD" else http.method)
         if resource is None:
             usable = " and ".join(method for method, found in known.items() if found)

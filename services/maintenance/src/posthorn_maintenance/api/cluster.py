@@ -30,7 +30,7 @@ async def describe(
     processes = await storage.nodes.all()
     roles = await storage.leases.holders("role/")
     queue = await storage.leases.holders("queue/")
-    depth = await storage.queue.depth()
+    depth = await storage.queue.standings()
     node_of = {process.boot: process.node for process in processes}
     return {
         "name": name,

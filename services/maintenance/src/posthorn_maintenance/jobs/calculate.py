@@ -34,7 +34,7 @@ class ClusterFigures:
 
     async def read(self, storage: Storage) -> None:
         """Read and show them once. Raises Unavailable, Overloaded."""
-        depth = await storage.queue.depth()
+        depth = await storage.queue.standings()
         processes = await storage.nodes.all()
         overdue = await storage.queue.overdue()
         lag = await storage.search.lag()
