@@ -14,6 +14,7 @@ from bench.cluster import running
 from bench.peers.peer import Missing
 from bench.rows import (
     auth,
+    bans,
     blobs,
     bus,
     imap_fetch,
@@ -87,6 +88,9 @@ async def measure(groups: list[str], only: str = "") -> list[runner.Result]:
         results += [await runner.run(row, tell) for row in mime.rows()]
     if "auth" in groups:
         results += [await runner.run(row, tell) for row in auth.rows()]
+        tell("starting a cluster of two nodes")
+        async with running("--nodes", "2", *bans.OPTIONS) as cluster:
+            results += [await runner.run(row, tell) for row in bans.rows(cluster)]
     if "start" in groups:
         folder = start_up.new_folder()
         results += [await runner.run(row, tell) for row in start_up.rows(folder)]
