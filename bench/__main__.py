@@ -87,10 +87,7 @@ async def measure(groups: list[str], only: str = "") -> list[runner.Result]:
     if "mime" in groups:
         results += [await runner.run(row, tell) for row in mime.rows()]
     if "auth" in groups:
-        results += [await runner.run(row, tell) for row in auth.rows()]
-        tell("starting a cluster of two nodes")
-        async with running("--nodes", "2", *bans.OPTIONS) as cluster:
-            results += [await runner.run(row, tell) for row in bans.rows(cluster)]
+        results += await measure_auth(tell)
     if "start" in groups:
         folder = start_up.new_folder()
         results += [await runner.run(row, tell) for row in start_up.rows(folder)]
@@ -128,6 +125,14 @@ def sized() -> dict[str, str]:
     """PostgreSQL as it is set up for mail: a quarter of the memory, at most 4 GB, is its cache."""
     quarter = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
     return {"shared_buffers": f"{min(quarter >> 20, 4096)}MB", "max_wal_size": "8GB"}
+
+
+async def measure_auth(tell: Tell) -> list[runner.Result]:
+    """Who sent a message, and who is kept out."""
+    results = [await runner.run(row, tell) for row in auth.rows()]
+    tell("starting a cluster of two nodes")
+    async with running("--nodes", "2", *bans.OPTIONS) as cluster:
+        return results + [await runner.run(row, tell) for row in bans.rows(cluster)]
 
 
 async def measure_storage(server: str, tell: Tell) -> list[runner.Result]:

@@ -16,7 +16,7 @@ from posthorn_assembly.measures import measure_blobs, measure_databases, measure
 from posthorn_assembly.notices import BANS, CERTIFICATES, INVALIDATE_DIRECTORY, ChangeWatch, NodeVoice, follow_notices
 from posthorn_assembly.provider import Ask
 from posthorn_assembly.tokens import Tokens
-from posthorn_assembly.translation import near_shards, storage_settings
+from posthorn_assembly.translation import login_limits, near_shards, storage_settings
 from posthorn_bus import BusIdentity, Echo, LeaseKeeper, LeaseTimes, open_bus
 from posthorn_model.cluster import Standing
 from posthorn_model.errors import Unavailable
@@ -71,6 +71,7 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     node.health.add("database", storage.probe_database)
     node.health.add("blobs", storage.probe_blobs)
     node.health.add("lookup", _lookup_probe(storage))
+    node.rereads(("auth.throttle", "auth.ban"), lambda: storage.limit_logins(login_limits(node.settings.auth)))
     if (oauth := node.settings.auth.oauth).used:
         storage.directory.take_tokens(Tokens(oauth, Ask(timeout=oauth.timeout, ca=oauth.ca), node.clock))
     membership = Membership(node, storage.nodes)

@@ -47,7 +47,7 @@ def storage_settings(settings: NodeSettings, *, duplicate_window: float = 300.0)
         placement=_placement(settings),
         search=SearchSettings(settings.storage.search.languages, settings.storage.search.default_language),
         lookup=_lookup(settings),
-        logins=_logins(settings.auth),
+        logins=login_limits(settings.auth),
         sub_addressing=SubAddressing(settings.sub_addressing.delimiters, settings.sub_addressing.mailboxes),
         secrets=settings.sealing_secrets(),
     )
@@ -89,7 +89,8 @@ def _path(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _logins(auth: node_settings.AuthSettings) -> LoginLimits:
+def login_limits(auth: node_settings.AuthSettings) -> LoginLimits:
+    """What failed logins are judged by."""
     throttle = auth.throttle
     return LoginLimits(
         per_address=_rate(throttle.address),

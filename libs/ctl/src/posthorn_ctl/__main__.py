@@ -68,6 +68,7 @@ from posthorn_ctl.commands import (
     queue_resume,
     queue_show,
     queue_why,
+    reload,
     role_list,
     role_move,
     shard_list,
@@ -113,6 +114,7 @@ app.command("up", epilog=up.EPILOG)(up.up)
 app.command("status", epilog=status.EPILOG)(status.status)
 app.command("logs", epilog=logs.EPILOG)(logs.logs)
 app.command("stop", epilog=stop.EPILOG)(stop.stop)
+app.command("reload", epilog=reload.EPILOG)(reload.reload)
 app.command("demo", epilog=demo.EPILOG)(demo.demo)
 app.command("migrate", epilog=migrate.EPILOG)(migrate.migrate)
 app.command("plan", epilog=plan.EPILOG)(plan.plan)

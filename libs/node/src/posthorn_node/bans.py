@@ -15,10 +15,14 @@ class Bans:
         self, monotonic: Callable[[], float], allowed: Sequence[str] = (), refused: Callable[[], None] = lambda: None
     ) -> None:
         self._monotonic = monotonic
-        self._allowed = tuple(ipaddress.ip_network(network) for network in allowed)
+        self.allow(allowed)
         self._refused = refused
         self._ends: dict[tuple[int, int], dict[int, float]] = {}
         """By version and length of the prefix, then by the network's address: a look-up for each length there is."""
+
+    def allow(self, networks: Sequence[str]) -> None:
+        """No ban is for these, and no others."""
+        self._allowed = tuple(ipaddress.ip_network(network) for network in networks)
 
     def replace(self, bans: Iterable[tuple[Network, float]]) -> None:
         """These and no others; each with its end by the monotonic clock, infinity for none."""

@@ -242,6 +242,16 @@ def _kept_out(app: Any, bans: Bans) -> Any:
     return judging
 
 
+class Latest:
+    """An ASGI app whose place another may take: the next request is the new one's."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+
 async def serve(app: Any, listener: ListenerSettings, node: "Node") -> HttpServer:
     """Open a listener and serve `app` on it; accepts connections when this returns. Raises ListenError, TlsError."""
     tls = node.tls.server_context(("http/1.1",), listener.certificate) if listener.tls == "implicit" else None

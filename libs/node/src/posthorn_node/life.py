@@ -20,6 +20,7 @@ from posthorn_node.garbage import spare_what_stays
 from posthorn_node.http import HttpServer
 from posthorn_node.listen import open_sockets
 from posthorn_node.node import EXIT_CRASHED, EXIT_SETTINGS, EXIT_START, Build, Node, Service
+from posthorn_node.reread import Rereading
 from posthorn_node.settings import SettingsError
 from posthorn_node.vitals import open_vitals, shown_address
 
@@ -31,13 +32,14 @@ SPARE_SECONDS = 5.0
 class Life:
     """Runs one service on one node; used once."""
 
-    def __init__(self, node: Node, build: Build) -> None:
+    def __init__(self, node: Node, build: Build, rereading: Rereading) -> None:
         self._node = node
         self._build = build
         self._asked = asyncio.Event()
         self._hurried = asyncio.Event()
         self._service: Service | None = None
         self._certificates = CertificateWatch(node.tls, node.metrics, node.log, node.clock)
+        self._rereading = rereading
         node.leave = self._ask
 
     async def run(self) -> int:
@@ -45,7 +47,7 @@ class Life:
         loop = asyncio.get_running_loop()
         for number in ENDING:
             loop.add_signal_handler(number, self._signalled, signal.Signals(number).name)
-        loop.add_signal_handler(signal.SIGHUP, self._certificates.reload)
+        loop.add_signal_handler(signal.SIGHUP, self._reread)
         loop.set_exception_handler(self._unhandled)
         vitals: HttpServer | None = None
         try:
@@ -167,6 +169,11 @@ class Life:
             self._hurried.set()
         else:
             self._ask(name)
+
+    def _reread(self) -> None:
+        """Certificates after the settings, which say in which files they are."""
+        self._rereading.now()
+        self._certificates.reload()
 
     def _ask(self, reason: str) -> None:
         if not self._asked.is_set():

@@ -37,19 +37,40 @@ class Identity:
     boot: str
 
 
-def open_log(settings: LogSettings, identity: Identity, stream: TextIO | None = None) -> FilteringBoundLogger:
-    """The logger of a process; also takes over the standard library's logging."""
+class LogLevel:
+    """From which level on lines are written; it may change."""
+
+    def __init__(self, name: str) -> None:
+        self._value = _LEVELS[name]
+
+    def set(self, name: str) -> None:
+        """By the settings' word."""
+        self._value = _LEVELS[name]
+        _take_level(self._value)
+
+    def drop(self, _logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        """What is below it; a structlog processor."""
+        if _LEVELS.get(method, _LEVELS["error"]) < self._value:
+            raise structlog.DropEvent
+        return event
+
+
+def open_log(
+    settings: LogSettings, identity: Identity, stream: TextIO | None = None, level: LogLevel | None = None
+) -> FilteringBoundLogger:
+    """The logger of a process; also takes over the standard library's logging. `level`, if given, decides."""
     out = stream or sys.stdout
     if isinstance(out, io.TextIOWrapper):
         # Peers' bytes come as lone surrogates; whatever the locale, they must not make a line fail.
         out.reconfigure(encoding="utf-8", errors="backslashreplace")
     console = settings.format == "console" or (settings.format == "auto" and out.isatty())
-    level = _LEVELS[settings.level]
+    least = _LEVELS["debug" if level is not None else settings.level]
 
     def who(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         return {"service": identity.service, "node": identity.node, "boot": identity.boot, **event}
 
     processors: list[Processor] = [
+        *([level.drop] if level is not None else []),
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -66,11 +87,11 @@ def open_log(settings: LogSettings, identity: Identity, stream: TextIO | None = 
     logger = structlog.wrap_logger(
         structlog.WriteLogger(cast(TextIO, _Unfailing(out))),
         processors,
-        structlog.make_filtering_bound_logger(level),
+        structlog.make_filtering_bound_logger(least),
         cache_logger_on_first_use=True,
     )
     bound = cast(FilteringBoundLogger, logger.bind())
-    _take_over(bound, level)
+    _take_over(bound, _LEVELS[settings.level])
     return bound
 
 
@@ -151,6 +172,10 @@ class _Bridge(logging.Handler):
 def _take_over(log: FilteringBoundLogger, level: int) -> None:
     root = logging.getLogger()
     root.handlers[:] = [_Bridge(log)]
-    # Libraries' own news of every connection is no news to an operator.
-    root.setLevel(level if level <= _LEVELS["debug"] else max(level, _LEVELS["warning"]))
+    _take_level(level)
     logging.captureWarnings(True)
+
+
+def _take_level(level: int) -> None:
+    # Libraries' own news of every connection is no news to an operator.
+    logging.getLogger().setLevel(level if level <= _LEVELS["debug"] else max(level, _LEVELS["warning"]))

@@ -2,7 +2,7 @@
 
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
@@ -16,7 +16,7 @@ from posthorn_node.bans import Bans
 from posthorn_node.health import Health, ProbeResult
 from posthorn_node.inherited import Inherited
 from posthorn_node.listen import BACKLOG, open_all
-from posthorn_node.logs import Identity, open_log
+from posthorn_node.logs import Identity, LogLevel, open_log
 from posthorn_node.metrics import Metrics
 from posthorn_node.settings import ListenerSettings, NodeSettings
 from posthorn_node.tasks import Tasks
@@ -74,8 +74,18 @@ class Node:
     """Ask this process to drain and end, as a signal does; the reason is for the log. Asking again changes nothing."""
     inherited: Inherited | None = None
     """What this process was handed, as one of several of its service."""
+    readers: list[tuple[Sequence[str], Callable[[], None]]] = field(default_factory=list)
+    """Who can go on with other settings, and under which keys."""
     draining: Callable[[], None] = lambda: None
     """Called when the process begins to drain. May not block or raise."""
+
+    def rereads(self, keys: Sequence[str], take: Callable[[], None] = lambda: None) -> None:
+        """Say that these keys (patterns of posthorn_node.settings.comparison) may change while the process runs.
+
+        `take` is called when one of them has, with the new values in `settings` and `own`; it may raise SettingsError
+        or StartError, and is called once more then, with the old ones.
+        """
+        self.readers.append((keys, take))
 
     def sockets(self, listener: ListenerSettings) -> list[socket.socket]:
         """The listening sockets of a listener: opened, or those that this process was handed. Raises ListenError."""
@@ -112,7 +122,8 @@ def new_node(
     """A node of this process's own: fresh boot id, open log, empty registry. Call it once a process."""
     boot = secrets.token_hex(8)
     identity = Identity(service, str(settings.cluster.node_id), boot)
-    log = open_log(settings.log, identity)
+    level = LogLevel(settings.log.level)
+    log = open_log(settings.log, identity, level=level)
     if inherited is not None:
         log = log.bind(process=inherited.number)
     clock = SystemClock()
@@ -125,7 +136,7 @@ def new_node(
         else:
             log.warning("probe fails", part=name, reason=result.detail, detail=result.fields)
 
-    return Node(
+    node = Node(
         service=service,
         settings=settings,
         own=own,
@@ -142,3 +153,8 @@ def new_node(
         address={"host": socket.gethostname()},
         inherited=inherited,
     )
+    node.rereads(("log.level",), lambda: level.set(node.settings.log.level))
+    node.rereads(("server.drain-delay", "server.drain-limit", "server.stop-limit"))  # asked for when they are needed
+    node.rereads(("server.tls",), lambda: node.tls.take(node.settings.server))
+    node.rereads(("auth.ban.allowed-networks",), lambda: node.bans.allow(node.settings.auth.ban.allowed_networks))
+    return node

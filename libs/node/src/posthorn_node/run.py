@@ -7,6 +7,7 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -51,9 +52,13 @@ def run(
     if not path:
         print(f"posthorn-{service}: say --config PATH or set {CONFIG_VARIABLE}", file=sys.stderr)
         return EXIT_SETTINGS
-    try:
+
+    def read() -> tuple[NodeSettings, Any]:
         found = validate(load(Path(path), environ), {"": NodeSettings, service: model})
-        settings, own = found[""], found[service]
+        return found[""], found[service]
+
+    try:
+        settings, own = read()
         count = processes_of(service, settings, own)
     except SettingsError as error:
         print(f"posthorn-{service}: {len(error.problems)} problem(s) in the settings\n{error}", file=sys.stderr)
@@ -69,11 +74,12 @@ def run(
         return _kept(service, settings, count, protocols, environ)
     # Imported late: what only reads settings need not load the HTTP server.
     from posthorn_node.life import Life
+    from posthorn_node.reread import Rereading
 
     node = new_node(service, settings, own, token=environ.get(TOKEN_VARIABLE, ""), inherited=inherited(handed))
     for notice in notices(settings):
         node.log.warning(notice)
-    life = Life(node, build)
+    life = Life(node, build, Rereading(node, read, protocols))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(life.run())
         life.leave(code)

@@ -77,6 +77,17 @@ class TlsContexts:
         if problems:
             raise TlsError("; ".join(str(problem) for problem in problems))
 
+    def take(self, server: ServerSettings) -> None:
+        """Go by these settings from now on. Raises TlsError when one of their files cannot be used."""
+        self._server = server
+        if self._chooser is None:
+            return
+        from posthorn_node.certificate_files import file_pairs
+
+        named = {pair.name for pair in file_pairs(server.tls)}
+        self._from_files = {name: each for name, each in self._from_files.items() if name in named}
+        self.reload()
+
     def store(self, certificates: "Iterable[Certificate]") -> None:
         """Serve these beside those from files, in place of those given before."""
         self._stored = tuple(certificates)

@@ -99,6 +99,8 @@ class Storage:
         self.lookup = Lookup(open_backend(settings.lookup, pools.interactive), clock)
         self.bans = BanStore(pools.interactive)
         throttle = LoginThrottle(self.lookup, self.bans, settings.logins, clock)
+        self.limit_logins = throttle.become
+        """Judge failed logins by other limits from now on."""
         self.mail = MailStore(self.shards, duplicate_window=settings.duplicate_window)
         self.recipients = Recipients(pools.interactive, self.shards, self.mail, settings.sub_addressing)
         self.senders = SenderRewriting.from_secrets(settings.secrets)

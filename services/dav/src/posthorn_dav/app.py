@@ -1,5 +1,6 @@
 """The composition root of dav: everything is built and handed in here, top to bottom."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,8 +9,9 @@ from posthorn_dav.figures import Figures
 from posthorn_dav.flow import DavApp
 from posthorn_dav.settings import DavSettings
 from posthorn_node import Node
-from posthorn_node.http import HttpServer, serve
+from posthorn_node.http import HttpServer, Latest, serve
 from posthorn_node.settings import ListenerSettings
+from posthorn_node.settings.comparison import all_but
 
 
 async def build(node: Node) -> "Dav":
@@ -21,7 +23,13 @@ async def build(node: Node) -> "Dav":
         settings: DavSettings = node.own
         return DavApp(parts.storage, settings, node.log, node.clock, figures.answered, listener.allow_plaintext_auth)
 
-    apps = [(listener, app(listener)) for listener in node.listeners("dav")]
+    apps = {listener.name: Latest(app(listener)) for listener in node.listeners("dav")}
+
+    def take() -> None:
+        for listener in node.listeners("dav"):
+            apps[listener.name].app = app(listener)
+
+    node.rereads((*all_but("dav", DavSettings, "processes"), "server.listener.*.allow-plaintext-auth"), take)
     return Dav(node, parts, figures, apps, [])
 
 
@@ -32,13 +40,14 @@ class Dav:
     node: Node
     parts: Parts
     figures: Figures
-    apps: list[tuple[ListenerSettings, DavApp]]
+    apps: Mapping[str, Latest]
+    """By listener."""
     servers: list[HttpServer]
 
     async def start(self) -> None:
         """Open the listeners."""
-        for listener, app in self.apps:
-            server = await serve(app, listener, self.node)
+        for listener in self.node.listeners("dav"):
+            server = await serve(self.apps[listener.name], listener, self.node)
             self.figures.connections.labels(listener.name).set_function(partial(getattr, server, "connections"))
             self.servers.append(server)
 

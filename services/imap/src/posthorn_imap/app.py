@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from structlog.typing import FilteringBoundLogger
 
@@ -13,14 +13,14 @@ from posthorn_imap.figures import Figures
 from posthorn_imap.logins import Logins
 from posthorn_imap.memory import Budget
 from posthorn_imap.parts import Parts
-from posthorn_imap.reception import PROTOCOLS, make_reception
-from posthorn_imap.settings import ImapSettings
+from posthorn_imap.reception import PROTOCOLS, make_reception, welcome
+from posthorn_imap.settings import CHANGEABLE, ImapSettings
 from posthorn_model.clock import SystemClock
 from posthorn_model.events import Changed
 from posthorn_node import Node
 from posthorn_node.metrics import Metrics
 from posthorn_node.stream.door import Door
-from posthorn_node.stream.reception import Reception
+from posthorn_node.stream.reception import CHANGEABLE_OF_LISTENERS, Reception
 from posthorn_storage import Storage
 
 
@@ -47,6 +47,15 @@ async def build(node: Node) -> "Imap":
     storage.on_change = changed
     door = Door(settings.limits.connections, settings.limits.connections_per_address, node.bans)
     receptions = [make_reception(parts, listener, door, node.sockets) for listener in node.listeners(*PROTOCOLS)]
+
+    def take() -> None:
+        changed: ImapSettings = node.own
+        door.become(changed.limits.connections, changed.limits.connections_per_address)
+        parts.logins.limit(changed.limits.connections_per_account)
+        for reception, listener in zip(receptions, node.listeners(*PROTOCOLS), strict=True):
+            reception.become(listener, welcome(replace(parts, settings=changed), listener, door, node.sockets))
+
+    node.rereads((*CHANGEABLE, *CHANGEABLE_OF_LISTENERS), take)
     return Imap(node, cluster, parts, receptions)
 
 

@@ -17,6 +17,10 @@ class Logins:
         self._per_account = per_account
         self._sessions: dict[AccountId, int] = {}
 
+    def limit(self, per_account: int) -> None:
+        """So many sessions of one account from now on."""
+        self._per_account = per_account
+
     def exchange(self, mechanism: str, terms: Terms, address: str, service: str = "") -> Login[AccountRecord]:
         """A login by SASL, to be led on by `step`. Raises SaslProblem for a mechanism that is not offered."""
         return Login(Exchange(mechanism, terms), self._directory.claims(address, service))

@@ -29,6 +29,11 @@ PROTOCOLS = tuple(_PROTOCOLS)
 
 def make_reception(parts: Parts, settings: ListenerSettings, door: Door, sockets: Sockets = opened) -> Reception:
     """The reception of one listener of the settings; it is not open yet."""
+    return Reception(settings, welcome(parts, settings, door, sockets))
+
+
+def welcome(parts: Parts, settings: ListenerSettings, door: Door, sockets: Sockets = opened) -> Welcome:
+    """How the clients of one listener are received."""
     if settings.certificate:
         parts = replace(parts, tls_context=partial(parts.tls_context, certificate=settings.certificate))
     begin, refusal = _PROTOCOLS[settings.protocol]
@@ -43,20 +48,17 @@ def make_reception(parts: Parts, settings: ListenerSettings, door: Door, sockets
     def converse(connection: Connection, address: str) -> Conversation:
         return begin(parts, listening, ClientConnection(connection, times.write), address)
 
-    return Reception(
-        settings,
-        Welcome(
-            door=door,
-            converse=converse,
-            refusals={Full.ALL: refusal, Full.ADDRESS: refusal},
-            tls_context=parts.tls_context,
-            tls_seconds=times.tls,
-            figures=ReceptionFigures(
-                open=figures.connections.labels(settings.name),
-                refused=figures.refused.labels(settings.name),
-                bugs=figures.bugs,
-            ),
-            log=parts.log,
-            sockets=sockets,
+    return Welcome(
+        door=door,
+        converse=converse,
+        refusals={Full.ALL: refusal, Full.ADDRESS: refusal},
+        tls_context=parts.tls_context,
+        tls_seconds=times.tls,
+        figures=ReceptionFigures(
+            open=figures.connections.labels(settings.name),
+            refused=figures.refused.labels(settings.name),
+            bugs=figures.bugs,
         ),
+        log=parts.log,
+        sockets=sockets,
     )

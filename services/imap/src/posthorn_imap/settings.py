@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from posthorn_node.settings import Duration, Section, ServiceSettings, Size
+from posthorn_node.settings.comparison import all_but
 
 
 class SessionLimits(Section):
@@ -59,3 +60,11 @@ class ImapSettings(ServiceSettings):
     """Octets of one message in APPEND (RFC 7889)."""
     limits: SessionLimits = SessionLimits()
     timeouts: SessionTimes = SessionTimes()
+
+
+CHANGEABLE = (
+    "imap.append-limit",
+    *all_but("imap.limits", SessionLimits, "append-memory", "body-memory", "compressed"),
+    *all_but("imap.timeouts", SessionTimes, "self-check"),
+)
+"""What may change while the process runs: new connections have it."""

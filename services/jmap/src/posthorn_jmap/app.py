@@ -1,6 +1,7 @@
 """The composition root of jmap: everything is built and handed in here, top to bottom."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,26 +15,26 @@ from posthorn_jmap.push import Watchers
 from posthorn_jmap.registry import METHODS
 from posthorn_jmap.settings import JmapSettings
 from posthorn_node import Node
-from posthorn_node.http import HttpServer, serve
+from posthorn_node.http import HttpServer, Latest, serve
 from posthorn_node.settings import ListenerSettings
+from posthorn_node.settings.comparison import all_but
 
 
 async def build(node: Node) -> "Jmap":
     """Put the service together."""
-    settings: JmapSettings = node.own
     parts = await assemble(node)
     figures = Figures(node.metrics)
     watchers = Watchers(parts.storage, parts.bus, node.log, figures.missed.inc)
     figures.event_sources.set_function(partial(getattr, watchers, "open"))
     calls = Calls(METHODS, node.log)
     vapid = await application_key(parts.storage)
-    gates = Gates(settings.limits())
+    gates = Gates(_settings(node).limits())
     ended = asyncio.Event()
 
     def app(listener: ListenerSettings) -> JmapApp:
         return JmapApp(
             storage=parts.storage,
-            settings=settings,
+            settings=_settings(node),
             calls=calls,
             watchers=watchers,
             gates=gates,
@@ -49,8 +50,21 @@ async def build(node: Node) -> "Jmap":
             ended=ended,
         )
 
-    apps = [(listener, app(listener)) for listener in node.listeners("jmap")]
+    apps = {listener.name: Latest(app(listener)) for listener in node.listeners("jmap")}
+
+    def take() -> None:
+        gates.limits = _settings(node).limits()
+        for listener in node.listeners("jmap"):
+            apps[listener.name].app = app(listener)
+
+    may = all_but("jmap", JmapSettings, "processes", "self-check")
+    node.rereads((*may, "server.listener.*.allow-plaintext-auth"), take)
     return Jmap(node, parts, figures, apps, watchers, ended, [])
+
+
+def _settings(node: Node) -> JmapSettings:
+    found: JmapSettings = node.own
+    return found
 
 
 @dataclass(slots=True)
@@ -60,18 +74,18 @@ class Jmap:
     node: Node
     parts: Parts
     figures: Figures
-    apps: list[tuple[ListenerSettings, JmapApp]]
+    apps: Mapping[str, Latest]
+    """By listener."""
     watchers: Watchers
     ended: asyncio.Event
     servers: list[HttpServer]
 
     async def start(self) -> None:
         """Hear the bus, open the listeners."""
-        settings: JmapSettings = self.node.own
         self.node.tasks.start("push: hear the bus", self.watchers.listen())
-        self.node.tasks.start("push: self-check", self.watchers.check_on(settings.self_check))
-        for listener, app in self.apps:
-            server = await serve(app, listener, self.node)
+        self.node.tasks.start("push: self-check", self.watchers.check_on(_settings(self.node).self_check))
+        for listener in self.node.listeners("jmap"):
+            server = await serve(self.apps[listener.name], listener, self.node)
             self.figures.connections.labels(listener.name).set_function(partial(getattr, server, "connections"))
             self.servers.append(server)
 

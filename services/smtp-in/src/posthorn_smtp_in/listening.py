@@ -22,6 +22,11 @@ REFUSALS = {
 
 def make_reception(parts: Parts, settings: ListenerSettings, sockets: Sockets = opened) -> Reception:
     """The reception of one listener of the settings; it is not open yet."""
+    return Reception(settings, welcome(parts, settings, sockets))
+
+
+def welcome(parts: Parts, settings: ListenerSettings, sockets: Sockets = opened) -> Welcome:
+    """How the clients of one listener are received."""
     listener = Listener(
         name=settings.name,
         kind=Kind(settings.protocol),
@@ -36,21 +41,18 @@ def make_reception(parts: Parts, settings: ListenerSettings, sockets: Sockets = 
     def converse(connection: Connection, address: str) -> Session:
         return Session(parts, listener, connection, address)
 
-    return Reception(
-        settings,
-        Welcome(
-            door=parts.door,
-            converse=converse,
-            refusals=REFUSALS,
-            tls_context=parts.tls_context,
-            tls_seconds=parts.settings.timeouts.tls,
-            figures=ReceptionFigures(
-                arrived=figures.connections.labels(name),
-                open=figures.sessions.labels(name),
-                refused=figures.refused.labels(name),
-                bugs=figures.bugs,
-            ),
-            log=parts.log,
-            sockets=sockets,
+    return Welcome(
+        door=parts.door,
+        converse=converse,
+        refusals=REFUSALS,
+        tls_context=parts.tls_context,
+        tls_seconds=parts.settings.timeouts.tls,
+        figures=ReceptionFigures(
+            arrived=figures.connections.labels(name),
+            open=figures.sessions.labels(name),
+            refused=figures.refused.labels(name),
+            bugs=figures.bugs,
         ),
+        log=parts.log,
+        sockets=sockets,
     )

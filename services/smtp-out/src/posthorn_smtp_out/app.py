@@ -1,7 +1,9 @@
 """The composition root of smtp-out: everything is built and handed in here, top to bottom."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import posthorn_assembly
 from posthorn_bus import LeaseKeeper, LeaseTimes, Owner
@@ -9,6 +11,7 @@ from posthorn_delivery import Scripts
 from posthorn_model.errors import PosthornError
 from posthorn_model.events import Control, Gap, QueueDue, Topic
 from posthorn_node.node import Node
+from posthorn_node.settings.comparison import all_but
 from posthorn_smtp_out.brakes import CHANGED as PAUSES_CHANGED
 from posthorn_smtp_out.brakes import Brakes
 from posthorn_smtp_out.figures import Figures
@@ -23,12 +26,26 @@ from posthorn_smtp_out.shard import Shards
 from posthorn_smtp_out.signing import Signer
 from posthorn_smtp_out.suppression import Suppressing
 from posthorn_smtp_out.tls.greeting import Greeter, contexts
+from posthorn_smtp_out.tls.guard import Note
+from posthorn_smtp_out.tls.promises import Promises
 from posthorn_smtp_out.tls.tally import SessionTally
 from posthorn_storage.queue import Attempts, SendingTerms
 
 HAND_OVER_SECONDS = 5.0
 """How long attempts under way may go on when their shard is handed over; what is cut off then is in doubt."""
 DEPTH_SECONDS = 15.0
+AT_START = (
+    "processes",
+    "port",
+    "prefer",
+    "connections-per-site",
+    "messages-per-connection",
+    "connection-idle",
+    "write-window",
+    "mta-sts",
+    "mta-sts-timeout",
+)
+"""Settings that hold for the life of the process; all others may change."""
 
 
 async def build(node: Node) -> "SmtpOut":
@@ -52,15 +69,8 @@ async def build(node: Node) -> "SmtpOut":
     promised = promises(settings, storage.sts_policies, resolver, using.strict)
     if promised is not None:
         node.tasks.start("MTA-STS policies", promised.keep())
-    router = Router(
-        resolver,
-        hostname=hostname,
-        port=settings.port,
-        relay=settings.relay,
-        routes=settings.routes,
-        relays=relays(settings),
-        guard=guard(settings, resolver, promised, note),
-    )
+    routing = partial(_router, node, resolver, promised, note)
+    router = routing()
     limits = PoolLimits(settings.connections_per_site, settings.messages_per_connection, settings.connection_idle)
     figures = Figures(node.metrics)
     parts = Parts(
@@ -87,7 +97,31 @@ async def build(node: Node) -> "SmtpOut":
     keeper = LeaseKeeper(storage.leases, node.boot, node.clock, times)
     keys = [f"queue/{number}" for number in range(storage.queue.shards)]
     owner = Owner(cluster.bus, keeper, cluster.node_id, Topic.QUEUE, keys, shards.run)
+    node.rereads(all_but("smtp-out", SmtpOutSettings, *AT_START), partial(_take, node, parts, shards, routing))
     return SmtpOut(node, cluster, parts, keeper, owner, shards, tally)
+
+
+def _router(node: Node, resolver: Resolver, promised: Promises | None, note: Note | None) -> Router:
+    """By the settings of now. Raises SettingsError."""
+    own: SmtpOutSettings = node.own
+    return Router(
+        resolver,
+        hostname=node.settings.server.hostname,
+        port=own.port,
+        relay=own.relay,
+        routes=own.routes,
+        relays=relays(own),
+        guard=guard(own, resolver, promised, note),
+    )
+
+
+def _take(node: Node, parts: Parts, shards: Shards, routing: Callable[[], Router]) -> None:
+    """Go by the settings of now; attempts under way end as they began. Raises SettingsError."""
+    own: SmtpOutSettings = node.own
+    parts.router.become(routing())
+    parts.pool.become(manners(own, parts.hostname))
+    policy = Policy(own.retry, own.expire)
+    shards.become(replace(parts, settings=own, sources=sources(own, parts.hostname), policy=policy))
 
 
 @dataclass(slots=True)

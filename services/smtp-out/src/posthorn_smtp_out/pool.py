@@ -88,6 +88,10 @@ class Pool:
         self._sites: dict[str, _Site] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
+    def become(self, manners: Callable[[Destination], Manners]) -> None:
+        """Speak like this on connections that are opened from now on."""
+        self._manners = manners
+
     @asynccontextmanager
     async def connection(self, destination: Destination, source: Source) -> AsyncIterator[Remote]:
         """A connection for one message: an idle one that is still good, or a new one. Raises Unreachable, NoRoute."""

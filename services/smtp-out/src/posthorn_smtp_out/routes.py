@@ -89,6 +89,11 @@ class Router:
         self._routes = {domain.lower(): route for domain, route in routes.items()}
         self._relays = dict(relays or {})
 
+    def become(self, other: "Router") -> None:
+        """Answer as another one does, from the next question on."""
+        self._guard, self._relay = other._guard, other._relay
+        self._routes, self._relays = other._routes, other._relays
+
     def destination(self, site: str) -> Destination | None:
         """The next hop of a site; None: a set route says that it is delivered to mailboxes."""
         route = at_site(self._routes, site) or self._relay or "mx"

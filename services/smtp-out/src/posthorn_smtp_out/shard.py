@@ -31,6 +31,10 @@ class ShardWorker:
         self._more = False
         """The last claim was cut off by its limit: more is due than was taken."""
 
+    def become(self, parts: Parts) -> None:
+        """Go on with these, from the next claim on."""
+        self._parts = parts
+
     def wake(self) -> None:
         """Look at the shard now."""
         self._wake.set()
@@ -139,6 +143,12 @@ class Shards:
             self._parts.figures.shards.set(len(self._workers))
             if not self._workers:
                 self._idle.set()
+
+    def become(self, parts: Parts) -> None:
+        """Go on with these: what is under way ends as it began."""
+        self._parts = parts
+        for worker in self._workers.values():
+            worker.become(parts)
 
     def wake(self, shard: int | None = None) -> None:
         """Something became due in a shard; None: perhaps in any."""

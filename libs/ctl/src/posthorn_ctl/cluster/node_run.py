@@ -51,6 +51,7 @@ async def run_node(names: Sequence[str], config: Path, environ: Mapping[str, str
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.send, signal.SIGHUP)
     limit = server.end_limit + SPARE
     try:
         for name in wanted:

@@ -27,6 +27,11 @@ class Door:
         self._inside: Counter[str] = Counter()
         self.count = 0
 
+    def become(self, total: int, per_address: int) -> None:
+        """These limits from now on; nobody who is inside is sent away."""
+        self._total = total
+        self._per_address = per_address
+
     def enter(self, address: str) -> Full | None:
         """Count a client in; or why not, and it is not counted."""
         if self._bans is not None and self._bans.hold(address):

@@ -27,6 +27,19 @@ ACCEPT_PAUSE = 0.1
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
+CHANGEABLE_OF_LISTENERS = tuple(
+    f"server.listener.*.{key}"
+    for key in (
+        "max-connections",
+        "max-connections-per-address",
+        "allow-plaintext-auth",
+        "proxy-networks",
+        "certificate",
+    )
+)
+"""Settings that a reception can take while it is open (`Reception.become`)."""
+
+
 class Session(Protocol):
     """One connection's story."""
 
@@ -85,19 +98,25 @@ class Reception:
     """One listener of the settings with all its sockets and sessions."""
 
     def __init__(self, settings: ListenerSettings, welcome: Welcome) -> None:
-        self._settings = settings
-        self._welcome = welcome
-        self._implicit_tls = settings.tls == "implicit"
-        most = settings.max_connections
-        self._own_door = Door(most, settings.max_connections_per_address or most)
-        self._networks = [ipaddress.ip_network(text) for text in settings.proxy_networks]
-        self._log = welcome.log.bind(listener=settings.name)
+        self._own_door = Door(0, 0)
+        self.become(settings, welcome)
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._sessions: set[Session] = set()
         self._arrivals: set[asyncio.Task[None]] = set()
         """The task of each connection, from its acceptance to its end."""
         self._draining = False
+
+    def become(self, settings: ListenerSettings, welcome: Welcome) -> None:
+        """Receive whoever comes from now on like this. Where it listens, and how TLS starts there, may not be other."""
+        self._settings = settings
+        self._welcome = welcome
+        self._implicit_tls = settings.tls == "implicit"
+        self._own_door.become(
+            settings.max_connections, settings.max_connections_per_address or settings.max_connections
+        )
+        self._networks = [ipaddress.ip_network(text) for text in settings.proxy_networks]
+        self._log = welcome.log.bind(listener=settings.name)
 
     def open(self) -> None:
         """Listen and accept. Raises ListenError."""
@@ -159,6 +178,7 @@ class Reception:
 
     async def _arrive(self, connected: socket.socket, address: str) -> None:
         """One connection from its acceptance to its end: the proxy's word, the door, the session."""
+        # The same until its end: leaving must count where entering did.
         figures, door = self._welcome.figures, self._welcome.door
         if figures.arrived is not None:
             figures.arrived.inc()

@@ -39,11 +39,15 @@ class LoginThrottle:
     def __init__(self, lookup: LookupStore, bans: BanStore, limits: LoginLimits, clock: Clock) -> None:
         self._lookup = lookup
         self._bans = bans
-        self._limits = limits
         self._clock = clock
+        self._blocked: OrderedDict[str, float] = OrderedDict()
+        self.become(limits)
+
+    def become(self, limits: LoginLimits) -> None:
+        """These limits from now on; who is blocked already stays so."""
+        self._limits = limits
         self._exempt = tuple(ipaddress.ip_network(network) for network in limits.exempt)
         self._never_banned = tuple(ipaddress.ip_network(network) for network in limits.never_banned)
-        self._blocked: OrderedDict[str, float] = OrderedDict()
 
     async def admit(self, login: str, remote: str) -> None:
         """Refuse before anything is verified, when this process remembers the address to be over its limit."""
