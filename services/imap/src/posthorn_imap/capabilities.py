@@ -43,6 +43,7 @@ AFTER_LOGIN = (
     "QUOTA=RES-STORAGE",
     "METADATA",
     "LIST-METADATA",
+    "NOTIFY",
 )
 
 

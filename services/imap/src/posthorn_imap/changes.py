@@ -12,6 +12,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from posthorn_imap.feed import Feed, Listener
+from posthorn_imap.watched import WatchedAccount
 from posthorn_model.errors import MailboxNotFound, PosthornError
 from posthorn_model.events import Changed, Gap, Topic
 from posthorn_model.ids import AccountId, MailboxId, Modseq
@@ -39,6 +40,7 @@ class Changes:
         self._feeds: dict[AccountId, dict[MailboxId, Feed]] = {}
         self._resting: OrderedDict[tuple[AccountId, MailboxId], Feed] = OrderedDict()
         self._following: set[Feed] = set()
+        self._watched: dict[AccountId, WatchedAccount] = {}
 
     # Sessions
 
@@ -65,6 +67,17 @@ class Changes:
         feed.listeners.discard(listener)
         self._rest(feed)
 
+    def watch(self, account: AccountId, listener: Callable[[], None]) -> WatchedAccount:
+        """The mailboxes of an account; `listener` is called when something of it changed, until `unwatch`."""
+        watched = self._watched.setdefault(account, WatchedAccount(self._mail, account))
+        watched.listeners.add(listener)
+        return watched
+
+    def unwatch(self, watched: WatchedAccount, listener: Callable[[], None]) -> None:
+        watched.listeners.discard(listener)
+        if not watched.listeners and self._watched.get(watched.account) is watched:
+            del self._watched[watched.account]
+
     def _rest(self, feed: Feed) -> None:
         """Without listeners a feed is not watched any more; it is kept a while and catches up when joined again."""
         own = self._feeds.get(feed.account, {})
@@ -85,6 +98,8 @@ class Changes:
 
     def heard(self, event: Changed) -> None:
         """An account changed, in this process or elsewhere."""
+        if (watched := self._watched.get(event.account)) is not None:
+            watched.hear(event.modseq)
         behind = [
             feed
             for feed in self._feeds.get(event.account, {}).values()
@@ -165,16 +180,28 @@ class Changes:
 
     async def look(self) -> int:
         """Compare all watched accounts with the store, in one query; returns how many were behind unnoticed."""
-        known = {account: oldest for account in self._feeds if (oldest := self._oldest(account)) is not None}
+        accounts = self._feeds.keys() | self._watched.keys()
+        known = {account: oldest for account in accounts if (oldest := self._oldest(account)) is not None}
         if not known:
             return 0
         modseqs = await self._mail.modseqs(list(known))
         behind = [account for account in known if account in modseqs and modseqs[account] > known[account]]
-        unheard = [account for account in behind if self._following.isdisjoint(self._feeds.get(account, {}).values())]
+        unheard = [account for account in behind if self._unheard(account, modseqs[account])]
         for account in behind:
             self.heard(Changed(account, modseqs[account], frozenset()))
         return len(unheard)
 
     def _oldest(self, account: AccountId) -> Modseq | None:
-        """The modseq of the account that every watched mailbox has been read at, None when none is watched."""
-        return min((feed.modseq for feed in self._feeds[account].values() if feed.listeners), default=None)
+        """The modseq of the account that all that is watched of it was read at, None when nothing is watched."""
+        known = [feed.modseq for feed in self._feeds.get(account, {}).values() if feed.listeners]
+        if (watched := self._watched.get(account)) is not None and watched.modseq:
+            known.append(watched.modseq)
+        return min(known, default=None)
+
+    def _unheard(self, account: AccountId, modseq: Modseq) -> bool:
+        """Whether no event told of this modseq, so that nobody is reading it yet."""
+        feeds = self._feeds.get(account, {}).values()
+        watched = self._watched.get(account)
+        missed = watched is not None and 0 < watched.heard < modseq
+        late = any(feed.listeners and feed.modseq < modseq for feed in feeds)
+        return missed or (late and self._following.isdisjoint(feeds))

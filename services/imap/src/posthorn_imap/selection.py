@@ -102,12 +102,12 @@ class Selection:
             words.append(b"MODSEQ (%d)" % self.modseq(uid))
         return b"* %d FETCH (%s)\r\n" % (number, b" ".join(words))
 
-    def news(self, *, expunges: bool, uids: bool, modseqs: bool, vanished: bool) -> bytes:
+    def news(self, *, expunges: bool, uids: bool, modseqs: bool, vanished: bool, flags: bool = True) -> bytes:
         """Everything the client has not heard (EXPUNGE only with `expunges`; as VANISHED, RFC 7162, if asked for)."""
         if not self.view.stale:
             return b""
         lines, gone = [], []
-        for update in self.view.take_updates(expunges=expunges):
+        for update in self.view.take_updates(expunges=expunges, flags=flags):
             match update:
                 case Expunged(number, uid):
                     if vanished:

@@ -7,19 +7,20 @@ Commands are answered in the order they came, however many were sent ahead. What
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 
+from posthorn_imap import notifications
 from posthorn_imap.capabilities import capabilities
 from posthorn_imap.commands.table import perform
 from posthorn_imap.connection import ClientConnection
 from posthorn_imap.contexts import leaving, refreshed
 from posthorn_imap.errors import answer_to, answer_to_bug
 from posthorn_imap.literals import Literals
+from posthorn_imap.notifications import Notifications
 from posthorn_imap.parts import Listening, Parts
 from posthorn_imap.protocol.commands import Request
-from posthorn_imap.protocol.cursor import SyntaxProblem
+from posthorn_imap.protocol.cursor import SyntaxProblem, Unsupported
 from posthorn_imap.protocol.framer import Announced, Command, Event, Fatal, Framer, FramerLimits, Line, Malformed
 from posthorn_imap.protocol.framer import Parts as CommandParts
 from posthorn_imap.protocol.grammar import CommandProblem, read_request, tag_of
-from posthorn_imap.protocol.mailbox_grammar import UnknownUse
 from posthorn_imap.protocol.mailbox_names import UTF8_NAMES
 from posthorn_imap.protocol.responses import (
     Answer,
@@ -32,7 +33,6 @@ from posthorn_imap.protocol.responses import (
     no,
     ok,
 )
-from posthorn_imap.protocol.search_keys import CHARSETS, UnknownCharset
 from posthorn_imap.protocol.state import State, allowed, may_tell_expunges, refusal
 from posthorn_imap.selection import Selection
 from posthorn_model.errors import PosthornError
@@ -54,6 +54,7 @@ class Session:
         self.account: AccountRecord | None = None
         self.selection: Selection | None = None
         self.enabled: set[bytes] = set()
+        self.notifications: Notifications | None = None
         self.failed_logins = 0
         self.tag = b""
         """Of the command at hand."""
@@ -98,6 +99,8 @@ class Session:
                 await self._handle(event)
             elif self._draining and self.framer.between_commands:
                 self.end(bye("Server shutting down", b"UNAVAILABLE"))
+            elif self.notifications is not None and self.notifications.due and self.framer.between_commands:
+                await notifications.tell(self)
             else:
                 await self._wait()
 
@@ -177,12 +180,8 @@ class Session:
         except CommandProblem as problem:
             self._refuse(problem.tag, bad(problem.reason), garbage=problem.garbage)
             return
-        except UnknownCharset:
-            charsets = b"BADCHARSET (" + b" ".join(CHARSETS) + b")"
-            self._refuse(tag_of(_first(parts)), no("Unknown charset", charsets))
-            return
-        except UnknownUse:
-            self._refuse(tag_of(_first(parts)), no("That special use is not offered", b"USEATTR"))
+        except Unsupported as problem:
+            self._refuse(tag_of(_first(parts)), no(problem.text, problem.code))
             return
         self._garbage = 0
         if not allowed(request.command, self.state):
@@ -197,7 +196,7 @@ class Session:
         started = self.parts.clock.monotonic()
         self.tag = request.tag
         answer = await self._judged(request)
-        self.tell(expunges=may_tell_expunges(request.command), uids=request.verb.startswith("UID "))
+        await self.tell(expunges=may_tell_expunges(request.command), uids=request.verb.startswith("UID "))
         await self.update_contexts()
         self.write(answer.line(request.tag))
         self._count(answer)
@@ -301,16 +300,24 @@ class Session:
     def capability_code(self) -> bytes:
         return b"CAPABILITY " + " ".join(self.capability_words()).encode()
 
-    def tell(self, *, expunges: bool, uids: bool = False) -> None:
+    async def tell(self, *, expunges: bool, uids: bool = False, flags: bool = True) -> None:
         """Write what happened in the selected mailbox."""
-        if self.selection is not None:
-            if expunges and self.selection.contexts:
-                self.write(leaving(self.selection))
-            news = self.selection.news(
-                expunges=expunges, uids=uids or self.qresync, modseqs=self.condstore, vanished=self.qresync
-            )
-            if news:
-                self.write(news)
+        if self.selection is None or not self.selection.view.stale:
+            return
+        if expunges and self.selection.contexts:
+            self.write(leaving(self.selection))
+        last = self.selection.view.last
+        news = self.selection.news(
+            expunges=expunges, uids=uids or self.qresync, modseqs=self.condstore, vanished=self.qresync, flags=flags
+        )
+        if news:
+            self.write(news)
+            await notifications.fetch_new(self, last)
+
+    def stop_notifications(self) -> None:
+        if self.notifications is not None:
+            self.parts.changes.unwatch(self.notifications.account, self.wake)
+            self.notifications = None
 
     async def update_contexts(self) -> None:
         """Search again what the client has kept up to date (RFC 5267), and write what is different."""
@@ -323,7 +330,9 @@ class Session:
         self._idling = on
 
     def wake(self) -> None:
-        if self._idling or (self.selection is not None and self.selection.deleted):
+        if self.notifications is not None:
+            self.notifications.due = True
+        if self._idling or self.notifications is not None or (self.selection is not None and self.selection.deleted):
             self.connection.wake()
 
     @property
@@ -337,6 +346,7 @@ class Session:
 
     async def log_out(self) -> None:
         """Be as before the login (RFC 8437): no mailbox, nothing enabled; the client has its time to log in again."""
+        self.stop_notifications()
         await self.deselect()
         self.parts.logins.log_out(self.owner.id)
         self.account = None
@@ -370,6 +380,7 @@ class Session:
 
     async def _end(self) -> None:
         self._literals.give_back()
+        self.stop_notifications()
         try:
             await self.deselect()
         finally:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Flag, auto
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from posthorn_imap.protocol.fetch_items import Content, Decoded, DecodedSize, Fe
 from posthorn_imap.protocol.flag_names import write_flags
 from posthorn_imap.protocol.partial import part_of
 from posthorn_imap.protocol.responses import Answer, bad, no, ok, string, untagged
+from posthorn_imap.protocol.sets import SAVED
 from posthorn_imap.selection import Selection
 from posthorn_model.errors import BlobNotFound
 from posthorn_model.flags import SystemFlag
@@ -89,6 +90,18 @@ async def fetch(session: "Session", command: Fetch) -> Answer:
     if Problem.GONE in problems and not command.uid:
         return no("Some of the messages are gone", b"EXPUNGEISSUED")
     return ok("FETCH completed")
+
+
+async def send_new(
+    session: "Session", selection: Selection, items: tuple[FetchItem, ...], new: Sequence[Numbered]
+) -> None:
+    """FETCH responses that no command asked for; they mark nothing \\Seen (RFC 5465 5.2)."""
+    wanted = replace(_wanted(selection, Fetch(SAVED, items, uid=True)), marks_seen=False)
+    if _FROM_MEMORY.issuperset(wanted.items):
+        await _send_from_memory(session, selection, wanted, new)
+    else:
+        for start in range(0, len(new), BATCH):
+            await _send_batch(session, selection, wanted, new[start : start + BATCH])
 
 
 def _wanted(selection: Selection, command: Fetch) -> Wanted:

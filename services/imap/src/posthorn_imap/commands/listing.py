@@ -74,15 +74,27 @@ def _attributes(tree: Tree, box: Mailbox, *, subscribed: bool) -> list[bytes]:
     return found
 
 
-def list_response(session: "Session", tree: Tree, box: Mailbox) -> bytes:
-    """What LIST says of one mailbox, as SELECT tells it to clients of IMAP4rev2 (RFC 9051 6.3.2)."""
-    return _line(b"LIST", session.name(tree.name(box.id) or ""), _attributes(tree, box, subscribed=box.subscribed))
+def gone_response(session: "Session", name: str) -> bytes:
+    """What LIST says of a mailbox that was deleted (RFC 5465 5.4)."""
+    return _line(b"LIST", session.name(name), [b"\\NonExistent"])
 
 
-def _line(kind: bytes, name: bytes, attributes: list[bytes], *, below: bool = False) -> bytes:
+def list_response(session: "Session", tree: Tree, box: Mailbox, *, old: str | None = None) -> bytes:
+    """What LIST says of one mailbox, unasked (RFC 9051 6.3.2, RFC 5465 5.4); `old` is what its name was."""
+    return _line(
+        b"LIST",
+        session.name(tree.name(box.id) or ""),
+        _attributes(tree, box, subscribed=box.subscribed),
+        old=b"" if old is None else session.name(old),
+    )
+
+
+def _line(kind: bytes, name: bytes, attributes: list[bytes], *, below: bool = False, old: bytes = b"") -> bytes:
     words = [kind, listed(attributes), b'"/"', name]
     if below:
         words.append(b'("CHILDINFO" ("SUBSCRIBED"))')
+    if old:
+        words.append(b'("OLDNAME" (' + old + b"))")
     return untagged(*words)
 
 

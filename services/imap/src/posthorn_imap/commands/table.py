@@ -22,6 +22,7 @@ from posthorn_imap.commands.metadata import get_metadata, set_metadata
 from posthorn_imap.commands.multi_search import multi_search
 from posthorn_imap.commands.namespace import namespace
 from posthorn_imap.commands.noop import noop
+from posthorn_imap.commands.notify import notify
 from posthorn_imap.commands.quota import get_quota, get_quota_root, set_quota
 from posthorn_imap.commands.rename import rename
 from posthorn_imap.commands.replace import replace
@@ -35,6 +36,7 @@ from posthorn_imap.commands.thread import thread
 from posthorn_imap.commands.unauthenticate import unauthenticate
 from posthorn_imap.progress import telling
 from posthorn_imap.protocol import commands as c
+from posthorn_imap.protocol.notify import Notify
 from posthorn_imap.protocol.responses import Answer
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ PERFORMERS: Mapping[type[c.Command], Callable[["Session", Any], Awaitable[Answer
     c.MultiSearch: telling(multi_search),
     c.Namespace: namespace,
     c.Noop: noop,
+    Notify: notify,
     c.Rename: rename,
     c.Replace: replace,
     c.Search: telling(search),

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Literal
 
 from posthorn_imap.protocol.fetch_items import FetchItem
+from posthorn_imap.protocol.notify import Notify
 from posthorn_imap.protocol.search_keys import Key
 from posthorn_imap.protocol.search_sources import Source
 from posthorn_imap.protocol.sets import NumberSet
@@ -373,6 +374,7 @@ Command = (
     | SetQuota
     | GetMetadata
     | SetMetadata
+    | Notify
     | Append
     | Replace
     | Close

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Set
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from posthorn_imap.protocol.framer import Literal, Parts
 
@@ -24,6 +24,13 @@ MAX_ITEMS = 10_000
 
 class SyntaxProblem(Exception):
     """The command cannot be understood; the text goes into the BAD response."""
+
+
+class Unsupported(Exception):
+    """A well-formed command asks for what is not offered: NO with a text and a response code (RFC 5530)."""
+
+    text: ClassVar[str]
+    code: ClassVar[bytes]
 
 
 class Cursor:

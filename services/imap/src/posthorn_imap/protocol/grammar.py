@@ -30,6 +30,7 @@ from posthorn_imap.protocol.cursor import TAG, Cursor, SyntaxProblem
 from posthorn_imap.protocol.framer import Parts
 from posthorn_imap.protocol.mailbox_grammar import MAILBOX_COMMANDS
 from posthorn_imap.protocol.message_grammar import MESSAGE_COMMANDS, UID_COMMANDS
+from posthorn_imap.protocol.notify_grammar import NOTIFY_COMMANDS
 from posthorn_imap.protocol.search_grammar import cancel_update, multi_search
 from posthorn_imap.protocol.sets import number_set
 
@@ -188,6 +189,7 @@ _COMMANDS: Mapping[str, Reader] = {
     **ACCOUNT_COMMANDS,
     "ESEARCH": multi_search,
     "CANCELUPDATE": cancel_update,
+    **NOTIFY_COMMANDS,
     **MAILBOX_COMMANDS,
     **MESSAGE_COMMANDS,
 }

@@ -17,7 +17,7 @@ from posthorn_imap.protocol.commands import (
     StatusItem,
     Subscribe,
 )
-from posthorn_imap.protocol.cursor import MAX_NUMBER64, Cursor, SyntaxProblem
+from posthorn_imap.protocol.cursor import MAX_NUMBER64, Cursor, SyntaxProblem, Unsupported
 from posthorn_imap.protocol.mailbox_names import decode_name, mailbox_name
 from posthorn_imap.protocol.metadata_names import entry_names
 from posthorn_imap.protocol.sets import NumberSet, number_set
@@ -33,8 +33,11 @@ _USES = {
 }
 
 
-class UnknownUse(Exception):
-    """CREATE asks for a special use that cannot be given: NO [USEATTR] (RFC 6154 3)."""
+class UnknownUse(Unsupported):
+    """CREATE asks for a special use that cannot be given (RFC 6154 3)."""
+
+    text = "That special use is not offered"
+    code = b"USEATTR"
 
 
 def mailbox(cursor: Cursor) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 
-from posthorn_imap.protocol.cursor import MAX_NUMBER64, Cursor, SyntaxProblem
+from posthorn_imap.protocol.cursor import MAX_NUMBER64, Cursor, SyntaxProblem, Unsupported
 from posthorn_imap.protocol.dates import day
 from posthorn_imap.protocol.flag_names import flag
 from posthorn_imap.protocol.sets import SAVED_MARK, NumberSet, number_set
@@ -18,8 +18,11 @@ MAX_KEYS = 500
 CHARSETS = {b"UTF-8": "utf-8", b"US-ASCII": "ascii", b"ISO-8859-1": "iso-8859-1", b"ISO-8859-15": "iso-8859-15"}
 
 
-class UnknownCharset(Exception):
+class UnknownCharset(Unsupported):
     """NO [BADCHARSET] (RFC 9051 6.4.4)."""
+
+    text = "Unknown charset"
+    code = b"BADCHARSET (" + b" ".join(CHARSETS) + b")"
 
 
 class Where(Enum):

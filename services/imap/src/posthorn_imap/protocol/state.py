@@ -44,6 +44,7 @@ from posthorn_imap.protocol.commands import (
     Thread,
     Unauthenticate,
 )
+from posthorn_imap.protocol.notify import Notify
 
 
 class State(Enum):
@@ -86,6 +87,7 @@ ALLOWED: Mapping[type[Command], frozenset[State]] = {
     SetQuota: _AFTER_LOGIN,
     GetMetadata: _AFTER_LOGIN,
     SetMetadata: _AFTER_LOGIN,
+    Notify: _AFTER_LOGIN,
     Append: _AFTER_LOGIN,
     Check: _IN_MAILBOX,
     Close: _IN_MAILBOX,

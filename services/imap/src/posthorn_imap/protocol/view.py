@@ -5,7 +5,7 @@ number a client was told stays the number of that message until an EXPUNGE says 
 """
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -76,8 +76,11 @@ class View:
         for uid in uids:
             self._changed.pop(uid, None)
 
-    def take_updates(self, *, expunges: bool) -> list[Update]:
-        """What to tell now, in order; without `expunges` those wait. New messages are numbered from here on."""
+    def take_updates(self, *, expunges: bool, flags: bool = True) -> list[Update]:
+        """What to tell now, in order; without `expunges` or `flags` those wait.
+
+        New messages are numbered from here on.
+        """
         found: list[Update] = []
         if expunges and self._gone:
             found.extend(self._expunged())
@@ -85,7 +88,7 @@ class View:
             self._uids.extend(self._new)
             self._new.clear()
             found.append(Exists(self.total))
-        if self._changed:
+        if self._changed and flags:
             for uid in self._changed:
                 position = self._position(uid)
                 if position is not None and uid not in self._gone:
@@ -108,6 +111,15 @@ class View:
     def _position(self, uid: int) -> int | None:
         at = bisect_left(self._uids, uid)
         return at if at < len(self._uids) and self._uids[at] == uid else None
+
+    @property
+    def last(self) -> int:
+        """The largest UID the client knows of; 0 when it knows none."""
+        return self._uids[-1] if self._uids else 0
+
+    def uids_after(self, uid: int) -> Sequence[int]:
+        """Those larger than `uid`, ascending."""
+        return self._uids[bisect_right(self._uids, uid) :]
 
     def number(self, uid: int) -> int | None:
         """The sequence number of a UID the client knows."""
