@@ -9,8 +9,11 @@ import subprocess
 from typing import Any
 
 import pytest
+import structlog
 
+from posthorn_imap.pop3 import lock
 from posthorn_imap.pop3.requests import BadRequest, State, read_request, stuffed, top
+from posthorn_model.ids import AccountId
 from posthorn_testkit.strict import missing
 
 PLAIN = base64.b64encode(b"\0ann@example.org\0secret").decode()
@@ -199,3 +202,69 @@ async def test_poplib_and_curl(imap: Any) -> None:
     arguments = [curl, "-sS", "--insecure", "--ssl-reqd", "--user", "ann@example.org:secret", f"pop3://{host}:{port}/1"]
     done = await asyncio.to_thread(subprocess.run, arguments, capture_output=True, timeout=60, check=True)
     assert done.stdout == b"Subject: one\r\n\r\nline\r\n.dot\r\nend\r\n"
+
+
+@pytest.mark.postgres
+async def test_one_session_at_a_time_has_the_maildrop(imap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "PAUSES", (0.01,))
+    await imap.play(FILL)
+    login = "C: USER ann@example.org\nS: +OK ...\nC: PASS secret\n"
+    first = await imap.play(f"S: +OK ...\n{login}S: +OK 2 messages\nC: DELE 1\nS: +OK ...", listener="pop3")
+    await imap.play(f"S: +OK ...\n{login}S: -ERR [IN-USE] another session has the maildrop\nE:", listener="pop3")
+    await imap.play("S: +OK ...\nC: AUTH PLAIN {plain}\nS: -ERR [IN-USE] ...\nE:", listener="pop3", plain=PLAIN)
+    await first.play("C: QUIT\nS: +OK Bye")
+    await imap.play(f"S: +OK ...\n{login}S: +OK 1 messages\nC: QUIT\nS: +OK Bye", listener="pop3")
+
+
+@pytest.mark.postgres
+async def test_who_comes_back_after_a_lost_connection_finds_the_maildrop_free(imap: Any) -> None:
+    login = "S: +OK ...\nC: USER ann@example.org\nS: +OK ...\nC: PASS secret\nS: +OK 0 messages\n"
+    for _ in range(3):
+        lost = await imap.play(login, listener="pop3")
+        await lost.close()
+
+
+@pytest.mark.postgres
+async def test_a_lock_that_another_session_took_is_not_given_back(storage: Any) -> None:
+    log = structlog.get_logger()
+    one, other = (lock.Lock(storage.lookup, AccountId(1), log) for _ in range(2))
+    await one.take()
+    await storage.lookup.drop([lock.lookup_key("pop3", "1")])
+    await other.take()
+    await one.give()
+    assert await storage.lookup.get([lock.lookup_key("pop3", "1")]) == {lock.lookup_key("pop3", "1"): other._token}
+    await other.give()
+    await other.give()
+
+
+@pytest.mark.postgres
+async def test_utf8_and_languages(imap: Any, account: Any) -> None:
+    await account("zoë@example.org", password="gehëim")
+    await imap.play(
+        """
+        S: +OK ...
+        C: CAPA
+        S*: UTF8 USER
+        S: LANG
+        S*: .
+        C: LANG
+        S: +OK ...
+        S: en English
+        S: .
+        C: LANG *
+        S: +OK en English it is
+        C: LANG de
+        S: -ERR only English is spoken here
+        C: UTF8
+        S: +OK UTF-8 it is
+        C: USER zoë@example.org
+        S: +OK ...
+        C: PASS gehëim
+        S: +OK 0 messages
+        C: UTF8
+        S: -ERR already logged in
+        C: LANG EN
+        S: +OK en ...
+        """,
+        listener="pop3",
+    )

@@ -20,14 +20,15 @@ class State(Enum):
 
 
 ALLOWED = {
-    **dict.fromkeys(("USER", "PASS", "AUTH", "STLS"), frozenset({State.AUTHORIZATION})),
-    **dict.fromkeys(("CAPA", "QUIT"), frozenset({State.AUTHORIZATION, State.TRANSACTION})),
+    **dict.fromkeys(("USER", "PASS", "AUTH", "STLS", "UTF8"), frozenset({State.AUTHORIZATION})),
+    **dict.fromkeys(("CAPA", "QUIT", "LANG"), frozenset({State.AUTHORIZATION, State.TRANSACTION})),
     **dict.fromkeys(("STAT", "LIST", "RETR", "DELE", "NOOP", "RSET", "TOP", "UIDL"), frozenset({State.TRANSACTION})),
 }
 """Every command with the states that allow it."""
 _ARGUMENTS = {
     "USER": (1, 1), "PASS": (1, 1), "AUTH": (0, 2), "STLS": (0, 0), "CAPA": (0, 0), "QUIT": (0, 0), "STAT": (0, 0),
     "LIST": (0, 1), "RETR": (1, 1), "DELE": (1, 1), "NOOP": (0, 0), "RSET": (0, 0), "TOP": (2, 2), "UIDL": (0, 1),
+    "UTF8": (0, 0), "LANG": (0, 1),
 }  # fmt: skip
 """Least and most arguments of each."""
 

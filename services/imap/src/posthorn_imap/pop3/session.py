@@ -8,6 +8,7 @@ from typing import TypeVar
 from posthorn_imap.connection import ClientConnection
 from posthorn_imap.logins import tell_refusal
 from posthorn_imap.parts import Listening, Parts
+from posthorn_imap.pop3.lock import InUse, Lock
 from posthorn_imap.pop3.maildrop import Letter, Maildrop, open_maildrop, read_letter, update
 from posthorn_imap.pop3.requests import (
     MAX_LINE,
@@ -27,7 +28,7 @@ from posthorn_sasl.exchange import CANCEL, encoded
 from posthorn_storage import AccountRecord
 
 SLICE = 65536
-TEMPORARY, IN_AUTH = "[SYS/TEMP] ", "[AUTH] "
+TEMPORARY, IN_AUTH, IN_USE = "[SYS/TEMP] ", "[AUTH] ", "[IN-USE] "
 NEEDS_TLS = "encryption is required to log in"
 SERVICE = "pop3"
 T = TypeVar("T")
@@ -55,6 +56,7 @@ class Pop3Session:
         self._user: str | None = None
         self._account: AccountRecord | None = None
         self._maildrop: Maildrop | None = None
+        self._lock: Lock | None = None
         self._draining = False
         self._garbage = self._failed = 0
         self._deadline = parts.clock.monotonic() + parts.settings.timeouts.login
@@ -63,7 +65,7 @@ class Pop3Session:
             "USER": self._take_user, "PASS": self._take_password, "AUTH": self._authenticate, "STLS": self._start_tls,
             "CAPA": self._capabilities, "QUIT": self._quit, "STAT": self._stat, "LIST": self._list,
             "RETR": self._retrieve, "DELE": self._delete, "NOOP": self._noop, "RSET": self._reset, "TOP": self._top,
-            "UIDL": self._unique_ids,
+            "UIDL": self._unique_ids, "UTF8": self._utf8, "LANG": self._language,
         }  # fmt: skip
 
     def drain(self) -> None:
@@ -87,6 +89,8 @@ class Pop3Session:
         except (ConnectionLost, TimeoutError) as lost:
             self._log.debug("connection lost", reason=str(lost))
         finally:
+            if self._lock is not None:
+                await self._lock.give()
             if self._account is not None:
                 self._parts.logins.log_out(self._account.id)
             await self._connection.close(self._parts.settings.timeouts.write)
@@ -156,11 +160,23 @@ class Pop3Session:
         return self._listening.mechanisms(self._connection)
 
     async def _capabilities(self, _request: Request) -> Reply:
-        words = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
+        words = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER", "UTF8 USER", "LANG"]
         if self._state is State.AUTHORIZATION:
             words += ["USER", "SASL " + " ".join(self._mechanisms)] if self._mechanisms else []
             words += ["STLS"] if self._listening.starttls and not self._connection.encrypted else []
         return Reply("Capabilities follow", words)
+
+    async def _utf8(self, _request: Request) -> Reply:
+        """Names, passwords and messages may be in UTF-8 in any case (RFC 6856 2)."""
+        return Reply("UTF-8 it is")
+
+    async def _language(self, request: Request) -> Reply:
+        """One language (RFC 6856 3)."""
+        if not request.arguments:
+            return Reply("Languages follow", ["en English"])
+        if request.arguments[0].lower() not in ("*", "en", "i-default"):
+            raise BadRequest("only English is spoken here")
+        return Reply("en English it is")
 
     async def _start_tls(self, _request: Request) -> Reply:
         if not self._listening.starttls or self._connection.encrypted:
@@ -222,6 +238,12 @@ class Pop3Session:
 
     async def _welcome(self, account: AccountRecord) -> Reply:
         self._account = account
+        self._lock = Lock(self._parts.storage.lookup, account.id, self._log)
+        try:
+            await self._lock.take()
+        except InUse:
+            self._state = State.ENDED
+            raise BadRequest(f"{IN_USE}another session has the maildrop") from None
         self._maildrop = await open_maildrop(self._parts.storage, account.id)
         self._state = State.TRANSACTION
         self._parts.figures.logins.labels(self._listening.name, "accepted").inc()
@@ -292,6 +314,8 @@ class Pop3Session:
         self._state = State.ENDED
         if self._maildrop is not None:
             await update(self._parts.storage, self._maildrop)
+        if self._lock is not None:
+            await self._lock.give()  # before the client hears of it, who may come back at once
         return Reply("Bye")
 
 
