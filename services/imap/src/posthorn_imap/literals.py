@@ -5,6 +5,7 @@ from posthorn_imap.protocol.framer import Announced
 from posthorn_imap.protocol.grammar import verb_of
 from posthorn_imap.protocol.responses import Answer, bad, no
 from posthorn_imap.settings import ImapSettings
+from posthorn_model.errors import Overloaded
 
 EARLY_LITERAL = 8192
 """Octets of literals in one command before login."""
@@ -35,6 +36,12 @@ class Literals:
             return no("Too many messages are being appended, try again later", b"LIMIT")
         self._held += announced.size
         return None
+
+    def claim(self, octets: int) -> None:
+        """Claim memory for what the command puts together, too. Raises Overloaded."""
+        if not self._memory.take(octets):
+            raise Overloaded("too many messages are being appended, try again later")
+        self._held += octets
 
     def give_back(self) -> None:
         """The command is over."""

@@ -67,7 +67,7 @@ class Session:
         self._draining = False
         self._garbage = 0
         self._errors = 0
-        self._literals = Literals(parts.settings, parts.append_memory)
+        self.literals = Literals(parts.settings, parts.append_memory)
         self._deadline = self._login_until()
 
     # The story
@@ -127,9 +127,9 @@ class Session:
                 try:
                     await self._perform(parts)
                 finally:
-                    self._literals.give_back()
+                    self.literals.give_back()
             case Malformed(head, reason):
-                self._literals.give_back()
+                self.literals.give_back()
                 self._refuse(tag_of(head), bad(reason), garbage=True)
             case Fatal(reason):
                 self.end(bye(f"Cannot follow: {reason}", b"TOOBIG"))
@@ -144,10 +144,10 @@ class Session:
 
     def _judge_literal(self, announced: Announced) -> None:
         """Take a literal or refuse it before its first octet."""
-        refusal_of = self._literals.refusal(announced, logged_in=self.account is not None)
+        refusal_of = self.literals.refusal(announced, logged_in=self.account is not None)
         if refusal_of is not None:
             self.framer.refuse()
-            self._literals.give_back()
+            self.literals.give_back()
             self._refuse(tag_of(announced.head), refusal_of)
             return
         self.framer.accept()
@@ -214,6 +214,8 @@ class Session:
             return await perform(self, request.command)
         except SyntaxProblem as problem:
             return bad(f"{request.verb}: {problem}")
+        except Unsupported as problem:
+            return no(problem.text, problem.code)
         except PosthornError as error:
             self.log.info("refused", verb=request.verb, reason=error.public, **error.fields)
             return answer_to(error)
@@ -379,7 +381,7 @@ class Session:
             self.state = State.ENDED
 
     async def _end(self) -> None:
-        self._literals.give_back()
+        self.literals.give_back()
         self.stop_notifications()
         try:
             await self.deselect()

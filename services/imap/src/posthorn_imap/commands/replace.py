@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from posthorn_imap.letters import new_messages
+from posthorn_imap.letters import assembled, new_messages
 from posthorn_imap.mailbox_tree import read_tree
 from posthorn_imap.protocol.commands import Replace
 from posthorn_imap.protocol.responses import Answer, no, ok
@@ -21,18 +21,19 @@ async def replace(session: "Session", command: Replace) -> Answer:
         return no("The mailbox is selected read-only")
     if not chosen:
         return no("There is no such message", b"EXPUNGEISSUED")
-    if not command.letter.octets:
-        return no("An empty message cannot be stored")
     target = (await read_tree(session)).find(command.mailbox)
     if target is None:
         return no("There is no such mailbox", b"TRYCREATE")
+    letters = await assembled(session, [command.letter])
+    if not letters[0].octets:
+        return no("An empty message cannot be stored")
     feed, uid = selection.feed, Uid(chosen[0][1])
-    (new,) = await new_messages(session, target.id, [command.letter])
+    (new,) = await new_messages(session, target.id, letters)
     try:
         appended = await session.parts.storage.mail.replace(new, feed.id, uid)
     except MailboxNotFound:
         return no("There is no such mailbox", b"TRYCREATE")
-    session.parts.figures.appended.inc(len(command.letter.octets))
+    session.parts.figures.appended.inc(len(letters[0].octets))
     _, uidvalidity, made = appended.uids[0]
     session.write(ok("Replaced", b"APPENDUID %d %d" % (uidvalidity, made)).line())
     feed.expunged([uid])

@@ -1,4 +1,5 @@
 """The commands as values: what the grammar makes of a client's words. Names of mailboxes are decoded."""
+# size: one value for each command
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,6 +7,7 @@ from enum import Enum
 from typing import Literal
 
 from posthorn_imap.protocol.fetch_items import FetchItem
+from posthorn_imap.protocol.message_urls import MessageUrl
 from posthorn_imap.protocol.notify import Notify
 from posthorn_imap.protocol.search_keys import Key
 from posthorn_imap.protocol.search_sources import Source
@@ -220,6 +222,8 @@ class Letter:
     flags: Flags
     received_at: datetime | None
     octets: bytes
+    parts: tuple[bytes | MessageUrl, ...] = ()
+    """Of what it is put together instead (RFC 4469)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Set
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from posthorn_imap.protocol.framer import Literal, Parts
 
@@ -29,8 +29,8 @@ class SyntaxProblem(Exception):
 class Unsupported(Exception):
     """A well-formed command asks for what is not offered: NO with a text and a response code (RFC 5530)."""
 
-    text: ClassVar[str]
-    code: ClassVar[bytes]
+    text: str
+    code: bytes
 
 
 class Cursor:

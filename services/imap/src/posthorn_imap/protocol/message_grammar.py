@@ -10,6 +10,7 @@ from posthorn_imap.protocol.dates import date_time
 from posthorn_imap.protocol.fetch_items import fetch_items
 from posthorn_imap.protocol.flag_names import bare_or_listed_flags, flag_list
 from posthorn_imap.protocol.mailbox_grammar import mailbox
+from posthorn_imap.protocol.message_urls import MessageUrl, message_url
 from posthorn_imap.protocol.partial import partial_range
 from posthorn_imap.protocol.search_grammar import search_verbs
 from posthorn_imap.protocol.sets import STAR, NumberSet, number_set
@@ -40,6 +41,8 @@ def _letter(cursor: Cursor) -> Letter:
     if cursor.peek() == b'"':
         received_at = date_time(cursor)
         cursor.space()
+    if cursor.accept(b"CATENATE "):
+        return Letter(flags, received_at, b"", tuple(cursor.listed(_part)))
     # UTF-8 in a header (RFC 6855 4), NUL and long lines (RFC 3516 4.4): all is kept as it is.
     utf8 = b"UTF8=ACCEPT" in cursor.enabled and cursor.accept(b"UTF8 (")
     literal = cursor.literal()
@@ -48,6 +51,17 @@ def _letter(cursor: Cursor) -> Letter:
     if utf8:
         cursor.expect(b")")
     return Letter(flags, received_at, literal.data)
+
+
+def _part(cursor: Cursor) -> bytes | MessageUrl:
+    """A part of a message that is put together (RFC 4469 5)."""
+    if cursor.accept(b"URL "):
+        return message_url(cursor.astring())
+    cursor.expect(b"TEXT ")
+    literal = cursor.literal()
+    if literal is None:
+        raise SyntaxProblem("the text must be a literal")
+    return literal.data
 
 
 def _fetch(cursor: Cursor, *, uid: bool) -> Fetch:
