@@ -21,8 +21,9 @@ from posthorn_smtp_out.brakes import Brakes
 from posthorn_smtp_out.figures import Figures
 from posthorn_smtp_out.outcomes import Policy
 from posthorn_smtp_out.parts import Parts
-from posthorn_smtp_out.pool import Pool, PoolLimits
+from posthorn_smtp_out.pool import Pool
 from posthorn_smtp_out.remote import Manners, client_context
+from posthorn_smtp_out.remoting import limits
 from posthorn_smtp_out.resolver import Resolver
 from posthorn_smtp_out.routes import Router
 from posthorn_smtp_out.settings import SmtpOutSettings
@@ -74,14 +75,18 @@ class Worker:
     """One process's share of smtp-out: leases on all shards and their workers."""
 
     def __init__(self, storage: Storage, owner: str, router: Router, **settings: Any) -> None:
-        own = SmtpOutSettings(**{"poll": 0.02, **settings})
+        own = SmtpOutSettings(**{"poll": 0.02, "connections_per_site": 5, **settings})
         manners = Manners("out.example.org", "opportunistic", own.timeouts, client_context(verify=False))
         self.storage = storage
         self.router = router
         self.sources = Sources("out.example.org", {}, {})
-        self.pool = Pool(router, lambda destination: manners, PoolLimits(5, 50, 5.0))
         self.metrics = Metrics()
         self.figures = Figures(self.metrics)
+
+        def new_pool() -> Pool:
+            return Pool(router, lambda _: manners, limits(own), schedule=own.retry)
+
+        self.pool = new_pool()
         self.brakes = Brakes(storage.queue.pauses, router.destination, LOG)
         self.keeper = LeaseKeeper(storage.leases, owner, SystemClock(), LeaseTimes(ttl=30.0))
         self.shards = Shards(
@@ -93,6 +98,7 @@ class Worker:
                 router=router,
                 sources=self.sources,
                 pool=self.pool,
+                new_pool=new_pool,
                 signer=Signer(storage.dkim, SystemClock().monotonic, LOG, self.figures),
                 policy=Policy(own.retry, own.expire, own.delay_notices),
                 brakes=self.brakes,

@@ -67,6 +67,22 @@ def test_a_temporary_reply_defers_then_the_age_fails_it() -> None:
     assert "451 4.3.0 later" in outcome.reply
 
 
+@pytest.mark.parametrize(
+    ("reply", "pauses"),
+    [
+        (Reply(450, ("4.2.0 greylisted",)), [60, 120, 300, 600]),
+        (Reply(451, ("4.7.1 come back later",)), [60, 120, 300, 600]),
+        (Reply(451, ("4.3.0 no",)), [120, 300, 600, 600]),
+    ],
+)
+def test_greylisting_is_tried_again_early(reply: Reply, pauses: list[int]) -> None:
+    found = [
+        conclude(replace(DUE, attempt=made, created_at=NOW), Answer(reply), epoch=Epoch(1), policy=POLICY, now=NOW).due
+        for made in range(4)
+    ]
+    assert found == [NOW + timedelta(seconds=pause) for pause in pauses]
+
+
 def test_final_replies_end_it_whatever_its_age() -> None:
     old = replace(DUE, created_at=NOW - timedelta(days=9))
     good = conclude(old, Answer(Reply(250, ("2.0.0 ok",))), epoch=Epoch(1), policy=POLICY, now=NOW)
@@ -144,7 +160,7 @@ def test_who_was_told_that_it_is_late_is_not_told_again() -> None:
 
 def test_recipients_of_one_message_and_site_share_a_transaction_up_to_the_limit() -> None:
     due = [replace(DUE, id=number, message=QueueMessageId(number % 2), site=f"s{number % 3}") for number in range(12)]
-    groups = grouped([*due, *(replace(DUE, id=100 + number) for number in range(5))], 2)
+    groups = grouped([*due, *(replace(DUE, id=100 + number) for number in range(5))], lambda site: 2)
     assert all(len(group.recipients) <= 2 for group in groups)
     assert sorted(recipient.id for group in groups for recipient in group.recipients) == [
         *range(12),

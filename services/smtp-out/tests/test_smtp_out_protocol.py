@@ -185,6 +185,23 @@ def test_too_many_recipients_is_temporary() -> None:
     assert transaction.replies[2].code == 452
 
 
+@pytest.mark.parametrize(
+    ("replies", "crowded"),
+    [
+        ((b"250 ok", b"452 4.5.3 too many", b"452 no"), [2, 3]),
+        ((b"250 ok", b"452 4.2.2 full", b"552 no"), [3]),
+        ((b"452 4.5.3 too many", b"452 no", b"250 ok"), []),
+    ],
+)
+def test_those_beyond_what_one_transaction_takes_are_known(replies: tuple[bytes, ...], crowded: list[int]) -> None:
+    recipients = [EnvelopeRecipient(number, f"u{number}@x.example") for number in (1, 2, 3)]
+    transaction = Transaction(replace(ENVELOPE, recipients=recipients), EVERYTHING)
+    transaction.next_lines()
+    for line in (b"250 ok", *replies, b"354 go"):
+        transaction.feed(ReplyReader().feed(line + b"\r\n")[0])
+    assert transaction.crowded == crowded
+
+
 def test_a_lost_connection_leaves_decided_recipients_alone() -> None:
     transaction = Transaction(ENVELOPE, EVERYTHING)
     transaction.next_lines()

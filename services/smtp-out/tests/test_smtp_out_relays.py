@@ -13,7 +13,8 @@ import pytest_asyncio
 
 from posthorn_node.certificate import self_signed
 from posthorn_node.settings import ResolverSettings
-from posthorn_smtp_out.pool import Pool, PoolLimits, Unreachable
+from posthorn_smtp_out.pacing import Limits
+from posthorn_smtp_out.pool import Pool, Unreachable
 from posthorn_smtp_out.protocol.envelope import Envelope, EnvelopeRecipient
 from posthorn_smtp_out.protocol.transaction import Transaction
 from posthorn_smtp_out.remote import Manners, Remote, client_context
@@ -41,7 +42,7 @@ def pool(sought: Router | None = None, connections: int = 2, **given: object) ->
         plain = Manners("here", "none", SendTimes(), client_context(verify=False), lmtp=bool(relay and relay.lmtp))
         return manners_with(plain, given)
 
-    return Pool(sought or router(), towards, PoolLimits(connections, 100, 5.0))
+    return Pool(sought or router(), towards, lambda _: Limits(connections, idle=5.0))
 
 
 def manners_with(plain: Manners, given: dict[str, object]) -> Manners:

@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from posthorn_node.certificate import self_signed
 from posthorn_node.settings import ResolverSettings
-from posthorn_smtp_out.pool import Pool, PoolLimits, Unreachable
+from posthorn_smtp_out.pacing import Limits
+from posthorn_smtp_out.pool import Pool, Unreachable
 from posthorn_smtp_out.protocol.envelope import Envelope, EnvelopeRecipient
 from posthorn_smtp_out.protocol.transaction import Transaction
 from posthorn_smtp_out.remote import Login, Manners, Remote, client_context
@@ -42,7 +43,7 @@ def pool(
     tls: str = "opportunistic", login: Login | None = None, connections: int = 2, times: SendTimes | None = None
 ) -> Pool:
     manners = Manners("client.example.org", tls, times or SendTimes(), client_context(verify=tls == "required"), login)  # type: ignore[arg-type]
-    return Pool(ROUTER, lambda destination: manners, PoolLimits(connections, 3, 5.0))
+    return Pool(ROUTER, lambda destination: manners, lambda _: Limits(connections, 3, idle=5.0))
 
 
 def destination(sink: Sink) -> Destination:

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from posthorn_model.errors import Unavailable
 from posthorn_model.tls_reports import TlsPolicy, TlsSession
 from posthorn_node.settings import ResolverSettings, SettingsError
-from posthorn_smtp_out.pool import Pool, PoolLimits, Unreachable
+from posthorn_smtp_out.pacing import Limits
+from posthorn_smtp_out.pool import Pool, Unreachable
 from posthorn_smtp_out.protocol.content import needs_no_tls
 from posthorn_smtp_out.protocol.envelope import Envelope, EnvelopeRecipient
 from posthorn_smtp_out.protocol.transaction import Transaction
@@ -105,7 +106,7 @@ class World:
         router = Router(resolver, hostname="here.example", port=port, relay=None, routes=own.routes, guard=watching)
         contexts = Contexts(client_context(verify=False), ROOT.client())
         manners = Manners("here.example", "opportunistic", SendTimes(), contexts.lax)
-        return Pool(router, lambda destination: manners, PoolLimits(2, 9, 5.0), Greeter(contexts, note))
+        return Pool(router, lambda _: manners, lambda _: Limits(2, 9, idle=5.0), Greeter(contexts, note))
 
     async def send(self, destination: Destination | None = None, **settings: Any) -> str:
         """What became of a message: "TLS" or "plain" for how it was taken, or the reply that is kept with it."""

@@ -16,11 +16,12 @@ from posthorn_smtp_out.brakes import CHANGED as PAUSES_CHANGED
 from posthorn_smtp_out.brakes import Brakes
 from posthorn_smtp_out.figures import Figures
 from posthorn_smtp_out.outcomes import Policy
+from posthorn_smtp_out.pacing import Limits
 from posthorn_smtp_out.parts import Parts
-from posthorn_smtp_out.pool import Pool, PoolLimits
-from posthorn_smtp_out.remoting import guard, manners, promises, relays, sources
+from posthorn_smtp_out.pool import Pool
+from posthorn_smtp_out.remoting import guard, limits, manners, promises, relays, sources
 from posthorn_smtp_out.resolver import Resolver
-from posthorn_smtp_out.routes import Router
+from posthorn_smtp_out.routes import Destination, Router
 from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.shard import Shards
 from posthorn_smtp_out.signing import Signer
@@ -40,6 +41,8 @@ AT_START = (
     "prefer",
     "connections-per-site",
     "messages-per-connection",
+    "recipients-per-transaction",
+    "sites",
     "connection-idle",
     "write-window",
     "mta-sts",
@@ -71,7 +74,7 @@ async def build(node: Node) -> "SmtpOut":
         node.tasks.start("MTA-STS policies", promised.keep())
     routing = partial(_router, node, resolver, promised, note)
     router = routing()
-    limits = PoolLimits(settings.connections_per_site, settings.messages_per_connection, settings.connection_idle)
+    pooling = partial(_pool, node, router, limits(settings), Greeter(using, note))
     figures = Figures(node.metrics)
     parts = Parts(
         settings=settings,
@@ -80,7 +83,8 @@ async def build(node: Node) -> "SmtpOut":
         attempts=Attempts(storage.queue, settings.write_window),
         router=router,
         sources=sources(settings, hostname),
-        pool=Pool(router, manners(settings, hostname), limits, Greeter(using, note)),
+        pool=pooling(),
+        new_pool=pooling,
         signer=Signer(storage.dkim, node.clock.monotonic, node.log, figures),
         policy=Policy(settings.retry, settings.expire, settings.delay_notices),
         brakes=Brakes(storage.queue.pauses, router.destination, node.log),
@@ -115,12 +119,19 @@ def _router(node: Node, resolver: Resolver, promised: Promises | None, note: Not
     )
 
 
+def _pool(node: Node, router: Router, at_most: Callable[[Destination], Limits], greeter: Greeter) -> Pool:
+    """A new pool, by the settings of now."""
+    own: SmtpOutSettings = node.own
+    towards = manners(own, node.settings.server.hostname)
+    return Pool(router, towards, at_most, greeter, schedule=own.retry, clock=node.clock.monotonic)
+
+
 def _take(node: Node, parts: Parts, shards: Shards, routing: Callable[[], Router]) -> None:
     """Go by the settings of now; attempts under way end as they began. Raises SettingsError."""
     own: SmtpOutSettings = node.own
     parts.router.become(routing())
-    parts.pool.become(manners(own, parts.hostname))
-    policy = Policy(own.retry, own.expire)
+    parts.pool.become(parts.new_pool())
+    policy = Policy(own.retry, own.expire, own.delay_notices)
     shards.become(replace(parts, settings=own, sources=sources(own, parts.hostname), policy=policy))
 
 

@@ -3,19 +3,19 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
-from posthorn_bus.leases import HeldLease
 from posthorn_mail_format.reports import Action
 from posthorn_model.errors import NotFound, PosthornError
 from posthorn_model.queue_items import DueRecipient, Outcome, RecipientState
 from posthorn_smtp_out.brakes import Paused
 from posthorn_smtp_out.groups import Group
-from posthorn_smtp_out.ledger import PAUSE, Ledger
+from posthorn_smtp_out.ledger import PAUSE
 from posthorn_smtp_out.mailboxes import deliver_locally
 from posthorn_smtp_out.outcomes import Answer, conclude, notices_due, wants_report
 from posthorn_smtp_out.parts import Parts
-from posthorn_smtp_out.pool import Unreachable
+from posthorn_smtp_out.pool import BackingOff, NotNow, Pool, Unreachable
 from posthorn_smtp_out.protocol.content import in_lines, is_eight_bit, needs_no_tls, without_return_path
 from posthorn_smtp_out.protocol.envelope import Envelope, EnvelopeRecipient
 from posthorn_smtp_out.protocol.replies import Reply
@@ -23,8 +23,9 @@ from posthorn_smtp_out.protocol.transaction import Transaction
 from posthorn_smtp_out.remote import Remote
 from posthorn_smtp_out.reports import write_reports
 from posthorn_smtp_out.resolver import NoRoute
-from posthorn_smtp_out.retry import returned
+from posthorn_smtp_out.retry import by_deadline, expired, returned
 from posthorn_smtp_out.routes import Destination, relaxed, verified
+from posthorn_smtp_out.tenure import Tenure
 
 BeforeEnd = Callable[[Sequence[int]], Awaitable[bool]]
 """Writes the intent for these recipients; says whether the final dot may be sent (C.3)."""
@@ -32,8 +33,8 @@ TOO_LATE = Answer(Reply(554, ("5.4.7 Not delivered within the time that the send
 NO_CONTENT = Reply(554, ("5.3.0 The stored content is missing",))
 
 
-async def attempt(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group) -> None:
-    """Make one attempt and write its outcome. Never raises for what remote, DNS or store do."""
+async def attempt(parts: Parts, tenure: Tenure, group: Group) -> None:
+    """Make one attempt and write its outcome. Never raises for what remote, DNS or store do, but NotNow."""
     log = parts.log.bind(queue_message=group.message, site=group.site)
     doubtful = [recipient.id for recipient in group.recipients if recipient.in_doubt]
     if doubtful:
@@ -44,7 +45,7 @@ async def attempt(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group) 
 
     async def before_end(recipients: Sequence[int]) -> bool:
         started.update(recipients)
-        return await ledger.start(recipients)
+        return await tenure.ledger.start(recipients)
 
     suppressed: Mapping[int, Answer] = {}
     try:
@@ -55,9 +56,17 @@ async def attempt(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group) 
         elif _too_late(parts, group):
             answers = _same(group, TOO_LATE)
         else:
-            answers = await _deliver(parts, going, before_end)
+            answers = await _deliver(parts, tenure, going, before_end)
     except Paused:
         return
+    except NotNow:
+        raise
+    except BackingOff as error:
+        if not may_wait(parts, group) or started:
+            answers = _same(group, Answer(error.reply))
+        else:
+            await postpone(parts, tenure, [group], error)
+            return
     except (NoRoute, Unreachable) as error:
         remote = error.remote if isinstance(error, Unreachable) else ""
         answers = _same(group, Answer(error.reply, remote))
@@ -71,16 +80,37 @@ async def attempt(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group) 
         parts.figures.bugs.inc()
         log.exception("attempt failed", reference=reference)
         answers = _same(group, Answer(Reply(451, (f"4.3.0 Internal error, reference {reference}",))))
-    await ledger.note_attempt([recipient.id for recipient in group.recipients if recipient.id not in started])
-    await _record(parts, ledger, lease, group, {**answers, **suppressed})
+    await tenure.ledger.note_attempt([recipient.id for recipient in group.recipients if recipient.id not in started])
+    await _record(parts, tenure, group, {**answers, **suppressed})
     parts.figures.seconds.observe(parts.clock.monotonic() - began)
+
+
+def may_wait(parts: Parts, group: Group) -> bool:
+    """Whether a message can be put off without an attempt: it has not expired, and nothing of it is in doubt."""
+    now = datetime.fromtimestamp(parts.clock.time(), UTC)
+    doubtful = any(recipient.in_doubt for recipient in group.recipients)
+    return (
+        not doubtful
+        and not returned(group.first, now)
+        and not expired(group.first.created_at, parts.policy.expire, now)
+    )
+
+
+async def postpone(parts: Parts, tenure: Tenure, groups: Sequence[Group], why: BackingOff) -> None:
+    """Put messages off, without an attempt, until their destination is approached again. Raises Unavailable."""
+    now = datetime.fromtimestamp(parts.clock.time(), UTC)
+    again = now + timedelta(seconds=why.seconds)
+    recipients = [recipient for group in groups for recipient in group.recipients]
+    due = {recipient.id: by_deadline(recipient, again, now) for recipient in recipients}
+    await parts.storage.queue.postpone(due, tenure.shard, tenure.lease.epoch, why.reply.status, why.reply.text)
+    parts.figures.postponed.inc(len(due))
 
 
 def _too_late(parts: Parts, group: Group) -> bool:
     return returned(group.first, datetime.fromtimestamp(parts.clock.time(), UTC))
 
 
-async def _deliver(parts: Parts, group: Group, before_end: BeforeEnd) -> Mapping[int, Answer]:
+async def _deliver(parts: Parts, tenure: Tenure, group: Group, before_end: BeforeEnd) -> Mapping[int, Answer]:
     parts.brakes.check(group.site)
     destination = None if group.site == "local" else parts.router.destination(group.site)
     if destination is None or await parts.storage.directory.is_local_domain(group.site):
@@ -93,25 +123,54 @@ async def _deliver(parts: Parts, group: Group, before_end: BeforeEnd) -> Mapping
     if not destination.verified and needs_no_tls(content):
         destination = relaxed(destination)
     content = await parts.signer.signed(group.first, content)
-    return await _send(parts, group, destination, content, before_end)
+    answers: dict[int, Answer] = {}
+    left = group
+    while True:
+        try:
+            transaction, found = await _send(parts, tenure, left, destination, content, before_end)
+        except Exception as error:
+            if not answers:
+                raise
+            # What came of the others stands; the rest waits with the reply it has.
+            parts.log.info("the rest waits", queue_message=group.message, reason=str(error))
+            return answers
+        answers |= found
+        if not transaction.crowded:
+            return answers
+        # RFC 5321 4.5.3.1.10: the rest at once, in a transaction of its own.
+        left = replace(left, recipients=[each for each in left.recipients if each.id in transaction.crowded])
 
 
 async def _send(
-    parts: Parts, group: Group, destination: Destination, content: bytes, before_end: BeforeEnd
-) -> Mapping[int, Answer]:
+    parts: Parts, tenure: Tenure, group: Group, destination: Destination, content: bytes, before_end: BeforeEnd
+) -> tuple[Transaction, Mapping[int, Answer]]:
     """C.2 to C.4: connection, envelope, the intent on record, the final dot, the reply."""
     source = parts.sources.chosen(destination, group.first.sender)
-    async with parts.pool.connection(destination, source) as remote:
+    pool = tenure.pool(destination)
+    async with pool.connection(destination, source, tenure.lease.may_start) as remote:
         parts.brakes.check(group.site)  # it may have waited long for the connection
         now = datetime.fromtimestamp(parts.clock.time(), UTC)
         transaction = Transaction(_envelope(group, content, now), remote.capabilities)
         uncertain = await remote.send(transaction, content, before_end)
+        _learn(pool, destination, transaction)
         if uncertain:
             parts.figures.in_doubt.inc(len(transaction.accepted))
             parts.log.warning(
                 "the connection ended before the reply to the content", queue_message=group.message, remote=remote.name
             )
-        return {identity: _answer(remote, reply) for identity, reply in transaction.replies.items()}
+        return transaction, {identity: _answer(remote, reply) for identity, reply in transaction.replies.items()}
+
+
+def _learn(pool: Pool, destination: Destination, transaction: Transaction) -> None:
+    """What the replies say about the destination as a whole."""
+    replies = transaction.replies.values()
+    closing = next((reply for reply in replies if reply.code == 421), None)
+    if closing is not None:
+        pool.refused(destination, closing)
+    elif any(reply.positive for reply in replies):
+        pool.pace(destination).went_well()
+    if transaction.crowded:
+        pool.pace(destination).took_only(len(transaction.accepted))
 
 
 def _answer(remote: Remote, reply: Reply) -> Answer:
@@ -149,7 +208,7 @@ def _same(group: Group, answer: Answer) -> Mapping[int, Answer]:
     return {recipient.id: answer for recipient in group.recipients}
 
 
-async def _record(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group, answers: Mapping[int, Answer]) -> None:
+async def _record(parts: Parts, tenure: Tenure, group: Group, answers: Mapping[int, Answer]) -> None:
     """C.5 and C.6: one outcome for each recipient, and the reports to the sender, in one transaction."""
     now = datetime.fromtimestamp(parts.clock.time(), UTC)
     outcomes: list[Outcome] = []
@@ -157,7 +216,7 @@ async def _record(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group, 
     notices = await _notices(parts, group, now)
     for recipient in group.recipients:
         answer, had = answers[recipient.id], notices.get(recipient.id, 0)
-        outcome = conclude(recipient, answer, epoch=lease.epoch, policy=parts.policy, now=now, notices=had)
+        outcome = conclude(recipient, answer, epoch=tenure.lease.epoch, policy=parts.policy, now=now, notices=had)
         outcomes.append(outcome)
         action = wants_report(recipient, outcome, answer)
         if action is not None:
@@ -175,14 +234,14 @@ async def _record(parts: Parts, ledger: Ledger, lease: HeldLease, group: Group, 
             tls=outcome.tls,
             reply_class=outcome.reply_class or None,
         )
-    while lease.is_valid():
+    while tenure.lease.is_valid():
         try:
             reports = await write_reports(parts, group, told, now)
         except PosthornError as error:
             parts.log.warning("reports wait for the store", reason=error.public)
             await asyncio.sleep(PAUSE)
         else:
-            await ledger.finish(outcomes, reports)
+            await tenure.ledger.finish(outcomes, reports)
             await parts.suppressing.learn(group.recipients, outcomes)
             return
 

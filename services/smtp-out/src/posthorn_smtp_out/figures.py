@@ -27,6 +27,9 @@ class Figures:
         self.in_doubt = metrics.counter(
             "smtp_out_in_doubt_total", "Recipients sent again though the remote may have the message"
         )
+        self.postponed = metrics.counter(
+            "smtp_out_postponed_total", "Recipients put off without an attempt, while their destination is left alone"
+        )
         self.fenced = metrics.counter("smtp_out_fenced_total", "Outcomes dropped because the shard has a new owner")
         self.bounces = metrics.counter("smtp_out_reports_total", "Delivery status notifications written", ["action"])
         self.signed = metrics.counter(

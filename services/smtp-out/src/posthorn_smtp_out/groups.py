@@ -1,6 +1,6 @@
 """Due recipients put together: those of one message and one site share a transaction."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from posthorn_model.ids import QueueMessageId
@@ -26,12 +26,15 @@ class Group:
         return Group(self.site, self.message, rest) if rest else None
 
 
-def grouped(due: Iterable[DueRecipient], limit: int) -> list[Group]:
-    """Group in the order of what is due first, at most `limit` recipients in one group."""
+def grouped(due: Iterable[DueRecipient], limit: Callable[[str], int]) -> list[Group]:
+    """Group in the order of what is due first, at most `limit(site)` recipients in one group."""
     found: dict[tuple[str, QueueMessageId], list[list[DueRecipient]]] = {}
+    limits: dict[str, int] = {}
     for recipient in due:
         lists = found.setdefault((recipient.site, recipient.message), [[]])
-        if len(lists[-1]) >= limit:
+        if recipient.site not in limits:
+            limits[recipient.site] = limit(recipient.site)
+        if len(lists[-1]) >= limits[recipient.site]:
             lists.append([])
         lists[-1].append(recipient)
     return [Group(site, message, each) for (site, message), lists in found.items() for each in lists]

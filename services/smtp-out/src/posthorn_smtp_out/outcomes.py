@@ -9,7 +9,7 @@ from posthorn_model.ids import Epoch
 from posthorn_model.queue_items import DueRecipient, Outcome, RecipientState
 from posthorn_smtp_out.classes import classified
 from posthorn_smtp_out.protocol.replies import MAX_TEXT, Reply
-from posthorn_smtp_out.retry import by_deadline, expired, late, next_due, returned
+from posthorn_smtp_out.retry import by_deadline, expired, late, next_due, returned, sooner
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ def conclude(
     if reply.permanent:
         state = RecipientState.FAILED
     elif not reply.positive:
-        again = by_deadline(due, next_due(policy.retry, due.attempt + 1, now), now)
+        when = sooner if _greylisted(reply) else next_due
+        again = by_deadline(due, when(policy.retry, due.attempt + 1, now), now)
         state = RecipientState.WAITING
         if expired(due.created_at, policy.expire, now) or returned(due, now):
             state, again = RecipientState.FAILED, None
@@ -78,6 +79,11 @@ def notices_due(due: DueRecipient, policy: Policy, now: datetime) -> int:
         return 0
     age = (now - due.created_at).total_seconds()
     return sum(age >= each for each in policy.delay_notices)
+
+
+def _greylisted(reply: Reply) -> bool:
+    """The mailbox cannot be had now (RFC 5321 4.2.3), or policy says later (RFC 6647 2.1): it comes soon, perhaps."""
+    return reply.code == 450 or (reply.code == 451 and reply.status.startswith("4.7."))
 
 
 def wants_report(due: DueRecipient, outcome: Outcome, answer: Answer) -> Action | None:

@@ -1,5 +1,6 @@
 """What the work on every shard is handed by the composition root."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
@@ -30,6 +31,9 @@ class Parts:
     router: Router
     sources: Sources
     pool: Pool
+    """The connections to relays."""
+    new_pool: Callable[[], Pool]
+    """Makes the pool of a shard for one tenure."""
     signer: Signer
     policy: Policy
     brakes: Brakes

@@ -1,17 +1,19 @@
-"""Connections of each destination: at most so many at once, and one is kept a while for the next message.
+"""Connections of each destination: at most so many at once, paced, and one is kept a while for the next message.
 
 What is being opened or closed counts as open, so that the remote never counts more than the limit. A connection is
 used again for the same destination and source only.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from posthorn_smtp_out.channel import Channel, ChannelLost, open_channel
 from posthorn_smtp_out.dialing import connected
+from posthorn_smtp_out.pacing import Limits, Pace
 from posthorn_smtp_out.protocol.replies import Reply, ReplyFault
 from posthorn_smtp_out.remote import Manners, Remote, Unwilling
 from posthorn_smtp_out.resolver import NoRoute
@@ -21,6 +23,9 @@ from posthorn_smtp_out.tls.greeting import Greeter
 
 MAX_ATTEMPTS = 6
 """Addresses tried for one connection (RFC 5321 5.1 asks for at least two)."""
+NO_OWN_ADDRESS = Reply(451, ("4.4.1 No address that this server's own addresses reach",))
+MAX_SITES = 10_000
+"""Destinations that are remembered before those of which nothing is known go."""
 Key = tuple[Destination, str]
 """Destination, with what its hosts must show, and the source's name."""
 
@@ -34,13 +39,17 @@ class Unreachable(Exception):
         super().__init__(reply.text)
 
 
-@dataclass(frozen=True, slots=True)
-class PoolLimits:
-    """Per destination; `idle` in seconds."""
+class BackingOff(Unreachable):
+    """Nothing was tried: the destination is left alone for `seconds` more."""
 
-    connections: int
-    messages: int
-    idle: float
+    def __init__(self, pace: Pace, now: float) -> None:
+        self.seconds = pace.until - now
+        said = pace.reason.text if pace.reason is not None else ""
+        super().__init__(Reply(451, (f"4.4.5 The destination is left alone for a while; last: {said}",)))
+
+
+class NotNow(Exception):
+    """Nothing was tried and nothing may be started any more: the shard is about to be another's."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,8 +66,8 @@ class _Idle:
 
 @dataclass(slots=True)
 class _Site:
+    pace: Pace
     slots: asyncio.Semaphore
-    limit: int
     open: int = 0
     """Connections there are, those included that are being opened or closed."""
     idle: list[_Idle] = field(default_factory=list)
@@ -78,29 +87,46 @@ class Pool:
         self,
         router: Router,
         manners: Callable[[Destination], Manners],
-        limits: PoolLimits,
+        limits: Callable[[Destination], Limits],
         greeter: Greeter | None = None,
+        *,
+        schedule: Sequence[float] = (120.0,),
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        """`schedule`: pauses of messages in seconds, by which destinations are left alone. `clock` is monotonic."""
         self._greeter = greeter or Greeter()
         self._router = router
         self._manners = manners
         self._limits = limits
+        self._schedule = schedule
+        self._clock = clock or asyncio.get_running_loop().time
+        self._began = self._clock()
         self._sites: dict[str, _Site] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def become(self, manners: Callable[[Destination], Manners]) -> None:
-        """Speak like this on connections that are opened from now on."""
-        self._manners = manners
+    def become(self, other: "Pool") -> None:
+        """Speak as another one does, on connections that are opened from now on."""
+        self._manners = other._manners
+
+    def pace(self, destination: Destination) -> Pace:
+        """How the destination is approached at the moment."""
+        return self._site(destination).pace
 
     @asynccontextmanager
-    async def connection(self, destination: Destination, source: Source) -> AsyncIterator[Remote]:
-        """A connection for one message: an idle one that is still good, or a new one. Raises Unreachable, NoRoute."""
-        limit = self._limits.connections
-        site = self._sites.setdefault(destination.key, _Site(asyncio.Semaphore(limit), limit))
+    async def connection(
+        self, destination: Destination, source: Source, may_start: Callable[[], bool] = lambda: True
+    ) -> AsyncIterator[Remote]:
+        """A connection for one message: an idle one that is still good, or a new one.
+
+        It may take a while until it is this message's turn; `may_start` is asked then. Raises Unreachable, BackingOff,
+        NotNow, NoRoute.
+        """
+        site = self._site(destination)
         key = destination, source.name
         site.users += 1
         try:
             async with site.slots:
+                await self._turn(site.pace, may_start)
                 remote = self._take(site, key) or await self._dial(site, destination, source)
                 try:
                     yield remote
@@ -110,8 +136,22 @@ class Pool:
                 self._give_back(site, key, remote)
         finally:
             site.users -= 1
-            if not site.users and not site.open:
-                self._sites.pop(destination.key, None)
+
+    def refused(self, destination: Destination, reply: Reply) -> None:
+        """The destination refuses everybody: it is left alone."""
+        self.pace(destination).refused(self._clock(), reply, random.random())  # noqa: S311  no secret
+
+    def backs_off(self, destination: Destination) -> BackingOff | None:
+        """Why nothing may go there now; None when it may."""
+        pace, now = self.pace(destination), self._clock()
+        return BackingOff(pace, now) if pace.backing_off(now) else None
+
+    def abort(self) -> None:
+        """Cut every idle connection; the others are cut by the end of those that use them."""
+        for site in self._sites.values():
+            while site.idle:
+                site.idle[-1].stop()
+                site.idle.pop().remote.abort()
 
     async def close(self) -> None:
         """Say QUIT on every idle connection, and return when they are closed or that takes too long."""
@@ -120,6 +160,38 @@ class Pool:
                 self._end(site.idle[-1], site)
         if self._closing:
             await asyncio.wait(self._closing, timeout=2.0)
+
+    def _site(self, destination: Destination) -> _Site:
+        site = self._sites.get(destination.key)
+        if site is None:
+            self._forget()
+            limits = self._limits(destination)
+            # What a former owner began just before counts too.
+            pace = Pace(limits, self._schedule, next_start=self._began + limits.interval)
+            site = self._sites[destination.key] = _Site(pace, asyncio.Semaphore(limits.connections))
+        return site
+
+    def _forget(self) -> None:
+        """Drop destinations that nothing is known of, once there are many."""
+        if len(self._sites) >= MAX_SITES:
+            now = self._clock()
+            for key, site in tuple(self._sites.items()):
+                pace = site.pace
+                if not (site.users or site.open or pace.failures or pace.next_start > now or pace.recipients):
+                    del self._sites[key]
+
+    async def _turn(self, pace: Pace, may_start: Callable[[], bool]) -> None:
+        """Wait for this transaction's turn. Raises BackingOff, NotNow."""
+        now = self._clock()
+        if pace.backing_off(now):
+            raise BackingOff(pace, now)
+        if pace.limits.interval:
+            await asyncio.sleep(pace.turn(now))
+            now = self._clock()
+            if pace.backing_off(now):
+                raise BackingOff(pace, now)
+        if not may_start():
+            raise NotNow
 
     def _take(self, site: _Site, key: Key) -> Remote | None:
         for entry in reversed([each for each in site.idle if each.key == key]):
@@ -133,11 +205,12 @@ class Pool:
     def _give_back(self, site: _Site, key: Key, remote: Remote) -> None:
         if not remote.usable:
             return
-        if remote.messages >= self._limits.messages or not self._limits.idle:
+        limits = site.pace.limits
+        if remote.messages >= limits.messages or not limits.idle:
             self._quit(remote)
             return
         entry = _Idle(key, remote)
-        entry.timer = asyncio.get_running_loop().call_later(self._limits.idle, self._end, entry, site)
+        entry.timer = asyncio.get_running_loop().call_later(limits.idle, self._end, entry, site)
         site.idle.append(entry)
 
     def _end(self, entry: _Idle, site: _Site) -> None:
@@ -152,7 +225,7 @@ class Pool:
 
     async def _room(self, site: _Site) -> None:
         """Wait until one more connection may be opened, and count it; an idle one of another source makes way."""
-        while site.open >= site.limit:
+        while site.open >= site.pace.limits.connections:
             if site.idle:
                 self._end(site.idle[0], site)
             site.fewer.clear()
@@ -160,9 +233,21 @@ class Pool:
         site.open += 1
 
     async def _dial(self, site: _Site, destination: Destination, source: Source) -> Remote:
-        """Try the hops in their order; the last failure counts. A refusal at the door is never final (RFC 5321 5.1)."""
+        """Try the hops in their order. When none takes us the destination is left alone for a while.
+
+        Not so for what is asked for one message alone, such as a source or verified TLS. The last failure counts. A
+        refusal at the door is never final (RFC 5321 5.1).
+        """
+        try:
+            return await self._first_willing(site, destination, source)
+        except (Unreachable, NoRoute) as error:
+            if not error.reply.permanent and error.reply is not NO_OWN_ADDRESS and not destination.verified:
+                self.refused(destination, error.reply)
+            raise
+
+    async def _first_willing(self, site: _Site, destination: Destination, source: Source) -> Remote:
         manners = replace(self._manners(destination), hello=source.hello)
-        failure = Unreachable(Reply(451, ("4.4.1 No address that this server's own addresses reach",)))
+        failure = Unreachable(NO_OWN_ADDRESS)
 
         async def connect(hop: Hop) -> Channel:
             await self._room(site)
@@ -178,7 +263,7 @@ class Pool:
         left = hops[:MAX_ATTEMPTS]
         while left:
             try:
-                hop, channel = await connected(left, connect, lambda: site.open < site.limit)
+                hop, channel = await connected(left, connect, lambda: site.open < site.pace.limits.connections)
             except ChannelLost as error:
                 failure = Unreachable(Reply(451, (f"4.4.1 {error}",)))
                 continue
@@ -195,4 +280,4 @@ def _temporary(reply: Reply) -> Reply:
     return Reply(451, (f"4.4.1 Not served now: {reply.text}",)) if reply.permanent else reply
 
 
-__all__ = ["NoRoute", "Pool", "PoolLimits", "Unreachable"]
+__all__ = ["BackingOff", "NoRoute", "NotNow", "Pool", "Unreachable"]

@@ -1,13 +1,15 @@
-"""From the settings: which relays and sources there are, and how each destination is spoken to."""
+"""From the settings: which relays and sources there are, how each destination is spoken to, and how much of it."""
 
 import ssl
 from collections.abc import Callable, Mapping
 
-from posthorn_node.settings import Problem, SettingsError, parse_bind
+from posthorn_node.settings import Problem, SettingsError, parse_bind, parse_rate
+from posthorn_smtp_out.pacing import Limits
 from posthorn_smtp_out.remote import Login, Manners, client_context
 from posthorn_smtp_out.resolver import Resolver
 from posthorn_smtp_out.routes import Destination, Relay
-from posthorn_smtp_out.settings import SmtpOutSettings
+from posthorn_smtp_out.settings import SiteSettings, SmtpOutSettings
+from posthorn_smtp_out.sites import at_site
 from posthorn_smtp_out.sources import Source, Sources
 from posthorn_smtp_out.tls.guard import Guard, Note
 from posthorn_smtp_out.tls.policy_host import PolicyHosts
@@ -88,6 +90,24 @@ def promises(
     if not settings.mta_sts:
         return None
     return Promises(kept, resolver, PolicyHosts(resolver, context, timeout=settings.mta_sts_timeout))
+
+
+def limits(settings: SmtpOutSettings) -> Callable[[Destination], Limits]:
+    """The limits of each destination."""
+    sites = {name.lower(): each for name, each in settings.sites.items()}
+
+    def towards(destination: Destination) -> Limits:
+        own = at_site(sites, destination.key.lower()) or SiteSettings()
+        rate = parse_rate(own.rate)
+        return Limits(
+            connections=own.connections or settings.connections_per_site,
+            messages=own.messages_per_connection or settings.messages_per_connection,
+            recipients=own.recipients_per_transaction or settings.recipients_per_transaction,
+            interval=rate[1] / rate[0] if rate is not None else 0.0,
+            idle=settings.connection_idle,
+        )
+
+    return towards
 
 
 def _login(name: str, password: str) -> Login | None:

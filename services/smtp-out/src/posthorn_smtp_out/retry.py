@@ -12,6 +12,11 @@ def next_due(schedule: Sequence[float], attempts: int, now: datetime) -> datetim
     return now + timedelta(seconds=pause)
 
 
+def sooner(schedule: Sequence[float], attempts: int, now: datetime) -> datetime:
+    """The same for greylisting, one step earlier: half of the first pause, then the first, the second, and so on."""
+    return next_due(schedule, attempts - 1, now) if attempts > 1 else now + timedelta(seconds=schedule[0] / 2)
+
+
 def expired(created_at: datetime, expire: float, due: datetime) -> bool:
     """Whether an attempt at `due` would come after the message's time."""
     return due - created_at >= timedelta(seconds=expire)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-from posthorn_node.settings import Binds, Duration, Section, ServiceSettings, parse_bind, refused
+from posthorn_node.settings import Binds, Duration, Rate, Section, ServiceSettings, parse_bind, refused
 
 Route = Annotated[str, Field(min_length=1, max_length=300)]
 Domain = Annotated[str, Field(min_length=1, max_length=255)]
@@ -72,6 +72,16 @@ class SuppressionSettings(Section):
     """How long an entry of a bounce lasts."""
 
 
+class SiteSettings(Section):
+    """[smtp-out.sites.NAME]: limits of one destination, or of all below "*.domain"; None: as for everybody."""
+
+    connections: Annotated[int, Field(ge=1, le=1000)] | None = None
+    messages_per_connection: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    recipients_per_transaction: Annotated[int, Field(ge=1, le=1000)] | None = None
+    rate: Rate = "none"
+    """Transactions, evenly spaced."""
+
+
 class SmtpOutSettings(ServiceSettings):
     """[smtp-out]."""
 
@@ -120,6 +130,8 @@ class SmtpOutSettings(ServiceSettings):
     recipients_per_transaction: Annotated[int, Field(ge=1, le=1000)] = 100
     connection_idle: Duration = 10.0
     """How long an unused connection is kept for the next message; 0: not at all."""
+    sites: dict[str, SiteSettings] = Field(default_factory=dict)
+    """By domain, "*.domain", "*", or the name of a relay."""
     in_progress: Annotated[int, Field(ge=1, le=100_000)] = 500
     """Recipients of one shard that are worked on at once."""
     poll: Annotated[Duration, Field(gt=0)] = 1.0

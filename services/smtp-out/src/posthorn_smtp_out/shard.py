@@ -2,30 +2,45 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from datetime import UTC, datetime
 
 from posthorn_bus.leases import HeldLease
 from posthorn_model.errors import PosthornError
-from posthorn_smtp_out.attempt import attempt
+from posthorn_smtp_out.attempt import attempt, may_wait, postpone
 from posthorn_smtp_out.groups import Group, grouped
 from posthorn_smtp_out.ledger import Ledger
 from posthorn_smtp_out.parts import Parts
+from posthorn_smtp_out.pool import NotNow
+from posthorn_smtp_out.routes import Destination
+from posthorn_smtp_out.tenure import Tenure
 
 MIN_PAUSE = 0.01
 """Seconds between two claims: a storm of events costs no more than a hundred claims a second."""
+MAX_CLAIMS = 5
+"""In a row, while what they bring makes way for others."""
 
 
 class ShardWorker:
-    """Works until its lease ends or `drain` is called; attempts under way are finished first."""
+    """Works until its lease ends or `drain` is called; attempts under way are finished first.
+
+    Connections to the shard's sites are this tenure's own: a site is in one shard, a shard has one owner, so the limits
+    of a site hold in the whole cluster. They are closed before the shard is given back, and cut when it is lost.
+    """
 
     def __init__(self, parts: Parts, shard: int, lease: HeldLease) -> None:
         self._parts = parts
         self._shard = shard
         self._lease = lease
         self._log = parts.log.bind(shard=shard, epoch=lease.epoch)
-        self._ledger = Ledger(parts.attempts, shard, lease, figures=parts.figures, log=self._log)
+        ledger = Ledger(parts.attempts, shard, lease, figures=parts.figures, log=self._log)
+        self._tenure = Tenure(shard, lease, ledger, sites=parts.new_pool(), relays=parts.pool)
         self._busy: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._at_hand: Counter[str] = Counter()
+        """Messages of each destination."""
+        self._full: dict[str, str] = {}
+        """Sites that are not asked for more for now, and their destinations' keys."""
         self._wake = asyncio.Event()
         self._draining = False
         self._more = False
@@ -34,6 +49,7 @@ class ShardWorker:
     def become(self, parts: Parts) -> None:
         """Go on with these, from the next claim on."""
         self._parts = parts
+        self._tenure.sites.become(parts.new_pool())
 
     def wake(self) -> None:
         """Look at the shard now."""
@@ -49,7 +65,7 @@ class ShardWorker:
         ending = asyncio.create_task(self._wake_at_the_end(), name="lease end")
         try:
             while not self._draining and not self._lease.ending.is_set():
-                pause = await self._claim() if self._lease.may_start() else self._parts.settings.poll
+                pause = await self._look() if self._lease.may_start() else self._parts.settings.poll
                 self._wake.clear()
                 if self._draining or self._lease.ending.is_set():
                     break
@@ -59,57 +75,119 @@ class ShardWorker:
                         await self._wake.wait()
             if self._tasks:
                 await asyncio.wait(set(self._tasks))
+            await self._tenure.sites.close()
         finally:
             ending.cancel()
             for task in self._tasks:
                 task.cancel()
+            self._tenure.sites.abort()
 
     async def _wake_at_the_end(self) -> None:
         await self._lease.ending.wait()
         self._wake.set()
 
-    async def _claim(self) -> float:
+    async def _look(self) -> float:
         """Start attempts for what is due; returns how long to sleep when nothing wakes us (C.1)."""
-        queue, poll = self._parts.storage.queue, self._parts.settings.poll
-        limit = self._parts.settings.in_progress
         try:
-            limit -= len(self._busy)
-            if limit <= 0 or self._parts.brakes.everything:
-                self._more = True
-                return poll
-            due = await queue.claim(self._shard, self._lease.epoch, limit, exclude=self._busy)
-            self._more = len(due) >= limit
-            going = await self._parts.brakes.pass_on(due, self._shard, self._lease.epoch)
-            for group in grouped(going, self._parts.settings.recipients_per_transaction):
-                self._start(group)
-            if len(going) < len(due):
-                return MIN_PAUSE  # some were put out of the way: look what is behind them
-            soon = await queue.next_due(self._shard) if not due else None
+            for _ in range(MAX_CLAIMS):
+                found, put_back = await self._claim()
+                if not put_back:
+                    break
+            else:
+                return MIN_PAUSE  # look what is behind them
+            soon = await self._parts.storage.queue.next_due(self._shard) if not found and not self._full else None
         except PosthornError as error:
             self._log.warning("cannot claim", reason=error.public)
-            return poll
+            return self._parts.settings.poll
         if soon is None:
-            return poll
+            return self._parts.settings.poll
         left = (soon - datetime.fromtimestamp(self._parts.clock.time(), UTC)).total_seconds()
-        return max(MIN_PAUSE, min(left, poll))
+        return max(MIN_PAUSE, min(left, self._parts.settings.poll))
 
-    def _start(self, group: Group) -> None:
+    async def _claim(self) -> tuple[int, int]:
+        """How many recipients were due, and how many of them make way for others: of paused and of full destinations.
+
+        Sites with enough at hand are not asked for again until they have less, so that others get their turn.
+        """
+        limit = self._parts.settings.in_progress - len(self._busy)
+        if limit <= 0 or self._parts.brakes.everything:
+            self._more = True
+            return 0, 0
+        due = await self._parts.storage.queue.claim(
+            self._shard, self._lease.epoch, limit, exclude=self._busy, sites=tuple(self._full)
+        )
+        self._more = len(due) >= limit
+        going = await self._parts.brakes.pass_on(due, self._shard, self._lease.epoch)
+        put_back = len(due) - len(going)
+        waiting: dict[str, list[Group]] = {}
+        for group in grouped(going, self._transaction):
+            destination = self._destination(group.site)
+            pool = None if destination is None else self._tenure.pool(destination)
+            if pool is not None and destination is not None:
+                if pool.backs_off(destination) is not None and may_wait(self._parts, group):
+                    waiting.setdefault(group.site, []).append(group)
+                    continue
+                if self._at_hand[destination.key] >= pool.pace(destination).room(relay=destination.relay is not None):
+                    self._full[group.site] = destination.key
+                    put_back += len(group.recipients)
+                    continue
+            self._start(group, "" if destination is None else destination.key)
+        await self._postpone(waiting)
+        return len(due), put_back
+
+    async def _postpone(self, waiting: dict[str, list[Group]]) -> None:
+        for site, groups in waiting.items():
+            destination = self._destination(site)
+            why = None if destination is None else self._tenure.pool(destination).backs_off(destination)
+            if why is not None:
+                await postpone(self._parts, self._tenure, groups, why)
+
+    def _transaction(self, site: str) -> int:
+        destination = self._destination(site)
+        if destination is None:
+            return self._parts.settings.recipients_per_transaction
+        return self._tenure.pool(destination).pace(destination).transaction
+
+    def _destination(self, site: str) -> Destination | None:
+        """None for mailboxes of the cluster."""
+        return None if site == "local" else self._parts.router.destination(site)
+
+    def _start(self, group: Group, key: str) -> None:
         ids = {recipient.id for recipient in group.recipients}
         self._busy |= ids
+        self._at_hand[key] += 1
         task = asyncio.create_task(self._attempt(group), name=f"attempt {group.message}")
         self._tasks.add(task)
 
         def done(finished: "asyncio.Task[None]") -> None:
             self._tasks.discard(finished)
             self._busy.difference_update(ids)
+            self._at_hand[key] -= 1
+            if not self._at_hand[key]:
+                del self._at_hand[key]
+            self._ask_again(key)
             if self._more and len(self._busy) <= self._parts.settings.in_progress // 2:
                 self._wake.set()
 
         task.add_done_callback(done)
 
+    def _ask_again(self, key: str) -> None:
+        """A destination has less at hand than before: half of what it may have is the time to ask for more."""
+        sites = [site for site, of in self._full.items() if of == key]
+        destination = self._destination(sites[0]) if sites else None
+        if destination is None:
+            return
+        room = self._tenure.pool(destination).pace(destination).room(relay=destination.relay is not None)
+        if self._at_hand[key] <= room // 2:
+            for site in sites:
+                del self._full[site]
+            self._wake.set()
+
     async def _attempt(self, group: Group) -> None:
         try:
-            await attempt(self._parts, self._ledger, self._lease, group)
+            await attempt(self._parts, self._tenure, group)
+        except NotNow:
+            return
         except PosthornError as error:
             self._log.warning("attempt put off", queue_message=group.message, reason=error.public)
         except Exception:  # noqa: BLE001 (the top of a task: the shard goes on with the others)

@@ -108,9 +108,9 @@ def outcome_columns(ends: Sequence[Finish]) -> list[list[object]]:
             shard,
             o.epoch,
             int(o.state),
-            _line(o.reply),
+            line_of(o.reply),
             o.status[:20],
-            _line(o.remote),
+            line_of(o.remote),
             o.due,
             o.tls,
             o.noticed,
@@ -122,6 +122,6 @@ def outcome_columns(ends: Sequence[Finish]) -> list[list[object]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(12)]
 
 
-def _line(text: str) -> str:
+def line_of(text: str) -> str:
     """What a remote said, on one line, without what PostgreSQL cannot store, bounded."""
     return " ".join(text.replace("\0", " ").split())[:MAX_REPLY].encode(errors="replace").decode()

@@ -55,8 +55,8 @@ class QueuedMessage:
 class QueueEvent:
     """One entry of a time line.
 
-    `kind`: queued, in-doubt, delivered, deferred, failed; cancelled, retry, held, released by an operator; paused,
-    resumed.
+    `kind`: queued, in-doubt, delivered, deferred, postponed (without an attempt), failed; cancelled, retry, held,
+    released by an operator; paused, resumed.
     """
 
     at: datetime

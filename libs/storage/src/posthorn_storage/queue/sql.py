@@ -59,7 +59,7 @@ _DUE = f"""
     (SELECT * FROM queue_recipient r
     WHERE r.shard = $3 AND r.state IN (0, 1) AND r.due <= now()
         AND (r.state = 0 OR {_IN_DOUBT.format(epoch="$2", doubt="$4", lost="$5")})
-        AND r.id <> ALL ($7::bigint[]) AND {{which}}
+        AND r.id <> ALL ($7::bigint[]) AND r.site <> ALL ($8::text[]) AND {{which}}
     ORDER BY {{order}} LIMIT $6)"""  # noqa: S608  constants only
 
 # Those of high priority, then the usual ones, then those of low priority; the later parts run only while there is room.
@@ -197,6 +197,20 @@ RETURNING id
 """
 
 NOTICES = "SELECT id, notices FROM queue_recipient WHERE id = ANY ($1::bigint[])"
+
+# $4 recipients with $5 when they are due, and what is said of them: $6, $7.
+POSTPONE = one_plan(f"""
+WITH {_FENCE}, postponed AS (
+    UPDATE queue_recipient r SET due = w.due, status = $6, reply = $7
+    FROM unnest($4::bigint[], $5::timestamptz[]) AS w (id, due), fence
+    WHERE r.id = w.id AND r.shard = fence.shard AND r.state = 0 AND r.parked IS NULL
+    RETURNING r.id, r.message_id, r.attempt, fence.epoch
+), noted AS (
+    INSERT INTO queue_event (message_id, recipient_id, kind, attempt, epoch, status, reply)
+    SELECT message_id, id, 'postponed', attempt, epoch, $6, $7 FROM postponed
+)
+SELECT count(*) FROM postponed
+""")  # noqa: S608  constants only
 
 NEXT_DUE = "SELECT min(due) FROM queue_recipient WHERE shard = $1 AND state IN (0, 1) AND state = 0"
 

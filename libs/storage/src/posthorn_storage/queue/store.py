@@ -5,7 +5,7 @@ nothing, chooses no retry times and composes no bounces.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, TypeAlias
 
@@ -25,6 +25,7 @@ from posthorn_storage.queue.attempts import (
     Start,
     fence_columns,
     lease_of,
+    line_of,
     outcome_columns,
     start_columns,
 )
@@ -100,14 +101,24 @@ class QueueStore:
             found |= {n: QueueMessageId(before[m.delivery_id]) for n, m in enumerate(messages, 1) if n not in found}
         return [found[n] for n in range(1, len(messages) + 1)]
 
-    async def claim(self, shard: int, epoch: Epoch, limit: int, *, exclude: Collection[int] = ()) -> list[DueRecipient]:
+    async def claim(
+        self, shard: int, epoch: Epoch, limit: int, *, exclude: Collection[int] = (), sites: Collection[str] = ()
+    ) -> list[DueRecipient]:
         """At most `limit` recipients that are due, the longest due first; nothing for an owner of the past.
 
-        It changes nothing: rows stay due until `start_attempts`, so name what is at hand already in `exclude`. With
-        `in_doubt` an earlier attempt's end is unknown (flows.md C).
+        It changes nothing: rows stay due until `start_attempts`, so name what is at hand already in `exclude`. Nothing
+        is claimed for `sites`. With `in_doubt` an earlier attempt's end is unknown (flows.md C).
         """
         rows = await self._database.fetch(
-            sql.CLAIM, lease_of(shard), epoch, shard, self._doubt_seconds, LOST_SECONDS, limit, list(exclude)
+            sql.CLAIM,
+            lease_of(shard),
+            epoch,
+            shard,
+            self._doubt_seconds,
+            LOST_SECONDS,
+            limit,
+            list(exclude),
+            list(sites),
         )
         return [_due(row) for row in rows]
 
@@ -167,6 +178,17 @@ class QueueStore:
     async def notices(self, recipients: Collection[int]) -> dict[int, int]:
         """How many notices of delay the senders of these recipients have had."""
         return {row["id"]: row["notices"] for row in await self._database.fetch(sql.NOTICES, sorted(recipients))}
+
+    async def postpone(self, due: Mapping[int, datetime], shard: int, epoch: Epoch, status: str, reply: str) -> int:
+        """Put recipients off without an attempt, each until its time, with the reason on their time line.
+
+        Returns how many that concerned: those that wait, if the epoch is still the shard's.
+        """
+        ids = sorted(due)
+        count: int = await self._database.fetchval(
+            sql.POSTPONE, [lease_of(shard)], [epoch], [shard], ids, [due[each] for each in ids], status, line_of(reply)
+        )
+        return count
 
     async def next_due(self, shard: int) -> datetime | None:
         """When the next waiting recipient of the shard is (or was) due; None when none waits."""

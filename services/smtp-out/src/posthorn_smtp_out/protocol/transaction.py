@@ -14,6 +14,9 @@ from posthorn_smtp_out.protocol.capabilities import Capabilities
 from posthorn_smtp_out.protocol.envelope import Envelope, EnvelopeRecipient, mail_line, obstacle, rcpt_line
 from posthorn_smtp_out.protocol.replies import Reply
 
+OTHER_REASONS = ("4.2.2", "4.3.1")
+"""For 452 beside too many recipients: the mailbox or the server is full."""
+
 
 class Step(Enum):
     """What a line that was sent was for; its reply is judged by it, and its time limit chosen."""
@@ -32,6 +35,8 @@ class Transaction:
         self.envelope = envelope
         self.replies: dict[int, Reply] = {}
         self.accepted: list[EnvelopeRecipient] = []
+        self.crowded: list[int] = []
+        """Recipients beyond those that fit into one transaction (RFC 5321 4.5.3.1.10)."""
         self.content_wanted = False
         """The content must follow: 354 was received, or, with BDAT, somebody was accepted."""
         self.open = False
@@ -125,8 +130,11 @@ class Transaction:
         elif reply.code == 552 and self.accepted:
             # RFC 5321 4.5.3.1.10: 552 here means too many recipients, which is temporary.
             self.replies[recipient.id] = Reply(452, ("4.5.3 Too many recipients", *reply.lines))
+            self.crowded.append(recipient.id)
         else:
             self.replies[recipient.id] = reply
+            if reply.code == 452 and self.accepted and reply.status not in OTHER_REASONS:
+                self.crowded.append(recipient.id)
 
     def _data(self, reply: Reply) -> None:
         if reply.code == 354:
