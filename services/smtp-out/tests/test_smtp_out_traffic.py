@@ -15,7 +15,8 @@ from posthorn_testkit.dns import DnsServer
 from posthorn_testkit.process import ServiceProcess, running_service
 from posthorn_testkit.sink import GREETING, Sink
 
-pytestmark = [pytest.mark.postgres, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
+LONG = 90.0
 
 SETTINGS = """
 [cluster]
@@ -101,7 +102,7 @@ async def enqueue(storage: Storage, site: str, count: int) -> list[QueueMessageI
 
 
 async def until(storage: Storage, state: RecipientState, count: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(LONG):
         while (await storage.queue.depth())[state] != count:  # noqa: ASYNC110  another program's work
             await asyncio.sleep(0.05)
 
@@ -111,13 +112,13 @@ async def test_a_storm_of_421_slows_nobody_else(storage: Storage, storm: Sink, c
     refused = await enqueue(storage, "storm.example", 60)
     await enqueue(storage, "calm.example", 60)
     async with run(1):
-        await calm.wait(60)
+        await calm.wait(60, LONG)
         await until(storage, RecipientState.WAITING, 60)
         seen = storm.connections
         kinds = [[event.kind for event in await storage.queue.time_line(message)] for message in refused]
         last = [(await storage.queue.time_line(message))[-1] for message in refused]
         storm.always(GREETING, "220 well again")
-        await storm.wait(60)
+        await storm.wait(60, LONG)
         await until(storage, RecipientState.DELIVERED, 120)
     # Only what was at hand when the first 421 came was tried, the rest was put off, and says why.
     assert seen <= 12, seen
@@ -133,9 +134,9 @@ async def test_the_limit_of_connections_holds_over_a_hand_over(
     """Two sources, few messages on each connection, and the owner leaves in the middle."""
     await enqueue(storage, "calm.example", 150)
     async with run(1) as first, run(2) as second:
-        await calm.wait(20)
+        await calm.wait(20, LONG)
         assert await first.end() == 0, first.story()
-        await calm.wait(150)
+        await calm.wait(150, LONG)
         await until(storage, RecipientState.DELIVERED, 150)
         assert await second.end() == 0, second.story()
     assert calm.most_connections <= 3
