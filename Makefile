@@ -20,6 +20,7 @@ help:
 	@echo "make simulate      run the ownership code in a thousand simulated clusters of a thousand nodes (two minutes)"
 	@echo "make compose-test  bring compose.yaml up on Docker, run the demo against it, tear it down"
 	@echo "make faults        make a cluster of many processes suffer, and judge what it lost (ARGS='--minutes 10')"
+	@echo "make queue-run     20,000 messages to 500 sites while senders are killed and stopped, and what came twice"
 	@echo "make kill-run      10,000 messages while smtp-in, Kafka and PostgreSQL are killed, and what was lost"
 	@echo "make fuzz          look for input that breaks a reader, guided by coverage (ARGS='--seconds 60 dialogue')"
 	@echo "make topology-test starts each topology of deploy/topologies as processes (ARGS='paired' for one)"
@@ -70,6 +71,10 @@ faults: setup
 
 kill-run: setup
 	$(BIN)/python -m tests.faults.kill_run $(ARGS)
+
+.PHONY: queue-run
+queue-run: setup
+	$(BIN)/python -m tests.faults.queue_run $(ARGS)
 
 fuzz: setup
 	$(BIN)/uv sync --quiet --locked --all-packages --all-extras --group fuzz --python $(BIN)/python
