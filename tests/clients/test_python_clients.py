@@ -161,7 +161,7 @@ EXTRAS: dict[str, tuple[str, Callable[[imaplib.IMAP4], object]]] = {
     "myrights": ("ACL", lambda client: client.myrights("INBOX")),
     "setacl": ("ACL", lambda client: client.setacl("INBOX", "bob@example.org", "lr")),
     "deleteacl": ("ACL", lambda client: client.deleteacl("INBOX", "bob@example.org")),
-    "getquota": ("QUOTA", lambda client: client.getquota("")),
+    "getquota": ("QUOTA", lambda client: client.getquota("account")),
     "getquotaroot": ("QUOTA", lambda client: client.getquotaroot("INBOX")),
     "setquota": ("QUOTASET", lambda client: client.setquota('""', "(STORAGE 100)")),
     "getannotation": ("ANNOTATEMORE", lambda client: client.getannotation("INBOX", '"/comment"', '"value.shared"')),
@@ -169,7 +169,8 @@ EXTRAS: dict[str, tuple[str, Callable[[imaplib.IMAP4], object]]] = {
         "ANNOTATEMORE",
         lambda client: client.setannotation("INBOX", '"/comment"', '("value.shared" "x")'),
     ),
-    "partial": ("PARTIAL", lambda client: client.partial("1", "BODY[]", "1", "10")),
+    # The command of RFC 1176, which the capability PARTIAL (RFC 9394) does not mean.
+    "partial": ("IMAP2", lambda client: client.partial("1", "BODY[]", "1", "10")),
     "xatom": ("XATOM", lambda client: client.xatom("XATOM")),
 }
 

@@ -114,7 +114,6 @@ KNOWN: list[tuple[bytes, c.Command]] = [
     (b"FETCH 1 (BINARY.SIZE[2])", c.Fetch(ONE, (DecodedSize((2,), b"BINARY.SIZE[2]"),), False)),
     (b"GETQUOTA account", c.GetQuota(b"account")),
     (b"GETQUOTAROOT inbox", c.GetQuotaRoot("INBOX")),
-    (b'SETQUOTA "" (STORAGE 512)', c.SetQuota(b"", ((b"STORAGE", 512),))),
     (b'GETMETADATA "" /shared/comment', c.GetMetadata("", ("/shared/comment",))),
     (
         b"GETMETADATA (MAXSIZE 1024 DEPTH infinity) inbox (/private/A /shared/b)",

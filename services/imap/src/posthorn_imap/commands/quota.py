@@ -1,9 +1,12 @@
-"""GETQUOTA, GETQUOTAROOT and SETQUOTA (RFC 9208): one root, the account, whose storage may have a limit."""
+"""GETQUOTA and GETQUOTAROOT (RFC 9208): one root, the account, whose storage may have a limit.
+
+Limits are set where accounts are managed: QUOTASET is not offered, and SETQUOTA is no command.
+"""
 
 from typing import TYPE_CHECKING
 
 from posthorn_imap.mailbox_tree import read_tree
-from posthorn_imap.protocol.commands import GetQuota, GetQuotaRoot, SetQuota
+from posthorn_imap.protocol.commands import GetQuota, GetQuotaRoot
 from posthorn_imap.protocol.responses import Answer, listed, no, ok, string, untagged
 from posthorn_model.errors import MailboxNotFound
 
@@ -28,11 +31,6 @@ async def get_quota_root(session: "Session", command: GetQuotaRoot) -> Answer:
     session.write(untagged(b"QUOTAROOT", session.name(command.mailbox), string(ROOT)))
     session.write(await _quota(session))
     return ok("GETQUOTAROOT completed")
-
-
-async def set_quota(_session: "Session", _command: SetQuota) -> Answer:
-    """Limits are set where accounts are managed; that is why QUOTASET is not offered."""
-    return no("Limits are set by those who manage accounts", b"NOPERM")
 
 
 async def _quota(session: "Session") -> bytes:

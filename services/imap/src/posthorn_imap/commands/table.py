@@ -23,7 +23,7 @@ from posthorn_imap.commands.multi_search import multi_search
 from posthorn_imap.commands.namespace import namespace
 from posthorn_imap.commands.noop import noop
 from posthorn_imap.commands.notify import notify
-from posthorn_imap.commands.quota import get_quota, get_quota_root, set_quota
+from posthorn_imap.commands.quota import get_quota, get_quota_root
 from posthorn_imap.commands.rename import rename
 from posthorn_imap.commands.replace import replace
 from posthorn_imap.commands.search import cancel_update, search, sort
@@ -74,7 +74,6 @@ PERFORMERS: Mapping[type[c.Command], Callable[["Session", Any], Awaitable[Answer
     c.Search: telling(search),
     c.Select: select,
     c.SetMetadata: set_metadata,
-    c.SetQuota: set_quota,
     c.Sort: telling(sort),
     c.StartTls: starttls,
     c.Status: status,

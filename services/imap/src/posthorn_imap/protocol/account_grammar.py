@@ -9,7 +9,6 @@ from posthorn_imap.protocol.commands import (
     GetQuota,
     GetQuotaRoot,
     SetMetadata,
-    SetQuota,
 )
 from posthorn_imap.protocol.cursor import Cursor, SyntaxProblem
 from posthorn_imap.protocol.mailbox_grammar import mailbox
@@ -68,23 +67,9 @@ def _get_quota(cursor: Cursor) -> GetQuota:
     return GetQuota(cursor.astring())
 
 
-def _set_quota(cursor: Cursor) -> SetQuota:
-    cursor.space()
-    root = cursor.astring()
-    cursor.space()
-    return SetQuota(root, tuple(cursor.listed(_resource_limit, least=0)))
-
-
-def _resource_limit(cursor: Cursor) -> tuple[bytes, int]:
-    name = cursor.word()
-    cursor.space()
-    return name, cursor.number(2**63 - 1)
-
-
 ACCOUNT_COMMANDS: Mapping[str, Callable[[Cursor], Command]] = {
     "GETQUOTA": _get_quota,
     "GETQUOTAROOT": lambda cursor: GetQuotaRoot(mailbox(cursor)),
-    "SETQUOTA": _set_quota,
     "GETMETADATA": _get_metadata,
     "SETMETADATA": _set_metadata,
 }

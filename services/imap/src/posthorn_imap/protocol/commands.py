@@ -192,12 +192,6 @@ class GetQuotaRoot:
 
 
 @dataclass(frozen=True, slots=True)
-class SetQuota:
-    root: bytes
-    limits: tuple[tuple[bytes, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class GetMetadata:
     """RFC 5464 4.2. `mailbox` is "" for the server; `depth`: how many levels below each entry are told too."""
 
@@ -375,7 +369,6 @@ Command = (
     | Status
     | GetQuota
     | GetQuotaRoot
-    | SetQuota
     | GetMetadata
     | SetMetadata
     | Notify
