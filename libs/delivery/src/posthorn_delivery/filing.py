@@ -167,8 +167,8 @@ class _Filer:
         named = tuple(dict.fromkeys(mailbox for mailbox in mailboxes if mailbox))
         if len(named) < len(set(mailboxes)) and named:
             # The inbox, which has no number here, and others.
-            boxes = await self.scripts.storage.mail.mailboxes(self.subject.account)
-            named += tuple(box.id for box in boxes if box.role is Role.INBOX)
+            inbox = await self.scripts.storage.mail.mailboxes_with(Role.INBOX, [self.subject.account])
+            named += tuple(inbox.values())
         message = replace(self.plain, mailboxes=named, flags=flags)
         if index:
             message = replace(

@@ -137,6 +137,13 @@ class MailStore:
         """Every mailbox, by sort order and name."""
         return await self._read(account, lambda database: mailboxes.all_of(database, account))
 
+    async def mailboxes_with(self, role: Role, accounts: Iterable[AccountId]) -> dict[AccountId, MailboxId]:
+        """The mailbox of a special use, of each account that has one: one query for each shard."""
+        found: dict[AccountId, MailboxId] = {}
+        for shard, those in (await self._shards.group(accounts)).items():
+            found |= await mailboxes.with_role(shard.database, those, role)
+        return found
+
     async def mailbox(self, account: AccountId, mailbox: MailboxId) -> Mailbox:
         """Raises MailboxNotFound."""
         return await self._read(account, lambda database: mailboxes.one(database, account, mailbox))

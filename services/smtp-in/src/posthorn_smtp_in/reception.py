@@ -2,21 +2,24 @@
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+
+from structlog.typing import FilteringBoundLogger
 
 from posthorn_delivery import NOT_SCORED, Scores
 from posthorn_mail_format.octets import Octets
 from posthorn_mail_format.trace import return_path
-from posthorn_smtp_in.delivery import Letter, accepted, deliver, deliver_each
+from posthorn_smtp_in.delivery import accepted, deliver, deliver_each
 from posthorn_smtp_in.filters.milters import Milters
 from posthorn_smtp_in.filters.opinions import scores
-from posthorn_smtp_in.filters.roster import Panel
 from posthorn_smtp_in.filters.scanning import scan_all
 from posthorn_smtp_in.filters.spam_fields import changed
 from posthorn_smtp_in.filters.specimen import Envelope, Specimen
-from posthorn_smtp_in.judge import ContentFacts, Kind, Verdict, judge_content, judge_opinions
+from posthorn_smtp_in.judge import ACCEPTED, ContentFacts, Kind, Verdict, judge_content, judge_opinions
 from posthorn_smtp_in.judging.gathering import Claims
-from posthorn_smtp_in.judging.judging import NOT_JUDGED, Judged, without_forged
+from posthorn_smtp_in.judging.judging import without_forged
+from posthorn_smtp_in.letter import Letter
 from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.content import Fault
 from posthorn_smtp_in.protocol.replies import Reply, reply
@@ -51,70 +54,8 @@ def begin_judging(parts: Parts, listener: str, address: str, client: Client, tra
         transaction.early = parts.judging.begin(who, parts.log.bind(listener=listener))
 
 
-async def receive(
-    parts: Parts, origin: Origin, transaction: Transaction, fault: Fault | None
-) -> tuple[Verdict, list[Reply]]:
-    """Judge complete content and deliver it; one reply, or in LMTP one for each recipient.
-
-    Raises domain errors of the store; nothing is stored then.
-    """
-    spool = transaction.spool
-    assert spool is not None
-    if fault is None and spool.failure:
-        parts.log.error("cannot spool", folder=str(parts.spool), reason=spool.failure)
-        return Verdict("no-space", NO_SPACE), _for_all(origin, transaction, NO_SPACE)
-    # A.2: facts, then one verdict; filters are asked only about what can still be taken
-    head = b"" if fault is not None else spool.head()
-    verdict = judge_content(ContentFacts(fault, count_received(head), parts.settings.max_received))
-    if verdict.refusal is not None:
-        return verdict, _for_all(origin, transaction, verdict.refusal)
-    panel = parts.filters.panel(origin.listener)
-    judged_here = parts.judging.concerns(
-        origin.listener, origin.address, authenticated=origin.client.account is not None
-    )
-    if len(head) >= MAX_HEAD and (origin.kind is Kind.SUBMISSION or panel.asks or judged_here):
-        return HEAD_TOO_LARGE, _for_all(origin, transaction, reply(552, "5.3.4", "Header section too large"))
-    refused = await _judge_authors(parts, origin, transaction, head)
-    if refused is not None and refused.refusal is not None:
-        return refused, [refused.refusal]
-    judged = await _judge(parts, origin, transaction, head) if judged_here else NOT_JUDGED
-    if judged.verdict.refusal is not None:
-        return judged.verdict, _for_all(origin, transaction, judged.verdict.refusal)
-    draft = _draft(parts, origin, transaction, head)
-    if origin.kind is not Kind.LMTP:
-        draft = replace(draft, received=judged.field + draft.received, head=without_forged(draft.head, parts.hostname))
-    if panel.asks:
-        verdict, draft = await _filter(parts, panel, origin, transaction, draft)
-        if verdict.refusal is not None or verdict.discard:
-            return verdict, _for_all(origin, transaction, verdict.refusal or accepted(transaction.delivery))
-    if judged.verdict.junk and not verdict.junk:
-        verdict = judged.verdict
-    # A.3 to A.5: scan, blob, one transaction; A.6: the replies, after the commit
-    async with parts.large if spool.spooled else contextlib.nullcontext():
-        try:
-            content = await _content(spool, draft)
-        except OSError as error:
-            parts.log.error("cannot spool", folder=str(parts.spool), reason=str(error))
-            return Verdict("no-space", NO_SPACE), _for_all(origin, transaction, NO_SPACE)
-        letter = _letter(origin, transaction, content, draft, junk=verdict.junk, at=parts.clock.time())
-        if origin.kind is Kind.LMTP:
-            return verdict, await deliver_each(parts, letter)
-        return verdict, [await deliver(parts, letter)]
-
-
-async def _judge_authors(parts: Parts, origin: Origin, transaction: Transaction, head: bytes) -> Verdict | None:
-    account = origin.client.account
-    if origin.kind is not Kind.SUBMISSION or account is None or not parts.settings.submission.check_from:
-        return None
-    return await judge_authors(parts.storage, account.id, transaction.mail.sender, head)
-
-
-def _for_all(origin: Origin, transaction: Transaction, refusal: Reply) -> list[Reply]:
-    return [refusal] * (len(transaction.recipients) if origin.kind is Kind.LMTP else 1)
-
-
 @dataclass(frozen=True, slots=True)
-class _Draft:
+class Draft:
     """What stands in front of the body: our fields, and the header section of the client (or of a filter)."""
 
     return_path: bytes
@@ -124,57 +65,153 @@ class _Draft:
     """Where in the spool the body begins."""
     body: bytes | None = None
     """Another one, from a filter."""
+
+
+@dataclass(slots=True)
+class Case:
+    """Complete content on its way through the stages: the facts so far, the verdict so far."""
+
+    origin: Origin
+    transaction: Transaction
+    spool: Spool
+    fault: Fault | None
+    head: bytes
+    """The header section as the client sent it; b"" where it is not looked at."""
+    log: FilteringBoundLogger
+    verdict: Verdict = ACCEPTED
+    results: bytes = b""
+    """The field that tells who sent it, b"" where nobody was judged."""
+    draft: Draft = Draft(b"", b"", b"", 0)
     scores: Scores = NOT_SCORED
 
 
-def _draft(parts: Parts, origin: Origin, transaction: Transaction, head: bytes) -> _Draft:
+Stage = Callable[[Parts, Case], Awaitable[Verdict]]
+
+
+async def receive(
+    parts: Parts, origin: Origin, transaction: Transaction, fault: Fault | None
+) -> tuple[Verdict, list[Reply]]:
+    """Judge complete content, stage by stage, and deliver it; one reply, or in LMTP one for each recipient.
+
+    Raises domain errors of the store; nothing is stored then.
+    """
+    spool = transaction.spool
+    assert spool is not None
+    log = parts.log.bind(listener=origin.listener, delivery=str(transaction.delivery))
+    head = b"" if fault is not None or spool.failure else spool.head()
+    case = Case(origin, transaction, spool, fault, head, log)
+    for stage in STAGES:
+        verdict = await stage(parts, case)
+        if verdict.refusal is not None or verdict.discard:
+            return verdict, _for_all(case, verdict.refusal or accepted(transaction.delivery))
+        if verdict.junk or not case.verdict.junk:
+            case.verdict = verdict
+    # A.3 to A.5: scan, blob, one transaction; A.6: the replies, after the commit
+    async with parts.large if spool.spooled else contextlib.nullcontext():
+        try:
+            content = await _whole(case)
+        except OSError as error:
+            log.error("cannot spool", folder=str(parts.spool), reason=str(error))
+            return Verdict("no-space", NO_SPACE), _for_all(case, NO_SPACE)
+        letter = _letter(parts, case, content)
+        if origin.kind is Kind.LMTP:
+            return case.verdict, await deliver_each(parts, letter)
+        return case.verdict, [await deliver(parts, letter)]
+
+
+def _for_all(case: Case, answer: Reply) -> list[Reply]:
+    return [answer] * (len(case.transaction.recipients) if case.origin.kind is Kind.LMTP else 1)
+
+
+async def _spooled(parts: Parts, case: Case) -> Verdict:
+    """Whether all of it is here."""
+    if case.fault is None and case.spool.failure:
+        case.log.error("cannot spool", folder=str(parts.spool), reason=case.spool.failure)
+        return Verdict("no-space", NO_SPACE)
+    return ACCEPTED
+
+
+async def _content(parts: Parts, case: Case) -> Verdict:
+    """Faults of the octets, loops, and a header section that is too large for who must read it."""
+    verdict = judge_content(ContentFacts(case.fault, count_received(case.head), parts.settings.max_received))
+    if verdict.refusal is None and len(case.head) >= MAX_HEAD:
+        origin = case.origin
+        if origin.kind is Kind.SUBMISSION or parts.filters.panel(origin.listener).asks or _judged_here(parts, origin):
+            return HEAD_TOO_LARGE
+    return verdict
+
+
+async def _authors(parts: Parts, case: Case) -> Verdict:
+    """Whether a login may write as the authors of its message."""
+    account = case.origin.client.account
+    if case.origin.kind is not Kind.SUBMISSION or account is None or not parts.settings.submission.check_from:
+        return ACCEPTED
+    return await judge_authors(parts.storage, account.id, case.transaction.mail.sender, case.head) or ACCEPTED
+
+
+def _judged_here(parts: Parts, origin: Origin) -> bool:
+    authenticated = origin.client.account is not None
+    return parts.judging.concerns(origin.listener, origin.address, authenticated=authenticated)
+
+
+async def _senders(parts: Parts, case: Case) -> Verdict:
+    """Whether the message is from whom it says."""
+    origin = case.origin
+    if not _judged_here(parts, origin):
+        return ACCEPTED
+    who = Claims(origin.address, origin.client.hello, case.transaction.mail.sender, parts.hostname)
+    early = case.transaction.early or parts.judging.begin(who, case.log)
+    judged = await parts.judging.judge(who, early, case.head, case.spool, case.log)
+    case.results = judged.field
+    return judged.verdict
+
+
+async def _fields(parts: Parts, case: Case) -> Verdict:
     """Put our fields in front; behind them the content is what the client sent, octet for octet.
 
-    Only a submission's header section is mended (RFC 6409 8).
+    Only a submission's header section is mended (RFC 6409 8), and nobody else's results in our name stay (RFC 8601 5).
     """
-    now = parts.clock.time()
+    origin, transaction, head, now = case.origin, case.transaction, case.head, parts.clock.time()
     local = any(recipient.accounts for recipient in transaction.recipients)
     path = return_path(transaction.mail.sender) if local else b""
     trace = received(_trace(parts, origin, transaction, now))
-    if origin.kind is not Kind.SUBMISSION:
-        return _Draft(path, trace, head, len(head))
-    mended = mend(head, hostname=parts.hostname, delivery=transaction.delivery, at=now)
-    return _Draft(path, trace, mended, len(head))
+    if origin.kind is Kind.SUBMISSION:
+        head = mend(head, hostname=parts.hostname, delivery=transaction.delivery, at=now)
+    if origin.kind is not Kind.LMTP:
+        trace = case.results + trace
+        head = without_forged(head, parts.hostname)
+    case.draft = Draft(path, trace, head, len(case.head))
+    return ACCEPTED
 
 
-async def _judge(parts: Parts, origin: Origin, transaction: Transaction, head: bytes) -> Judged:
-    """Whether the message is from whom it says."""
-    spool = transaction.spool
-    assert spool is not None
-    who = Claims(origin.address, origin.client.hello, transaction.mail.sender, parts.hostname)
-    log = parts.log.bind(listener=origin.listener, delivery=str(transaction.delivery))
-    early = transaction.early or parts.judging.begin(who, log)
-    return await parts.judging.judge(who, early, head, spool, log)
-
-
-async def _filter(
-    parts: Parts, panel: Panel, origin: Origin, transaction: Transaction, draft: _Draft
-) -> tuple[Verdict, _Draft]:
-    """Ask the filters of the listener; the draft with what they change, and the envelope too."""
-    spool = transaction.spool
-    assert spool is not None
+async def _filters(parts: Parts, case: Case) -> Verdict:
+    """What content filters think of it, and what they change, the envelope too. They see it with our fields."""
+    origin, transaction, draft, log = case.origin, case.transaction, case.draft, case.log
+    panel = parts.filters.panel(origin.listener)
+    if not panel.asks:
+        return ACCEPTED
     trace = draft.return_path + draft.received
-    specimen = Specimen(_envelope(parts, origin, transaction), trace, draft.head, draft.body_at, spool)
-    log = parts.log.bind(listener=origin.listener, delivery=str(transaction.delivery))
+    specimen = Specimen(_envelope(parts, origin, transaction), trace, draft.head, draft.body_at, case.spool)
     opinions, seen = await asyncio.gather(
         scan_all(panel.scanners, specimen, figures=parts.figures, clock=parts.clock, log=log),
         origin.milters.show(specimen),
     )
     verdict = judge_opinions([*opinions, *seen.opinions])
     if verdict.refusal is not None or verdict.discard:
-        return verdict, draft
+        return verdict
     await readdress(parts, origin.kind, transaction, seen, log)
     if not transaction.recipients:
-        return Verdict("filter-discarded", discard=True), draft
+        return Verdict("filter-discarded", discard=True)
     forged = draft.head if panel.marks_spam else b""
     head = changed(seen.specimen.head, opinions, forged=forged)
     path = return_path(transaction.mail.sender) if draft.return_path else b""
-    return verdict, replace(draft, return_path=path, head=head, body=seen.specimen.body, scores=scores(opinions))
+    case.draft = replace(draft, return_path=path, head=head, body=seen.specimen.body)
+    case.scores = scores(opinions)
+    return verdict
+
+
+STAGES: Sequence[Stage] = (_spooled, _content, _authors, _senders, _fields, _filters)
+"""A.2, in their order: what costs least goes first, and filters are asked only about what can still be taken."""
 
 
 def _envelope(parts: Parts, origin: Origin, transaction: Transaction) -> Envelope:
@@ -192,8 +229,9 @@ def _envelope(parts: Parts, origin: Origin, transaction: Transaction) -> Envelop
     )
 
 
-async def _content(spool: Spool, draft: _Draft) -> Octets:
+async def _whole(case: Case) -> Octets:
     """The message as it is stored. Raises OSError when a large one finds no room."""
+    spool, draft = case.spool, case.draft
     start = draft.return_path + draft.received + draft.head
     if draft.body is not None:
         return start + draft.body
@@ -202,21 +240,19 @@ async def _content(spool: Spool, draft: _Draft) -> Octets:
     return spool.with_head(start, draft.body_at)
 
 
-def _letter(
-    origin: Origin, transaction: Transaction, content: Octets, draft: _Draft, *, junk: bool, at: float
-) -> Letter:
-    assert transaction.spool is not None
+def _letter(parts: Parts, case: Case, content: Octets) -> Letter:
+    origin, transaction = case.origin, case.transaction
     return Letter(
         delivery=transaction.delivery,
         mail=transaction.mail,
         recipients=transaction.recipients,
         content=content,
-        client_digest=transaction.spool.digest(),
+        client_digest=case.spool.digest(),
         account=origin.client.account.id if origin.client.account is not None else None,
-        junk=junk,
-        scores=draft.scores,
+        junk=case.verdict.junk,
+        scores=case.scores,
         remote=origin.address,
-        at=at,
+        at=parts.clock.time(),
     )
 
 

@@ -33,6 +33,7 @@ COLUMNS: Final = (
 )
 ALL = f"SELECT {COLUMNS} FROM mailbox WHERE account_id = $1 ORDER BY sort_order, name, id"  # noqa: S608
 ONE = f"SELECT {COLUMNS} FROM mailbox WHERE account_id = $1 AND id = $2"  # noqa: S608
+WITH_ROLE = "SELECT account_id, id FROM mailbox WHERE account_id = ANY ($1::bigint[]) AND role = $2"
 TREE = "SELECT id, parent_id FROM mailbox WHERE account_id = $1"
 
 INSERT = f"""
@@ -87,6 +88,11 @@ def mailbox_of(row: Row) -> Mailbox:
 async def all_of(database: Database, account: AccountId) -> list[Mailbox]:
     """Every mailbox of the account, by sort order and name."""
     return [mailbox_of(row) for row in await database.fetch(ALL, account)]
+
+
+async def with_role(database: Database, accounts: Sequence[AccountId], role: Role) -> dict[AccountId, MailboxId]:
+    """The mailbox of a special use, of each account that has one."""
+    return {row["account_id"]: row["id"] for row in await database.fetch(WITH_ROLE, accounts, role.value)}
 
 
 async def one(connection: Connection | Database, account: AccountId, mailbox: MailboxId) -> Mailbox:
