@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 import structlog
 
-from posthorn_delivery import Arrival, Filing, Scripts, file_by_scripts, store
+from posthorn_delivery import Arrival, Filing, Scripts, Sealer, file_by_scripts, store
 from posthorn_mail_format import summarize
 from posthorn_model.clock import SystemClock
 from posthorn_model.errors import AccountNotFound
@@ -30,9 +30,8 @@ File = Callable[[UUID], Awaitable[Filing]]
 
 @pytest.fixture
 def scripts(storage: Storage) -> Scripts:
-    return Scripts(
-        storage, "mx.example.org", SystemClock(), structlog.wrap_logger(structlog.WriteLogger(io.StringIO()))
-    )
+    log = structlog.wrap_logger(structlog.WriteLogger(io.StringIO()))
+    return Scripts(storage, "mx.example.org", SystemClock(), log, Sealer(None, SystemClock(), log))
 
 
 async def use(storage: Storage, account: AccountRecord, script: str) -> None:

@@ -14,7 +14,7 @@ import pytest_asyncio
 import structlog
 import uvloop
 
-from posthorn_delivery import Scripts
+from posthorn_delivery import make_scripts
 from posthorn_mail_auth.dns_client import DnsResolver
 from posthorn_model.clock import SystemClock
 from posthorn_model.dmarc import DmarcObservation
@@ -187,7 +187,7 @@ async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
             door=Door(own.limits.connections, own.limits.connections_per_address),
             spool=spool,
             large=asyncio.Semaphore(own.limits.large_deliveries),
-            scripts=Scripts(storage, HOSTNAME, SystemClock(), wrapped),
+            scripts=make_scripts(storage, HOSTNAME, SystemClock(), wrapped, seal=True),
         )
         receptions = {}
         for listener in listeners:

@@ -13,7 +13,7 @@ import structlog
 import uvloop
 
 from posthorn_bus import LeaseKeeper, LeaseTimes
-from posthorn_delivery import Scripts
+from posthorn_delivery import make_scripts
 from posthorn_model.clock import SystemClock
 from posthorn_node.metrics import Metrics
 from posthorn_node.settings import ResolverSettings
@@ -104,7 +104,7 @@ class Worker:
                 brakes=self.brakes,
                 suppressing=Suppressing(storage.queue.suppressions, own.suppression, self.figures, LOG),
                 clock=SystemClock(),
-                scripts=Scripts(storage, "out.example.org", SystemClock(), LOG),
+                scripts=make_scripts(storage, "out.example.org", SystemClock(), LOG, seal=True),
                 log=LOG,
                 figures=self.figures,
             )

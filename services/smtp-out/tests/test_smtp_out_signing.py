@@ -14,13 +14,14 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from posthorn_delivery.keys import KEY_SECONDS
 from posthorn_model.errors import Unavailable
 from posthorn_model.ids import BlobKey, QueueMessageId
 from posthorn_model.queue_items import DueRecipient
 from posthorn_node.metrics import Metrics
 from posthorn_smtp_out.figures import Figures
 from posthorn_smtp_out.protocol.content import in_lines
-from posthorn_smtp_out.signing import KEY_SECONDS, MOST_SIGNATURES, Signer
+from posthorn_smtp_out.signing import MOST_SIGNATURES, Signer
 from posthorn_storage import Storage, StorageSettings
 from posthorn_storage.certificates.sealing import KeyRing
 from posthorn_storage.dkim import DkimStore, NewDkimKey, imported, made
@@ -177,7 +178,7 @@ async def test_mail_waits_for_keys_that_cannot_be_opened(storage: Storage) -> No
             desk.signer._log = structlog.get_logger()
             await desk.sign()
         assert [(each["log_level"], each["domain"]) for each in logs] == [("error", DOMAIN)]
-    desk.signer._store = storage.dkim
+    desk.signer._keys._store = storage.dkim
     assert (await desk.sign()).startswith(b"DKIM-Signature: ")
 
 

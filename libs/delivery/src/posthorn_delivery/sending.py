@@ -5,6 +5,7 @@ from uuid import UUID, uuid5
 
 from posthorn_delivery.evaluation import Subject
 from posthorn_delivery.scripts import Scripts
+from posthorn_delivery.sealing import REDIRECTED
 from posthorn_mail_format.headers import decode_text, iterate
 from posthorn_mail_format.reports import DeliveryReport, ReportedRecipient, write_dsn
 from posthorn_mail_format.trace import return_path
@@ -14,20 +15,19 @@ from posthorn_model.queue_items import NewQueueMessage, NewRecipient, site_of
 from posthorn_sieve.actions import Notify, Redirect, Reject, Vacation
 from posthorn_sieve.answers import Occasion, notification, vacation_answer
 
-REDIRECTED = "X-Sieve-Redirected-From"
-"""Who sent a message on: one that comes back to the same address goes no second round."""
-
 
 async def redirected(scripts: Scripts, subject: Subject, action: Redirect, *, smtputf8: bool) -> NewQueueMessage | None:
     """The message on its way to another address, from its own sender (RFC 5228 4.2)."""
     content = subject.content if action.content is None else action.content
     mark = f"{REDIRECTED}: {subject.recipient.lower()}\r\n".encode()
+    sent = mark + content.removeprefix(return_path(subject.sender))
     return await _queued(
         scripts,
         uuid5(subject.delivery, f"sieve/redirect/{subject.account}/{action.address}"),
         subject.sender,
         (action.address,),
-        mark + content.removeprefix(return_path(subject.sender)),
+        # Results are the script's to write by now, if it has changed anything.
+        sent if action.content is not None else await scripts.sealer.sealed(sent, subject.recipient, subject.content),
         smtputf8=smtputf8,
         notify=None,
     )

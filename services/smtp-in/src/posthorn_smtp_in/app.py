@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 import posthorn_assembly
-from posthorn_delivery import Scripts
+from posthorn_delivery import Scripts, make_scripts
 from posthorn_mail_auth.dns_client import DnsResolver
 from posthorn_node.node import Node
 from posthorn_node.settings import parse_bind
@@ -64,7 +64,7 @@ async def build(node: Node) -> "SmtpIn":
         door=Door(settings.limits.connections, settings.limits.connections_per_address, node.bans),
         spool=spool,
         large=asyncio.Semaphore(settings.limits.large_deliveries),
-        scripts=Scripts(cluster.storage, node.settings.server.hostname, node.clock, node.log),
+        scripts=_scripts(node, cluster),
     )
     receptions = [make_reception(parts, each, node.sockets) for each in listeners]
     _tell_of_unused(node)
@@ -82,6 +82,11 @@ async def build(node: Node) -> "SmtpIn":
     may = all_but("smtp-in", SmtpInSettings, "processes", "duplicate-window")
     node.rereads((*may, *CHANGEABLE_OF_LISTENERS), take)
     return service
+
+
+def _scripts(node: Node, cluster: posthorn_assembly.Parts) -> Scripts:
+    settings = node.settings
+    return make_scripts(cluster.storage, settings.server.hostname, node.clock, node.log, seal=settings.arc.seal)
 
 
 def _tell_of_unused(node: Node) -> None:

@@ -40,4 +40,4 @@ class Parts:
     large: asyncio.Semaphore
     """How many spooled messages may be scanned and stored at once."""
     scripts: Scripts
-    """What the Sieve scripts of accounts are run with."""
+    """What the Sieve scripts of accounts are run with, and what is passed on is sealed with."""

@@ -7,7 +7,7 @@ from functools import partial
 
 import posthorn_assembly
 from posthorn_bus import LeaseKeeper, LeaseTimes, Owner
-from posthorn_delivery import Scripts
+from posthorn_delivery import make_scripts
 from posthorn_model.errors import PosthornError
 from posthorn_model.events import Control, Gap, QueueDue, Topic
 from posthorn_node.node import Node
@@ -90,7 +90,7 @@ async def build(node: Node) -> "SmtpOut":
         brakes=Brakes(storage.queue.pauses, router.destination, node.log),
         suppressing=Suppressing(storage.queue.suppressions, settings.suppression, figures, node.log),
         clock=storage.clock,
-        scripts=Scripts(storage, hostname, storage.clock, node.log),
+        scripts=make_scripts(storage, hostname, storage.clock, node.log, seal=node.settings.arc.seal),
         log=node.log,
         figures=figures,
     )

@@ -34,7 +34,7 @@ async def forward(parts: Parts, group: Group, found: Found, content: bytes) -> R
         return LOOP
     first, storage = group.first, parts.storage
     domain = found.key.rpartition("@")[2]
-    copy = passed_on(content, found.key)
+    copy = await parts.scripts.sealer.sealed(passed_on(content, found.key), found.key, content)
     sender = storage.senders.rewritten(first.sender, domain, parts.clock.time())
     recipients = [*map(_elsewhere, found.remote), *(NewRecipient(each, LOCAL_SITE) for each in found.lists)]
     await storage.queue.enqueue(
@@ -70,7 +70,9 @@ async def post(parts: Parts, group: Group, address: str, content: bytes) -> Repl
         await storage.queue.enqueue(
             NewQueueMessage(
                 sender=sender,
-                blob=await storage.blobs.prepare(copy, queued=True),
+                blob=await storage.blobs.prepare(
+                    await parts.scripts.sealer.sealed(copy, address, content), queued=True
+                ),
                 recipients=[*elsewhere, *again],
                 smtputf8=first.smtputf8,
                 eight_bit=first.eight_bit,

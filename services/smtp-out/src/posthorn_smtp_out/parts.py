@@ -41,6 +41,6 @@ class Parts:
     clock: Clock
     """The database's: due times are judged by it, on whatever node."""
     scripts: Scripts
-    """What the Sieve scripts of accounts are run with."""
+    """What the Sieve scripts of accounts are run with, and what is passed on is sealed with."""
     log: FilteringBoundLogger
     figures: Figures

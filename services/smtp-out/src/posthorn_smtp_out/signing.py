@@ -9,15 +9,11 @@ Where the keys of a domain cannot be opened its mail waits: mail without a signa
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from structlog.typing import FilteringBoundLogger
 
+from posthorn_delivery import DomainKeys
 from posthorn_mail_auth.dkim import signing
 from posthorn_mail_auth.dkim.signing import SigningKey
 from posthorn_model.errors import PosthornError, Unavailable
@@ -26,19 +22,10 @@ from posthorn_model.queue_items import DueRecipient
 from posthorn_smtp_out.figures import Figures
 from posthorn_storage.dkim import DkimStore
 
-KEY_SECONDS: Final = 60.0
-"""How long keys are remembered, and that a domain has none: a removed key signs no longer than that."""
-MOST_DOMAINS: Final = 1000
 MOST_SIGNATURES: Final = 1000
 """Signatures are remembered for so many messages: about a kilobyte each."""
 IN_THREAD: Final = 131_072
 """Octets of content whose hash would hold up other attempts for too long."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    keys: tuple[SigningKey, ...]
-    until: float
 
 
 class Signer:
@@ -47,11 +34,9 @@ class Signer:
     def __init__(
         self, store: DkimStore, clock: Callable[[], float], log: FilteringBoundLogger, figures: Figures
     ) -> None:
-        self._store = store
-        self._clock = clock
+        self._keys = DomainKeys(store, clock)
         self._log = log
         self._figures = figures
-        self._keys: OrderedDict[str, _Keys] = OrderedDict()
         self._signed: OrderedDict[QueueMessageId, asyncio.Task[bytes]] = OrderedDict()
 
     async def signed(self, due: DueRecipient, content: bytes) -> bytes:
@@ -83,35 +68,17 @@ class Signer:
         return fields
 
     async def _of(self, domain: str) -> tuple[SigningKey, ...]:
-        kept = self._keys.get(domain)
-        if kept is not None and kept.until > self._clock():
-            return kept.keys
         try:
-            found = tuple(_key(domain, key.selector, key.pem) for key in await self._store.signing(domain))
+            return await self._keys.of(domain)
         except PosthornError as error:
             if error.temporary:
                 raise
             self._figures.signed.labels("no-key").inc()
             self._log.error("DKIM keys cannot be used, mail waits", domain=domain, reason=error.public)
             raise Unavailable(f"The DKIM keys of {domain} cannot be used") from error
-        self._keys[domain] = _Keys(found, self._clock() + KEY_SECONDS)
-        self._keys.move_to_end(domain)
-        if len(self._keys) > MOST_DOMAINS:
-            self._keys.popitem(last=False)
-        return found
 
     def _remember(self, message: QueueMessageId, task: asyncio.Task[bytes]) -> None:
         self._signed[message] = task
         self._signed.move_to_end(message)
         if len(self._signed) > MOST_SIGNATURES:
             self._signed.popitem(last=False)
-
-
-def _key(domain: str, selector: str, pem: bytes) -> SigningKey:
-    try:
-        private = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        private = None
-    if not isinstance(private, RSAPrivateKey | Ed25519PrivateKey):
-        raise PosthornError(f"the key {selector} is not one of RSA or Ed25519")
-    return SigningKey(domain, selector, private)

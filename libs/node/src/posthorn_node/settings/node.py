@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from posthorn_node.settings.acme import AcmeSettings
+from posthorn_node.settings.arc import ArcSettings
 from posthorn_node.settings.auth import AuthSettings
 from posthorn_node.settings.blob_stores import BLOB_KINDS, BlobStore
 from posthorn_node.settings.certificates import MIN_SECRET, CertificatesSettings
@@ -58,6 +59,7 @@ class NodeSettings(Section):
     """Everything outside the services' own tables."""
 
     acme: Annotated[dict[str, AcmeSettings], Field(max_length=1000)] = Field(default_factory=dict)
+    arc: ArcSettings = ArcSettings()
     auth: AuthSettings = AuthSettings()
     certificates: CertificatesSettings = CertificatesSettings()
     cluster: ClusterSettings = ClusterSettings()

@@ -25,7 +25,7 @@ async def passed_to_others(
     """A queue message for each recipient that leads elsewhere, with an id made of `identity`. Raises Unavailable."""
     found = []
     for to in recipients:
-        copy = passed_on(letter.content, to.key)
+        copy = await parts.scripts.sealer.sealed(passed_on(letter.content, to.key), to.key, letter.content)
         sender = parts.storage.senders.rewritten(letter.mail.sender, to.key.rpartition("@")[2], letter.at)
         sites = [(address, site_of(address)) for address in to.remote]
         found.append(
