@@ -23,13 +23,14 @@ def storage_settings(storage_settings: StorageSettings) -> StorageSettings:
     return replace(storage_settings, sub_addressing=SubAddressing(delimiters="+-", mailboxes=True))
 
 
-async def send(service: Any, *recipients: str, listener: str = "lmtp", body: str = "x") -> None:
+async def send(service: Any, *recipients: str, listener: str = "lmtp", body: str = "") -> None:
+    """Another message for other recipients: equal content would be a repeat, with a reply that was lost."""
     async with await service.connect(listener) as talk:
         await talk.play(f"S: 220 *\nC: {'LHLO' if listener == 'lmtp' else 'EHLO'} c\nS: 250-*")
         await talk.play("C: MAIL FROM:<eve@example.net>\nS: 250 *")
         for address in recipients:
             await talk.play(f"C: RCPT TO:<{address}>\nS: 250 *")
-        await talk.play(f"C: DATA\nS: 354 *\nC: {body}\nC: .")
+        await talk.play(f"C: DATA\nS: 354 *\nC: {body or ' '.join(recipients)}\nC: .")
         for _ in recipients if listener == "lmtp" else "1":
             await talk.play("S: 250 *")
 
