@@ -198,3 +198,11 @@ async def test_modseqs_of_mailboxes_follow_what_happens_in_them(
     after = await mail.mailbox_modseqs(ann)
     assert {mailbox for mailbox, modseq in after.items() if modseq != before[mailbox]} == {inbox}
     assert after[inbox] == appended.modseq == (await mail.snapshot(ann, inbox))[1]
+
+
+async def test_special_uses_of_several_accounts_at_once(mail: MailStore, ann: AccountId, account: MakeAccount) -> None:
+    bob = (await account("bob@example.org")).id
+    junk = await role(mail, ann, Role.JUNK)
+    await mail.update_mailbox(bob, await role(mail, bob, Role.JUNK), role=None)
+    assert await mail.mailboxes_with(Role.JUNK, [ann, bob, AccountId(1 << 40)]) == {ann: junk}
+    assert await mail.mailboxes_with(Role.JUNK, []) == {}
