@@ -14,8 +14,8 @@ COUNT = 20
 MEGABYTES = 50
 LOOK_SECONDS = 0.005
 NOTE = (
-    f"{COUNT} messages of {MEGABYTES} MB at once, base64 that cannot be compressed; memory of its own (RssAnon) "
-    "above what it had before, at its highest; what is mapped from files does not count"
+    f"{COUNT} messages of {MEGABYTES} MB at once, base64 that cannot be compressed; all memory of the processes' own "
+    "(RssAnon), the interpreter and its libraries included, at its highest; what is mapped from files does not count"
 )
 
 
@@ -54,12 +54,12 @@ async def _send(peer: Peer, number: int, barrier: asyncio.Barrier) -> None:
 
 @asynccontextmanager
 async def _highest(pids: list[int]) -> AsyncIterator[list[float]]:
-    """While the block lasts: how far the memory of all the processes was above its beginning, in MB."""
-    before, found = _own(pids), [0.0]
+    """While the block lasts: the most memory that all the processes had, in MB."""
+    found = [0.0]
 
     async def look() -> None:
         while True:
-            found[0] = max(found[0], _own(pids) - before)
+            found[0] = max(found[0], _own(pids))
             await asyncio.sleep(LOOK_SECONDS)
 
     looking = asyncio.create_task(look())
