@@ -129,6 +129,14 @@ async def test_a_site_never_sees_more_connections_than_its_limit(sink: Sink) -> 
     assert sink.most_connections == 2
 
 
+async def test_who_does_not_hang_up_after_quit_is_hung_up_on(sink: Sink) -> None:
+    sink.hold("QUIT")
+    async with pool().connection(destination(sink), SOURCE) as remote:
+        await send(remote, "bob@example.net")
+        await remote.quit(0.05)
+        await asyncio.wait_for(remote.closed, 10)
+
+
 async def test_a_lost_reply_to_the_content_is_told_as_doubt(sink: Sink) -> None:
     sink.once(END, DROP)
     async with pool().connection(destination(sink), SOURCE) as remote:

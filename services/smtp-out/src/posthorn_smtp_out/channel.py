@@ -73,10 +73,6 @@ class Channel:
         except ConnectionLost as error:
             raise ChannelLost(str(error)) from error
 
-    def close(self) -> None:
-        """Close after what was written has gone."""
-        self._connection.begin_close()
-
     def abort(self) -> None:
         """Close at once; the remote gets no end of data it has not got yet."""
         self._connection.abort()

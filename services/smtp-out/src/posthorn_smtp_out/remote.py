@@ -146,7 +146,7 @@ class Remote:
                 await self._channel.send(b"QUIT\r\n", timeout)
                 while True:
                     await self._channel.receive(timeout)
-        self._channel.close()
+        self._channel.abort()  # who does not close by itself must not keep a place among the connections
 
     def abort(self) -> None:
         """Cut the connection."""
