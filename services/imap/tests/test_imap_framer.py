@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from posthorn_imap.protocol.framer import (
@@ -146,6 +146,9 @@ def test_any_octets_give_the_same_events_however_they_arrive(octets: bytes, cuts
 _TEXT = st.text("abc{}+0129~\r\n\0 ", max_size=30).map(str.encode)
 
 
+@example([b"tag " + b"x" * 58, b"{5+}\r\nhello"])
+@example([b"a \0{2+}\r\nhi", b"x" * 100])
+@example([b"\r" + b"x" * 65])
 @given(st.lists(st.one_of(_TEXT, st.binary(max_size=9).map(lambda b: b"{%d+}\r\n%s" % (len(b), b))), max_size=8))
 def test_announcements_in_any_mixture_keep_their_order(pieces: list[bytes]) -> None:
     octets = b"".join(pieces) + b"\r\n"

@@ -175,22 +175,25 @@ class Framer:
         """A line without its LF (its CR stays), or None. The rest of an over-long line is dropped as it comes."""
         end = self._input.find(b"\n", self._searched)
         room = self._limits.line - self._text_size
+        if (end if end >= 0 else len(self._input)) > room + 1:  # one more for the CR
+            self._too_long(room)
         if end < 0:
-            if len(self._input) > room + 1:  # one more for the CR
-                self._fault = f"command longer than {self._limits.line} octets"
-                if not self._dropping_line:
-                    self._dropping_line = True
-                    self._parts = self._parts or [bytes(self._input[:64])]
+            if self._dropping_line:
                 # The end is kept: whether the line announces a literal is still to be seen.
                 del self._input[:-64]
             self._searched = len(self._input)
             return None
-        if end > room + 1 and self._fault is None:
-            self._fault = f"command longer than {self._limits.line} octets"
         line = bytes(self._input[:end])
         del self._input[: end + 1]
         self._searched = 0
         return line
+
+    def _too_long(self, room: int) -> None:
+        """The line that has begun is too long, however much of it is there already; its first fault is what is told."""
+        if not self._dropping_line and self._fault is None:
+            self._fault = f"command longer than {self._limits.line} octets"
+            self._parts = self._parts or [bytes(self._input[: min(room, 64)])]
+        self._dropping_line = True
 
     def _on_line(self, line: bytes) -> Event | None:
         self._dropping_line = False
