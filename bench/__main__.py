@@ -21,6 +21,7 @@ from bench.rows import (
     imap_search,
     lookup,
     mail_in,
+    mail_out,
     mime,
     moves,
     notice,
@@ -41,7 +42,7 @@ from posthorn_testkit.servers import postgres_server, s3_server
 
 RESULTS = Path(__file__).parent / "results"
 GROUPS = (
-    *("smtp", "smtp-in", "imap", "bus", "notice", "start", "mime", "plan"),
+    *("smtp", "smtp-in", "smtp-out", "imap", "bus", "notice", "start", "mime", "plan"),
     *("storage", "sizes", "lookup", "search", "blobs", "moves", "auth"),
 )
 ON_REQUEST = ("large",)
@@ -68,7 +69,7 @@ async def _on_a_cluster(groups: list[str], tell: Tell) -> list[runner.Result]:
 
 
 async def measure(groups: list[str], only: str = "") -> list[runner.Result]:
-    """The results of the groups' rows; of smtp-in's those whose titles contain `only`."""
+    """The results of the groups' rows; of smtp-in's and smtp-out's those whose titles contain `only`."""
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -98,6 +99,12 @@ async def measure(groups: list[str], only: str = "") -> list[runner.Result]:
                 results += await mail_in.results(server, tell, only)
             except Missing as reason:
                 tell(f"smtp-in is left out: {reason}")
+    if "smtp-out" in groups:
+        with postgres_server(**sized()) as server:
+            try:
+                results += await mail_out.results(server, tell, only)
+            except Missing as reason:
+                tell(f"smtp-out is left out: {reason}")
     if set(groups) & {"storage", "sizes", "large", "lookup", "search", "blobs", "moves"}:
         with postgres_server(**sized()) as server:
             if "storage" in groups:
@@ -188,7 +195,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", epilog="example: make bench ARGS='smtp imap'")
     said = f"{', '.join(GROUPS)}; and only when named: {', '.join(ON_REQUEST)}"
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"which rows (default: all): {said}")
-    parser.add_argument("--only", default="", metavar="TEXT", help="of smtp-in the rows with this in their titles")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="of smtp-in and smtp-out the rows with this in their titles"
+    )
     arguments = parser.parse_args()
     groups = arguments.groups or list(GROUPS)
     if unknown := set(groups) - {*GROUPS, *ON_REQUEST}:

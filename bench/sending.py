@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -47,8 +47,9 @@ async def send(peer: Peer, load: Load, recipients: Sequence[str]) -> Outcome:
     wanted = await peer.stored() + load.messages
     begun, busy = perf_counter(), cpu.seconds(peer.roots)
     processes = len(load.files) or min(PROCESSES, load.sessions)
+    share = replace(load, sessions=load.sessions // processes, messages=load.messages // processes)
     await asyncio.gather(
-        *(_source(peer, load, processes, n, recipients[n % len(recipients)]) for n in range(processes))
+        *(source(peer, share, recipients[n % len(recipients)], load.files[n : n + 1]) for n in range(processes))
     )
     try:
         async with asyncio.timeout(LAST_SECONDS):
@@ -59,9 +60,10 @@ async def send(peer: Peer, load: Load, recipients: Sequence[str]) -> Outcome:
     return Outcome(perf_counter() - begun, cpu.seconds(peer.roots) - busy)
 
 
-async def _source(peer: Peer, load: Load, processes: int, number: int, recipient: str) -> None:
-    options: dict[str, object] = {"-s": load.sessions // processes, "-m": load.messages // processes}
-    options |= {"-F": load.files[number]} if load.files else {"-l": load.size}
+async def source(peer: Peer, load: Load, recipient: str, file: Sequence[Path] = ()) -> None:
+    """One process of the generator, until all it sends is taken. Raises RuntimeError."""
+    options: dict[str, object] = {"-s": load.sessions, "-m": load.messages}
+    options |= {"-F": file[0]} if file else {"-l": load.size}
     words = [str(word) for pair in options.items() for word in pair]
     process = await asyncio.create_subprocess_exec(
         *(str(PROGRAM), "-d", *words, "-f", "sender@example.net", "-t", recipient, f"{peer.host}:{peer.port}"),

@@ -12,6 +12,11 @@ def recipients() -> list[str]:
     return [f"u{number}@{DOMAIN}" for number in range(USERS)]
 
 
+async def nothing_stored() -> int:
+    """How many messages are in the mailboxes of a server that only relays."""
+    return 0
+
+
 class Missing(Exception):
     """A program or a library that a peer needs is not here."""
 

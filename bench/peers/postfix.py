@@ -1,13 +1,14 @@
-"""Postfix that hands all mail of the domain over by LMTP, as the manuals of Dovecot and Cyrus set it up; no filters."""
+"""Postfix without filters: before a store, by LMTP, as the manuals of Dovecot and Cyrus set it up; and as a relay."""
 
 import asyncio
 import contextlib
+import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from bench.peers.peer import DOMAIN
+from bench.peers.peer import DOMAIN, Missing, Peer, nothing_stored
 from posthorn_ctl.embedded.ports import free_ports
 
 POSTFIX = Path("/usr/sbin/postfix")
@@ -26,11 +27,6 @@ mydestination =
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 mynetworks = 127.0.0.0/8
-virtual_mailbox_domains = {domain}
-virtual_mailbox_maps = static:there
-virtual_transport = lmtp:unix:{socket}
-lmtp_destination_concurrency_limit = 20
-lmtp_destination_recipient_limit = 1
 smtpd_client_connection_count_limit = 0
 default_process_limit = 120
 queue_run_delay = 2s
@@ -40,6 +36,20 @@ mailbox_size_limit = 0
 alias_maps =
 maillog_file_prefixes = {folder}
 maillog_file = {folder}/postfix.log
+"""
+STORED = """
+virtual_mailbox_domains = {domain}
+virtual_mailbox_maps = static:there
+virtual_transport = lmtp:unix:{socket}
+lmtp_destination_concurrency_limit = 20
+lmtp_destination_recipient_limit = 1
+"""
+RELAYED = """
+transport_maps = texthash:{folder}/etc/transport
+smtp_destination_concurrency_limit = {connections}
+smtp_tls_security_level = none
+smtp_dns_support_level = disabled
+smtp_host_lookup = native
 """
 MASTER_CF = """
 127.0.0.1:{port} inet n - n - - smtpd
@@ -53,6 +63,7 @@ verify unix - - n - 1 verify
 flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 lmtp unix - - n - - lmtp
+smtp unix - - n - - smtp
 error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
@@ -64,19 +75,40 @@ postlog unix-dgram n - n - 1 postlogd
 
 @contextlib.asynccontextmanager
 async def postfix(socket: Path) -> AsyncIterator[tuple[int, int]]:
-    """It, running: its port, and the process that all its processes descend from. `socket` is where LMTP listens."""
+    """Before a store: its port, and the process that all its processes descend from. `socket` is where LMTP listens."""
+    async with _running(STORED, "", socket, socket=socket) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def relaying_postfix(routes: Mapping[str, str], connections: int) -> AsyncIterator[Peer]:
+    """As a relay: `routes` are "host:port" by domain, `connections` how many at once for each. Raises Missing."""
+    if os.getuid():
+        raise Missing("Postfix needs root")
+    if not POSTFIX.exists():
+        raise Missing(f"no {POSTFIX}: apt-get install postfix")
+    lines = [f"{domain} smtp:[{to.rpartition(':')[0]}]:{to.rpartition(':')[2]}" for domain, to in routes.items()]
+    async with _running(RELAYED, "\n".join(lines) + "\n", None, connections=connections) as (port, root):
+        yield Peer("Postfix", "127.0.0.1", port, nothing_stored, [root])
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    more: str, transports: str, waits_for: Path | None, **values: object
+) -> AsyncIterator[tuple[int, int]]:
     with tempfile.TemporaryDirectory(prefix="bench-postfix-") as name:
         folder, port = Path(name), free_ports(1)[0]
         folder.chmod(0o755)
         for sub in ("queue", "data", "etc"):
             (folder / sub).mkdir()
         shutil.chown(folder / "data", "postfix")
-        values = {"folder": folder, "domain": DOMAIN, "port": port, "socket": socket}
-        (folder / "etc" / "main.cf").write_text(MAIN_CF.format(**values))
+        values |= {"folder": folder, "domain": DOMAIN, "port": port}
+        (folder / "etc" / "main.cf").write_text(MAIN_CF.format(**values) + more.format(**values))
         (folder / "etc" / "master.cf").write_text(MASTER_CF.format(**values))
+        (folder / "etc" / "transport").write_text(transports)
         try:
             await _postfix(folder, "start")
-            await _listening(port, socket, folder)
+            await _listening(port, waits_for, folder)
             yield port, int((folder / "queue" / "pid" / "master.pid").read_text())
         finally:
             with contextlib.suppress(RuntimeError):
@@ -92,14 +124,14 @@ async def _postfix(folder: Path, verb: str) -> None:
         raise RuntimeError(f"postfix {verb}: {said.decode(errors='replace')}")
 
 
-async def _listening(port: int, socket: Path, folder: Path) -> None:
+async def _listening(port: int, socket: Path | None, folder: Path) -> None:
     try:
         async with asyncio.timeout(READY_SECONDS):
-            while not socket.exists() or not await _answers(port):
+            while (socket is not None and not socket.exists()) or not await _answers(port):
                 await asyncio.sleep(0.05)
     except TimeoutError:
         logs = [path.read_text(errors="replace")[-2000:] for path in folder.glob("*.log")]
-        raise RuntimeError("\n".join(["Postfix and its store do not answer", *logs])) from None
+        raise RuntimeError("\n".join(["Postfix, or the store behind it, does not answer", *logs])) from None
 
 
 async def _answers(port: int) -> bool:

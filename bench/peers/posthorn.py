@@ -1,12 +1,14 @@
-"""smtp-in as operators run it: processes that share a port, PostgreSQL with fsync, log lines into a file."""
+"""smtp-in and smtp-out as operators run them: PostgreSQL with fsync, log lines into a file."""
 
 import asyncio
 import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
@@ -44,29 +46,52 @@ bind = "127.0.0.1:0"
 COUNT = "SELECT coalesce(sum(total), 0)::bigint FROM mailbox"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A database of its own and the settings of whatever runs over it."""
+
+    dsn: str
+    folder: Path
+    config: Path
+    port: int
+    """Of smtp-in."""
+    connection: "asyncpg.Connection[Any]"
+    roots: list[int]
+    """The processes that all its processes descend from, those of PostgreSQL among them."""
+
+
 @contextlib.asynccontextmanager
-async def posthorn(server: str, settings: str = "") -> AsyncIterator[Peer]:
-    """smtp-in on a database of its own of the server of this superuser's DSN; `settings` are more lines of TOML."""
+async def place(server: str, settings: str = "") -> AsyncIterator[Place]:
+    """A place on the server of this superuser's DSN; `settings` are more lines of TOML. Nothing runs there yet."""
     databases = Databases(server, migrate)
     try:
-        with databases.fresh() as dsn, tempfile.TemporaryDirectory(prefix="bench-smtp-in-") as name:
+        with databases.fresh() as dsn, tempfile.TemporaryDirectory(prefix="bench-posthorn-") as name:
             await _furnish(dsn)
             folder, port = Path(name), free_ports(1)[0]
             config = folder / "node.toml"
             config.write_text(TOML.format(folder=folder, dsn=dsn, port=port, domain=DOMAIN) + settings)
             connection = await asyncpg.connect(dsn)
-            async with contextlib.AsyncExitStack() as stack:
-                stack.push_async_callback(connection.close)
-                roots = [parent_of(connection.get_server_pid())]
-                for number in range(PROCESSES):
-                    roots.append(await stack.enter_async_context(_process(config, folder / f"log{number}")))
-
-                async def stored() -> int:
-                    return int(await connection.fetchval(COUNT))
-
-                yield Peer("smtp-in", "127.0.0.1", port, stored, roots)
+            try:
+                yield Place(dsn, folder, config, port, connection, [parent_of(connection.get_server_pid())])
+            finally:
+                await connection.close()
     finally:
         databases.close()
+
+
+@contextlib.asynccontextmanager
+async def posthorn(server: str, settings: str = "", beside: Sequence[str] = ()) -> AsyncIterator[Peer]:
+    """smtp-in, and a process of each service that is named beside it, over a place of their own."""
+    async with contextlib.AsyncExitStack() as stack:
+        here = await stack.enter_async_context(place(server, settings))
+        for number, service in enumerate((*["smtp-in"] * PROCESSES, *beside)):
+            log = here.folder / f"log{number}"
+            here.roots.append(await stack.enter_async_context(process(service, here.config, log)))
+
+        async def stored() -> int:
+            return int(await here.connection.fetchval(COUNT))
+
+        yield Peer(" and ".join(("smtp-in", *beside)), "127.0.0.1", here.port, stored, here.roots)
 
 
 async def _furnish(dsn: str) -> None:
@@ -78,20 +103,21 @@ async def _furnish(dsn: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _process(config: Path, log: Path) -> AsyncIterator[int]:
-    program = Path(sys.executable).with_name("posthorn-smtp-in")
+async def process(service: str, config: Path, log: Path) -> AsyncIterator[int]:
+    """A process of a service that is ready: its number."""
+    program = Path(sys.executable).with_name(f"posthorn-{service}")
     with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
+        running = await asyncio.create_subprocess_exec(
             str(program), "--config", str(config), stdout=output, stderr=asyncio.subprocess.STDOUT
         )
     try:
         async with asyncio.timeout(READY_SECONDS):
-            while b"listening" not in log.read_bytes():
-                if process.returncode is not None:
+            while b"ready" not in log.read_bytes():
+                if running.returncode is not None:
                     raise RuntimeError(log.read_text(errors="replace")[-2000:])
                 await asyncio.sleep(0.05)
-        yield process.pid
+        yield running.pid
     finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+        if running.returncode is None:
+            running.terminate()
+        await running.wait()

@@ -4,7 +4,7 @@ It waits until every message has arrived. Printed: lost, copies beside the attem
 writes of owners of the past, take-over times, and the most connections that a site saw at once.
 
 make queue-run ARGS="--messages 20000 --sites 500 --kills 6 --stops 3"
-make queue-run ARGS="--lease 4s --seed 7"
+make queue-run ARGS="--short --seed 7"
 """
 
 import argparse
@@ -28,7 +28,6 @@ from tests.faults.town import Town
 
 from posthorn_ctl.embedded.errors import PartError
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient
-from posthorn_node.settings import parse_duration
 from posthorn_storage import FsSettings, Storage, StorageSettings
 from posthorn_storage.migrate import migrate
 from posthorn_storage.shards.registry import register
@@ -41,6 +40,13 @@ NODES = (1, 2, 3)
 LIMIT = 3
 """Connections to one site."""
 SHARDS = 16
+USUAL_LEASE = 8.0
+SHORT_LEASE = 4.0
+TIMES = {
+    False: "",
+    True: f'lease-ttl = "{SHORT_LEASE:g}s"\nheartbeat = "1s"\nfailure-after = "2s"',
+}
+"""The settings that say how soon a process counts as dead: as they are by default, and as short as they may be."""
 SIZES = (*[600] * 9, 60_000)
 """Octets of the messages, in turn."""
 LAST = 300.0
@@ -50,7 +56,7 @@ SETTINGS = """
 [cluster]
 name = "queue-run"
 node-id = {node}
-lease-ttl = "{lease}"
+{times}
 queue-shards = {shards}
 secret = "only for this run, and for nothing else"
 [server]
@@ -110,7 +116,8 @@ class Plan:
     sites: int
     kills: int
     stops: int
-    lease: str
+    short: bool
+    """Short leases, and heartbeats to match."""
     seed: int
     rate: float
     """Messages queued in a second."""
@@ -189,7 +196,7 @@ class Run:
             self.configs[node].write_text(
                 SETTINGS.format(
                     node=node,
-                    lease=plan.lease,
+                    times=TIMES[plan.short],
                     shards=SHARDS,
                     folder=folder,
                     resolver=town.resolver,
@@ -254,7 +261,7 @@ class Run:
             await process.kill()
             await self._start(node)
         else:
-            await asyncio.sleep(1.5 * parse_duration(self.plan.lease))
+            await asyncio.sleep(1.5 * (SHORT_LEASE if self.plan.short else USUAL_LEASE))
             process.signal(signal.SIGCONT)
 
     async def _shards(self, node: int) -> list[int]:
@@ -335,7 +342,7 @@ def main() -> int:
     parser.add_argument("--sites", type=int, default=500)
     parser.add_argument("--kills", type=int, default=6)
     parser.add_argument("--stops", type=int, default=3)
-    parser.add_argument("--lease", default="8s", help="the short profile: 4s")
+    parser.add_argument("--short", action="store_true", help="leases of 4 s, and heartbeats to match")
     parser.add_argument("--rate", type=float, default=150.0, help="messages queued in a second")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     plan = Plan(**vars(parser.parse_args()))

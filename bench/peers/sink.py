@@ -1,0 +1,47 @@
+"""Where outgoing mail ends: Postfix's own smtp-sink, compiled, which takes everything and keeps nothing."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from bench.peers.peer import Missing
+
+PROGRAM = Path("/usr/sbin/smtp-sink")
+BACKLOG = 1024
+LAST_SECONDS = 180.0
+
+
+def check() -> None:
+    """Raises Missing without the program."""
+    if not PROGRAM.exists():
+        raise Missing(f"no {PROGRAM}: apt-get install postfix")
+
+
+@contextlib.asynccontextmanager
+async def sink(port: int, messages: int) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """A sink on every address of this machine until it has taken so many; yields what waits for that.
+
+    The waiting raises RuntimeError when they do not all come.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(str(PROGRAM), "-u", "nobody", "-M", str(messages), f"0.0.0.0:{port}", str(BACKLOG)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+
+    async def emptied() -> None:
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                said, _ = await process.communicate()
+        except TimeoutError:
+            raise RuntimeError(f"not all of {messages} messages reached the sink") from None
+        if process.returncode:
+            raise RuntimeError(f"smtp-sink: {said.decode(errors='replace')[:500]}")
+
+    try:
+        yield emptied
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
