@@ -177,6 +177,14 @@ async def test_a_margin_must_leave_time_to_work() -> None:
         LeaseTimes(ttl=3.0, margin=2.0)
 
 
+def test_who_has_short_leases_looks_more_often_for_what_is_free() -> None:
+    assert (LeaseTimes.of(8.0).poll, LeaseTimes.of(60.0).poll, LeaseTimes.of(4.0, patience=2.0)) == (
+        1.0,
+        1.0,
+        LeaseTimes(ttl=4.0, poll=0.5, patience=2.0),
+    )
+
+
 async def test_keys_that_are_not_proposed_any_more_are_handed_over(leases: LeaseStore) -> None:
     bus = Proposer("queue/1", "queue/2", "weather/1")
     keeper = LeaseKeeper(leases, "me", SystemClock(), TIMES)

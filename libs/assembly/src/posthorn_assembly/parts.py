@@ -90,7 +90,7 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     measure_databases(node.metrics, storage)
     measure_lookups(node.metrics, storage)
     measure_blobs(node.metrics, storage)
-    leases = LeaseKeeper(storage.leases, node.boot, node.clock, LeaseTimes(ttl=node.settings.cluster.lease_ttl))
+    leases = LeaseKeeper(storage.leases, node.boot, node.clock, LeaseTimes.of(node.settings.cluster.lease_ttl))
     await leases.start()
     certificates = stored_certificates(node, storage)
     await certificates.look()

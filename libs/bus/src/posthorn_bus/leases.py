@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from posthorn_model.errors import PosthornError
 from posthorn_model.ids import Epoch
@@ -33,6 +34,11 @@ class LeaseTimes:
     def __post_init__(self) -> None:
         if not 0 < self.margin < self.ttl * 2 / 3:
             raise ValueError("the margin must be shorter than two thirds of the lease")
+
+    @classmethod
+    def of(cls, ttl: float, *, patience: float = patience) -> Self:
+        """For leases of so many seconds: who has short ones wants what is free to be noticed sooner too."""
+        return cls(ttl=ttl, poll=min(1.0, ttl / 8), patience=patience)
 
 
 class HeldLease:

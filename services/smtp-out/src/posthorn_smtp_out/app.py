@@ -97,7 +97,7 @@ async def build(node: Node) -> "SmtpOut":
     await node.obtain("the pauses of the queue", parts.brakes.read)
     shards = Shards(parts)
     # A keeper of our own: attempts under way need longer to end than other work does.
-    times = LeaseTimes(ttl=node.settings.cluster.lease_ttl, patience=HAND_OVER_SECONDS)
+    times = LeaseTimes.of(node.settings.cluster.lease_ttl, patience=HAND_OVER_SECONDS)
     keeper = LeaseKeeper(storage.leases, node.boot, node.clock, times)
     keys = [f"queue/{number}" for number in range(storage.queue.shards)]
     owner = Owner(cluster.bus, keeper, cluster.node_id, Topic.QUEUE, keys, shards.run)
