@@ -34,8 +34,11 @@ async def test_what_there_is(serve: Any) -> None:
     _, resolver = await serve(ZONE)
     texts = await resolver.texts("all.test")
     assert set(texts.records) == {b"v=spf1 -all", b"other"}
-    assert await resolver.ipv4("ALL.test.") == Answer(Outcome.RECORDS, (IPv4Address("192.0.2.1"),))
-    assert await resolver.ipv6("alias.test") == Answer(Outcome.RECORDS, (IPv6Address("2001:db8::1"),))
+    assert await resolver.ipv4("ALL.test.") == Answer(
+        Outcome.RECORDS, (IPv4Address("192.0.2.1"),), canonical="all.test"
+    )
+    behind = Answer(Outcome.RECORDS, (IPv6Address("2001:db8::1"),), canonical="all.test")
+    assert await resolver.ipv6("alias.test") == behind
     exchangers = await resolver.exchangers("all.test")
     assert set(exchangers.records) == {MailExchanger(10, "mx.all.test"), MailExchanger(0, "")}
     assert (await resolver.names_of(IPv4Address("192.0.2.1"))).records == ("host.all.test",)
