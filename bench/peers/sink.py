@@ -8,6 +8,8 @@ from pathlib import Path
 from bench.peers.peer import Missing
 
 PROGRAM = Path("/usr/sbin/smtp-sink")
+SESSIONS = 4096
+"""At once: whoever keeps connections to many sites open for a while must not wait for the sink."""
 BACKLOG = 1024
 LAST_SECONDS = 180.0
 
@@ -25,7 +27,7 @@ async def sink(port: int, messages: int) -> AsyncIterator[Callable[[], Awaitable
     The waiting raises RuntimeError when they do not all come.
     """
     process = await asyncio.create_subprocess_exec(
-        *(str(PROGRAM), "-u", "nobody", "-M", str(messages), f"0.0.0.0:{port}", str(BACKLOG)),
+        *(str(PROGRAM), "-u", "nobody", "-m", str(SESSIONS), "-M", str(messages), f"0.0.0.0:{port}", str(BACKLOG)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
