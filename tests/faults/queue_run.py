@@ -167,7 +167,7 @@ class Tally:
                 f"the strikes: {self.under_way}, in doubt: {self.doubts}",
                 f"rows changed by an owner of the past: {self.late}",
                 f"take-over, from the strike to the first delivery of a shard: p50 {cuts[49]:.1f} s, "
-                f"p99 {cuts[98]:.1f} s, {len(times)} shards",
+                f"p90 {cuts[89]:.1f} s, p99 {cuts[98]:.1f} s, {len(times)} shards",
                 f"connections that a site saw at once: {self.most} of {LIMIT}; with those that stopped processes could "
                 f"not close: {self.most_with_stopped}",
                 f"what the sites did: {self.said}",
@@ -259,9 +259,11 @@ class Run:
         print(f"{'killed' if kill else 'stopped'} node {node} with {len(shards)} shards", flush=True)
         if kill:
             await process.kill()
+            self.town.goes_on(node)
             await self._start(node)
         else:
             await asyncio.sleep(1.5 * (SHORT_LEASE if self.plan.short else USUAL_LEASE))
+            self.town.goes_on(node)
             process.signal(signal.SIGCONT)
 
     async def _shards(self, node: int) -> list[int]:

@@ -61,6 +61,7 @@ class Town:
             address: _Site(name, KINDS[number % len(KINDS)])
             for number, (address, name) in enumerate(self._addresses.items())
         }
+        self._struck: set[int] = set()
         self._stopped: defaultdict[int, set[_Visit]] = defaultdict(set)
         self._dns = DnsServer({name: {"A": [address]} for address, name in self._addresses.items()})
         self._server: asyncio.Server | None = None
@@ -93,10 +94,15 @@ class Town:
         await self._dns.__aexit__(kind, error, trace)
 
     def stopped(self, node: int) -> None:
-        """A node has no say any more in the connections it has now."""
+        """A node has no say any more in the connections it has now, nor in those that have not been accepted yet."""
+        self._struck.add(node)
         self._stopped[node].update(
             visit for site in self._by_address.values() for visit in site.open if visit.node == node
         )
+
+    def goes_on(self, node: int) -> None:
+        """What the node connects to from now on is its own doing again."""
+        self._struck.discard(node)
 
     def tokens(self) -> Counter[str]:
         """How often each message was taken."""
@@ -115,6 +121,8 @@ class Town:
         node = int(writer.get_extra_info("peername")[0].rpartition(".")[2])
         visit = _Visit(self, site, node, reader, writer)
         site.open.add(visit)
+        if node in self._struck:
+            self._stopped[node].add(visit)
         asyncio.get_running_loop().call_later(SETTLED, self._count, site)
         try:
             await visit.run()
