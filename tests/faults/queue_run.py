@@ -40,6 +40,7 @@ NODES = (1, 2, 3)
 LIMIT = 3
 """Connections to one site."""
 SHARDS = 16
+UNDER_WAY_SECONDS = 2.0
 USUAL_LEASE = 8.0
 SHORT_LEASE = 4.0
 TIMES = {
@@ -191,6 +192,7 @@ class Run:
         self.tally = Tally()
         self.draw = random.Random(plan.seed)
         self._strikes: list[tuple[float, int, list[int]]] = []
+        """When, whose deliveries do not count afterwards, and which shards it had."""
         self._loop = asyncio.get_running_loop()
         for node, dsn in dsns.items():
             self.configs[node].write_text(
@@ -254,7 +256,8 @@ class Run:
         process.signal(signal.SIGKILL if kill else signal.SIGSTOP)
         moment = self._loop.time()
         self.town.stopped(node)
-        self._strikes.append((moment, node, shards))
+        # After a kill another process of the same node may be the next owner; one that goes on is an owner of the past.
+        self._strikes.append((moment, 0 if kill else node, shards))
         self.tally.under_way += await self.watch.fetchval(UNDER_WAY, shards)
         print(f"{'killed' if kill else 'stopped'} node {node} with {len(shards)} shards", flush=True)
         if kill:
@@ -288,7 +291,9 @@ class Run:
         for site in self.town.sites:
             by_shard.setdefault(self.storage.queue.shard_of(site), set()).add(site)
         for moment, node, shards in self._strikes:
-            found = (self.town.first_after(moment, by_shard.get(shard, set()), node) for shard in shards)
+            # What was under way arrives at once; nobody else is an owner so soon.
+            soon = moment + UNDER_WAY_SECONDS
+            found = (self.town.first_after(soon, by_shard.get(shard, set()), node) for shard in shards)
             tally.take_overs += [at - moment for at in found if at is not None]
 
 

@@ -108,7 +108,7 @@ class Town:
         """How often each message was taken."""
         return Counter(each.token for each in self.taken)
 
-    def first_after(self, moment: float, sites: Collection[str], but: int) -> float | None:
+    def first_after(self, moment: float, sites: Collection[str], but: int = 0) -> float | None:
         """When the first message for one of the sites was taken after a moment, from another node than `but`."""
         found = (each.at for each in self.taken if each.at > moment and each.node != but and each.site in sites)
         return min(found, default=None)
