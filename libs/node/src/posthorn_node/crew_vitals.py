@@ -11,12 +11,12 @@ from typing import Any
 from posthorn_node.asking import get
 from posthorn_node.merged import merged_health, merged_metrics
 from posthorn_node.metrics import Metrics
+from posthorn_node.probes import JSON, UNKNOWN, Answer, answered
 
 LIMIT = 2.5
 """Seconds for the answer of a process, a little more than its own probes may take."""
 KEEPER = "keeper"
 """In metrics, the name of the process that keeps the others."""
-_JSON = b"application/json"
 
 Ask = Mapping[str, int | None]
 """The port that each process answers on, None for one that does not run."""
@@ -33,34 +33,23 @@ class CrewVitals:
         self._answered = False
 
     async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return
-        status, kind, body = await self._answer(scope["method"], scope["path"])
-        headers = [
-            (b"content-type", kind),
-            (b"content-length", str(len(body)).encode()),
-            (b"cache-control", b"no-store"),
-        ]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        await answered(scope, send, self._answer)
 
-    async def _answer(self, method: str, path: str) -> tuple[int, bytes, bytes]:
-        if method not in ("GET", "HEAD"):
-            return 405, _JSON, b'{"error":"only GET and HEAD"}'
+    async def _answer(self, path: str) -> Answer:
         if path == "/health/live":
             answers = await self._ask("/health/live")
             alive = any(answers.values()) or not self._answered
             self._answered = self._answered or any(answers.values())
-            return (200 if alive else 503), _JSON, self._json({"alive": alive, "state": self._state()})
+            return (200 if alive else 503), JSON, self._json({"alive": alive, "state": self._state()})
         if path in ("/health/ready", "/health"):
             report = merged_health(self._state(), await self._ask("/health/ready"))
-            return (200 if report["ready"] else 503), _JSON, self._json(report)
+            return (200 if report["ready"] else 503), JSON, self._json(report)
         if path == "/metrics":
             answers = await self._ask("/metrics")
             texts = {process: answer.decode() for process, answer in answers.items() if answer is not None}
             texts[KEEPER] = self._metrics.exposition().decode()
             return 200, self._metrics.content_type.encode(), merged_metrics(texts).encode()
-        return 404, _JSON, b'{"error":"known are /health/live, /health/ready and /metrics"}'
+        return UNKNOWN
 
     async def _ask(self, path: str) -> dict[str, bytes | None]:
         ports = self._ports()

@@ -8,8 +8,8 @@ from posthorn_node.health import Health
 from posthorn_node.http import HttpServer, server_on
 from posthorn_node.logs import Identity
 from posthorn_node.metrics import Metrics
+from posthorn_node.probes import JSON, UNKNOWN, Answer, answered
 
-_JSON = b"application/json"
 MAX_CONNECTIONS = 256
 
 
@@ -22,28 +22,17 @@ class Vitals:
         self._identity = identity
 
     async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return
-        status, kind, body = await self._answer(scope["method"], scope["path"])
-        headers = [
-            (b"content-type", kind),
-            (b"content-length", str(len(body)).encode()),
-            (b"cache-control", b"no-store"),
-        ]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        await answered(scope, send, self._answer)
 
-    async def _answer(self, method: str, path: str) -> tuple[int, bytes, bytes]:
-        if method not in ("GET", "HEAD"):
-            return 405, _JSON, b'{"error":"only GET and HEAD"}'
+    async def _answer(self, path: str) -> Answer:
         if path == "/health/live":
-            return 200, _JSON, self._json({"alive": True, "state": self._health.state})
+            return 200, JSON, self._json({"alive": True, "state": self._health.state})
         if path in ("/health/ready", "/health"):
             report = await self._health.report()
-            return (200 if report.ready else 503), _JSON, self._json(report.as_json())
+            return (200 if report.ready else 503), JSON, self._json(report.as_json())
         if path == "/metrics":
             return 200, self._metrics.content_type.encode(), self._metrics.exposition()
-        return 404, _JSON, b'{"error":"known are /health/live, /health/ready and /metrics"}'
+        return UNKNOWN
 
     def _json(self, fields: dict[str, Any]) -> bytes:
         who = {"service": self._identity.service, "node": self._identity.node, "boot": self._identity.boot}
