@@ -13,7 +13,7 @@ from posthorn_model.ids import Epoch
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient
 from posthorn_storage import Fence, Storage
 from posthorn_storage.dmarc import DmarcStore, DmarcTally
-from posthorn_storage.dmarc.tally import MOST
+from posthorn_storage.tally import MOST
 
 POLICY = PublishedPolicy("example.org", "reject", "quarantine", "r", "s", 100, ("mailto:dmarc@example.org!1m",))
 SEEN = DmarcObservation(
@@ -116,7 +116,7 @@ async def test_sums_are_kept_until_the_database_takes_them(storage: Storage, dma
     with pytest.raises(Unavailable):
         await tally.flush()
     await tally.close()
-    tally._store = dmarc
+    tally._record = dmarc.record
     await tally.close()
     assert not tally._counts
     await next_day(storage)

@@ -16,7 +16,8 @@ from posthorn_mail_auth.dns_client import DnsResolver
 from posthorn_maintenance.dmarc import destinations
 from posthorn_maintenance.dmarc.destinations import Destination, named
 from posthorn_maintenance.jobs.job import Progress, Tenure
-from posthorn_maintenance.jobs.reports import LAST_FAILURE, Post, ReportSending
+from posthorn_maintenance.jobs.report_round import LAST_FAILURE
+from posthorn_maintenance.jobs.reports import Post, ReportSending
 from posthorn_model.clock import SystemClock
 from posthorn_model.dmarc import DmarcObservation, PublishedPolicy
 from posthorn_model.errors import LeaseLost, Unavailable

@@ -13,7 +13,7 @@ import structlog
 from posthorn_bus import HeldLease, LeaseKeeper
 from posthorn_mail_auth.dns_client import DnsResolver
 from posthorn_maintenance.jobs.job import Progress, Tenure
-from posthorn_maintenance.jobs.reports import LAST_FAILURE
+from posthorn_maintenance.jobs.report_round import LAST_FAILURE
 from posthorn_maintenance.jobs.tls_reports import TlsPost, TlsReportSending
 from posthorn_maintenance.web_push.client import PushClient
 from posthorn_model.clock import SystemClock

@@ -22,6 +22,11 @@ class DueTlsReport:
     reporting: TlsReporting
     failures: int
 
+    @property
+    def domain(self) -> str:
+        """Whom it is for."""
+        return self.reporting.domain
+
 
 class TlsReportStore:
     """All methods raise Unavailable, Overloaded; those given a fence raise LeaseLost when it does not hold any more."""
@@ -45,7 +50,7 @@ class TlsReportStore:
 
     async def rows(self, report: DueTlsReport) -> Sequence[tuple[TlsSession, int]]:
         """What a report has to tell, the most frequent first."""
-        found = await self._reports.rows(report.day, report.reporting.domain)
+        found = await self._reports.rows(report.day, report.domain)
         return [(_session(facts), count) for facts, count in found]
 
     async def end(self, fence: Fence, report: DueTlsReport, outcome: str, message: NewQueueMessage | None) -> bool:
@@ -53,11 +58,11 @@ class TlsReportStore:
 
         False when it had ended before; then nothing is queued.
         """
-        return await self._reports.end(fence, report.day, report.reporting.domain, outcome, message)
+        return await self._reports.end(fence, report.day, report.domain, outcome, message)
 
     async def put_off(self, fence: Fence, report: DueTlsReport, problem: str, pause: float) -> None:
         """Try again in `pause` seconds."""
-        await self._reports.put_off(fence, report.day, report.reporting.domain, problem, pause)
+        await self._reports.put_off(fence, report.day, report.domain, problem, pause)
 
     async def trim(self, limit: int) -> int:
         """Remove what is older than a month, at most `limit` rows of each table; returns how many there were."""

@@ -20,7 +20,8 @@ from posthorn_maintenance.duties import duties
 from posthorn_maintenance.jobs.dkim import DkimRotation
 from posthorn_maintenance.jobs.job import Job
 from posthorn_maintenance.jobs.push import metrics_push
-from posthorn_maintenance.jobs.reports import REPORT_SECONDS, Post, ReportSending
+from posthorn_maintenance.jobs.report_round import REPORT_SECONDS
+from posthorn_maintenance.jobs.reports import Post, ReportSending
 from posthorn_maintenance.jobs.tls_reports import TlsPost, TlsReportSending
 from posthorn_maintenance.jobs.web_push import WebPush
 from posthorn_maintenance.roles import RoleWork, follow_wishes, watch_lists

@@ -22,6 +22,11 @@ class DueReport:
     published: PublishedPolicy
     failures: int
 
+    @property
+    def domain(self) -> str:
+        """Whom it is for."""
+        return self.published.domain
+
 
 @dataclass(frozen=True, slots=True)
 class CountedRow:
@@ -50,7 +55,7 @@ class DmarcStore:
 
     async def rows(self, report: DueReport) -> Sequence[CountedRow]:
         """What a report has to tell, the most frequent first."""
-        found = await self._reports.rows(report.day, report.published.domain)
+        found = await self._reports.rows(report.day, report.domain)
         return [CountedRow(_observation(report.published, facts), count) for facts, count in found]
 
     async def end(self, fence: Fence, report: DueReport, outcome: str, message: NewQueueMessage | None) -> bool:
@@ -58,11 +63,11 @@ class DmarcStore:
 
         False when it had ended before; then nothing is queued.
         """
-        return await self._reports.end(fence, report.day, report.published.domain, outcome, message)
+        return await self._reports.end(fence, report.day, report.domain, outcome, message)
 
     async def put_off(self, fence: Fence, report: DueReport, problem: str, pause: float) -> None:
         """Try again in `pause` seconds."""
-        await self._reports.put_off(fence, report.day, report.published.domain, problem, pause)
+        await self._reports.put_off(fence, report.day, report.domain, problem, pause)
 
     async def trim(self, limit: int) -> int:
         """Remove what is older than a month, at most `limit` rows of each table; returns how many there were."""

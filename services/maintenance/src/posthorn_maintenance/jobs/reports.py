@@ -20,8 +20,8 @@ from posthorn_mail_format.aggregate_reports import AggregateReport, write_messag
 from posthorn_maintenance.dmarc import destinations
 from posthorn_maintenance.dmarc.destinations import Destination
 from posthorn_maintenance.jobs.job import Progress, Tenure
+from posthorn_maintenance.jobs.report_round import send_due
 from posthorn_model.dmarc import DmarcObservation
-from posthorn_model.errors import LeaseLost, PosthornError
 from posthorn_model.events import QueueDue
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, site_of
 from posthorn_model.resolving import Resolver
@@ -31,12 +31,6 @@ from posthorn_storage import Storage
 from posthorn_storage.dmarc import DueReport
 
 NAMESPACE: Final = uuid.UUID("0b0d4c3e-6f53-4a3f-9a0e-51f3a6f6f7d2")
-BATCH: Final = 5
-TRIM: Final = 1000
-REPORT_SECONDS: Final = 60.0
-"""How often it is looked for reports that are due; each has a time of its own after midnight."""
-LAST_FAILURE: Final = 8
-"""After so many failures in a row, a day and a half, a report is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +58,12 @@ class ReportSending:
         self._sent = metrics.counter("dmarc_reports", "DMARC aggregate reports by what became of them", ["outcome"])
 
     async def step(self, tenure: Tenure, _cursor: str) -> Progress:
-        """Send some of the reports that are due. Of several shares of the role the first one does."""
-        if tenure.share.part:
-            return Progress()
-        due = await self._storage.dmarc.due(BATCH)
-        problems = []
-        for report in due:
-            if tenure.ending:
-                break
-            try:
-                outcome = await self._send(tenure, report)
-            except LeaseLost:
-                raise
-            except PosthornError as error:
-                problems.append(await self._put_off(tenure, report, error.public))
-                continue
-            self._sent.labels(outcome).inc()
-            tenure.log.info("DMARC report", domain=report.published.domain, day=report.day.isoformat(), outcome=outcome)
-        if not due:
-            await self._storage.dmarc.trim(TRIM)
-        return Progress("more" if len(due) == BATCH else "", len(due), "; ".join(problems) or None)
+        """Send some of the reports that are due."""
+        return await send_due(tenure, self._storage.dmarc, self._sent, "DMARC", self._send)
 
     async def _send(self, tenure: Tenure, report: DueReport) -> str:
         """Returns what became of it: "sent", "nobody" wants it, or it is "too-large"."""
-        domain, post = report.published.domain, self._post
+        domain, post = report.domain, self._post
         willing = await destinations.willing(post.resolver, domain, report.published.reports_to, post.organization)
         outcome, message = "nobody", None
         if willing:
@@ -103,7 +79,7 @@ class ReportSending:
     def _report(self, report: DueReport, rows: Sequence[tuple[DmarcObservation, int]]) -> AggregateReport:
         begin = datetime.combine(report.day, time(), UTC)
         sender, settings = self._post.sender, self._post.settings
-        identity = f"{report.day:%Y%m%d}.{report.published.domain}@{sender.rpartition('@')[2]}"
+        identity = f"{report.day:%Y%m%d}.{report.domain}@{sender.rpartition('@')[2]}"
         return AggregateReport(
             organization=settings.organization or self._post.hostname,
             email=sender,
@@ -130,7 +106,7 @@ class ReportSending:
             sender=sender,
             blob=await self._storage.blobs.prepare(content, queued=True),
             recipients=[NewRecipient(each.address, each.site, notify="NEVER") for each in taken],
-            delivery_id=uuid.uuid5(NAMESPACE, f"{report.day} {report.published.domain}"),
+            delivery_id=uuid.uuid5(NAMESPACE, f"{report.day} {report.domain}"),
             signing_domain=site_of(sender),
         )
 
@@ -143,13 +119,3 @@ class ReportSending:
             recipients=[each.address for each in to],
             at=datetime.now(UTC),
         )
-
-    async def _put_off(self, tenure: Tenure, report: DueReport, reason: str) -> str:
-        domain = report.published.domain
-        if report.failures + 1 >= LAST_FAILURE:
-            await self._storage.dmarc.end(tenure.fence, report, "given-up", None)
-            self._sent.labels("given-up").inc()
-        else:
-            await self._storage.dmarc.put_off(tenure.fence, report, reason, 600.0 * 2.0**report.failures)
-        tenure.log.warning("DMARC report not sent", domain=domain, day=report.day.isoformat(), reason=reason)
-        return f"{domain}: {reason}"

@@ -19,10 +19,10 @@ from typing import Final
 from posthorn_mail_format.tls_reports import TlsReport, write_json, write_message
 from posthorn_maintenance.dmarc.destinations import named
 from posthorn_maintenance.jobs.job import Progress, Tenure
-from posthorn_maintenance.jobs.reports import BATCH, LAST_FAILURE, TRIM
+from posthorn_maintenance.jobs.report_round import send_due
 from posthorn_maintenance.web_push.client import PushClient
 from posthorn_maintenance.web_push.push import PushRequest
-from posthorn_model.errors import LeaseLost, NotPermitted, PosthornError, Unavailable
+from posthorn_model.errors import NotPermitted, Unavailable
 from posthorn_model.events import QueueDue
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, site_of
 from posthorn_node.metrics import Metrics
@@ -58,26 +58,8 @@ class TlsReportSending:
         self._sent = metrics.counter("tls_reports", "TLS reports by what became of them", ["outcome"])
 
     async def step(self, tenure: Tenure, _cursor: str) -> Progress:
-        """Send some of the reports that are due. Of several shares of the role the first one does."""
-        if tenure.share.part:
-            return Progress()
-        due = await self._storage.tls_reports.due(BATCH)
-        problems = []
-        for report in due:
-            if tenure.ending:
-                break
-            try:
-                outcome = await self._send(tenure, report)
-            except LeaseLost:
-                raise
-            except PosthornError as error:
-                problems.append(await self._put_off(tenure, report, error.public))
-                continue
-            self._sent.labels(outcome).inc()
-            tenure.log.info("TLS report", domain=report.reporting.domain, day=report.day.isoformat(), outcome=outcome)
-        if not due:
-            await self._storage.tls_reports.trim(TRIM)
-        return Progress("more" if len(due) == BATCH else "", len(due), "; ".join(problems) or None)
+        """Send some of the reports that are due."""
+        return await send_due(tenure, self._storage.tls_reports, self._sent, "TLS", self._send)
 
     async def _send(self, tenure: Tenure, due: DueTlsReport) -> str:
         """Returns what became of it: "sent", "nobody" wants it, or it is "too-large". Raises Unavailable."""
@@ -103,7 +85,7 @@ class TlsReportSending:
 
     async def _report(self, due: DueTlsReport) -> TlsReport:
         begin = datetime.combine(due.day, time(), UTC)
-        post, domain = self._post, due.reporting.domain
+        post, domain = self._post, due.domain
         return TlsReport(
             organization=post.settings.organization or post.hostname,
             contact=post.settings.contact or post.sender,
@@ -140,16 +122,6 @@ class TlsReportSending:
             delivery_id=uuid.uuid5(NAMESPACE, report.report_id),
             signing_domain=site_of(sender),
         )
-
-    async def _put_off(self, tenure: Tenure, report: DueTlsReport, reason: str) -> str:
-        domain = report.reporting.domain
-        if report.failures + 1 >= LAST_FAILURE:
-            await self._storage.tls_reports.end(tenure.fence, report, "given-up", None)
-            self._sent.labels("given-up").inc()
-        else:
-            await self._storage.tls_reports.put_off(tenure.fence, report, reason, 600.0 * 2.0**report.failures)
-        tenure.log.warning("TLS report not sent", domain=domain, day=report.day.isoformat(), reason=reason)
-        return f"{domain}: {reason}"
 
 
 def _urls(uris: Sequence[str], post: TlsPost) -> Sequence[PushUrl]:
