@@ -7,11 +7,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from posthorn_ctl.cluster.errors import ClusterError
-from posthorn_ctl.commands.confirmation import confirm
-from posthorn_ctl.commands.door import Door, run
-from posthorn_ctl.commands.queue_choice import Choice, counted
+from posthorn_ctl.commands.confirmation import YesOption, confirm
+from posthorn_ctl.commands.door import ConfigChoice, DataChoice, Door, DsnChoice, JsonChoice, run
+from posthorn_ctl.commands.queue_choice import (
+    AccountChoice,
+    Choice,
+    DryRunChoice,
+    MessageChoice,
+    NoteChoice,
+    OlderChoice,
+    RecipientChoice,
+    SenderChoice,
+    SiteChoice,
+    StateChoice,
+    counted,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from posthorn_storage import Storage
@@ -66,3 +79,30 @@ def act(door: Door, wanted: Act) -> None:
         print(json.dumps({**done_view(done), "meant": meant_view(meant)}))
     else:
         print(f"{told}\n{counted(done.recipients, 'recipient')} {wanted.told}")
+
+
+def command(action: Action, told: str, says: str) -> Callable[..., None]:
+    """The command of an action that needs no more to be said than which mail is meant; `says` is its help."""
+
+    def typed(
+        message: MessageChoice = None,
+        *,
+        sender: SenderChoice = None,
+        recipient: RecipientChoice = None,
+        site: SiteChoice = None,
+        state: StateChoice = None,
+        account: AccountChoice = None,
+        older: OlderChoice = None,
+        note: NoteChoice = "",
+        yes: YesOption = False,
+        dry_run: DryRunChoice = False,
+        data: DataChoice = None,
+        dsn: DsnChoice = None,
+        config: ConfigChoice = None,
+        as_json: JsonChoice = False,
+    ) -> None:
+        choice = Choice(message, sender, recipient, site, state, account, older)
+        act(Door(data, dsn, config), Act(action, told, choice, note, None, yes, dry_run, as_json))
+
+    typed.__doc__ = says
+    return typed

@@ -1,43 +1,11 @@
 """`posthorn queue cancel`: what waits is given up, and no sender is told."""
 
-from __future__ import annotations
-
-from posthorn_ctl.commands.confirmation import YesOption
-from posthorn_ctl.commands.door import ConfigChoice, DataChoice, Door, DsnChoice, JsonChoice
-from posthorn_ctl.commands.queue_action import Act, act
-from posthorn_ctl.commands.queue_choice import (
-    AccountChoice,
-    Choice,
-    DryRunChoice,
-    MessageChoice,
-    NoteChoice,
-    OlderChoice,
-    RecipientChoice,
-    SenderChoice,
-    SiteChoice,
-    StateChoice,
-)
+from posthorn_ctl.commands.queue_action import command
 
 EPILOG = "Example: posthorn queue cancel 4711 --recipient bob@example.net --config node.toml --json"
 
-
-def cancel(
-    message: MessageChoice = None,
-    *,
-    sender: SenderChoice = None,
-    recipient: RecipientChoice = None,
-    site: SiteChoice = None,
-    state: StateChoice = None,
-    account: AccountChoice = None,
-    older: OlderChoice = None,
-    note: NoteChoice = "",
-    yes: YesOption = False,
-    dry_run: DryRunChoice = False,
-    data: DataChoice = None,
-    dsn: DsnChoice = None,
-    config: ConfigChoice = None,
-    as_json: JsonChoice = False,
-) -> None:
-    """Give up a message, one recipient of it, or all that a filter means. No report goes to the senders."""
-    choice = Choice(message, sender, recipient, site, state, account, older)
-    act(Door(data, dsn, config), Act("cancel", "cancelled", choice, note, None, yes, dry_run, as_json))
+cancel = command(
+    "cancel",
+    "cancelled",
+    "Give up a message, one recipient of it, or all that a filter means. No report goes to the senders.",
+)

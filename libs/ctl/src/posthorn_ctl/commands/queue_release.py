@@ -1,43 +1,11 @@
 """`posthorn queue release`: what was held goes on."""
 
-from __future__ import annotations
-
-from posthorn_ctl.commands.confirmation import YesOption
-from posthorn_ctl.commands.door import ConfigChoice, DataChoice, Door, DsnChoice, JsonChoice
-from posthorn_ctl.commands.queue_action import Act, act
-from posthorn_ctl.commands.queue_choice import (
-    AccountChoice,
-    Choice,
-    DryRunChoice,
-    MessageChoice,
-    NoteChoice,
-    OlderChoice,
-    RecipientChoice,
-    SenderChoice,
-    SiteChoice,
-    StateChoice,
-)
+from posthorn_ctl.commands.queue_action import command
 
 EPILOG = "Example: posthorn queue release 4711 --config node.toml --json"
 
-
-def release(
-    message: MessageChoice = None,
-    *,
-    sender: SenderChoice = None,
-    recipient: RecipientChoice = None,
-    site: SiteChoice = None,
-    state: StateChoice = None,
-    account: AccountChoice = None,
-    older: OlderChoice = None,
-    note: NoteChoice = "",
-    yes: YesOption = False,
-    dry_run: DryRunChoice = False,
-    data: DataChoice = None,
-    dsn: DsnChoice = None,
-    config: ConfigChoice = None,
-    as_json: JsonChoice = False,
-) -> None:
-    """Let go what was held; it is due when it was before, or at once when that is over."""
-    choice = Choice(message, sender, recipient, site, state, account, older)
-    act(Door(data, dsn, config), Act("release", "released", choice, note, None, yes, dry_run, as_json))
+release = command(
+    "release",
+    "released",
+    "Let go what was held; it is due when it was before, or at once when that is over.",
+)
