@@ -17,10 +17,14 @@ help:
 	@echo "make check         format, lint, types, import rules, sizes"
 	@echo "make bench         run the benchmarks and print their table (ARGS='smtp-in' for some groups)"
 	@echo "make takeover      measure how long a role has no holder after kill -9 and after a clean stop"
+	@echo "make idle          what an idle TLS connection of the imap service costs (ARGS='--connections 10000')"
+	@echo "make users         one node with 10,000 users connected, and the mail of a busy hour (ARGS='--minutes 5')"
 	@echo "make simulate      run the ownership code in a thousand simulated clusters of a thousand nodes (two minutes)"
 	@echo "make compose-test  bring compose.yaml up on Docker, run the demo against it, tear it down"
+	@echo "make swarm-test    deploy a topology's stack on a swarm of this machine, run the demo, replace containers under load"
 	@echo "make faults        make a cluster of many processes suffer, and judge what it lost (ARGS='--minutes 10')"
 	@echo "make queue-run     20,000 messages to 500 sites while senders are killed and stopped, and what came twice"
+	@echo "make imap-run      ten IMAP clients at three nodes against a model for ten minutes (ARGS='--kill --seed 7')"
 	@echo "make kill-run      10,000 messages while smtp-in, Kafka and PostgreSQL are killed, and what was lost"
 	@echo "make fuzz          look for input that breaks a reader, guided by coverage (ARGS='--seconds 60 dialogue')"
 	@echo "make topology-test starts each topology of deploy/topologies as processes (ARGS='paired' for one)"
@@ -60,11 +64,23 @@ bench: setup
 takeover: setup
 	$(BIN)/python -m bench.takeover $(ARGS)
 
+.PHONY: idle
+idle: setup
+	$(BIN)/python -m bench.idle $(ARGS)
+
+.PHONY: users
+users: setup
+	$(BIN)/python -m bench.users $(ARGS)
+
 simulate: setup
 	$(BIN)/python -m tests.simulation.simulate $(ARGS)
 
 compose-test: setup
 	$(BIN)/python tests/compose/run.py $(ARGS)
+
+.PHONY: swarm-test
+swarm-test: setup
+	$(BIN)/python -m tests.compose.swarm $(ARGS)
 
 faults: setup
 	$(BIN)/python -m tests.faults $(ARGS)
@@ -75,6 +91,10 @@ kill-run: setup
 .PHONY: queue-run
 queue-run: setup
 	$(BIN)/python -m tests.faults.queue_run $(ARGS)
+
+.PHONY: imap-run
+imap-run: setup
+	$(BIN)/python -m tests.workload $(ARGS)
 
 fuzz: setup
 	$(BIN)/uv sync --quiet --locked --all-packages --all-extras --group fuzz --python $(BIN)/python

@@ -4,21 +4,21 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvloop
 
 from bench import runner
 from bench.cluster import running
+from bench.filling import Shape, Tell
 from bench.peers.peer import Missing
 from bench.rows import (
     auth,
     bans,
     blobs,
     bus,
-    imap_fetch,
-    imap_search,
+    imap,
     lookup,
     mail_in,
     mail_out,
@@ -46,11 +46,14 @@ GROUPS = (
     *("storage", "sizes", "lookup", "search", "blobs", "moves", "auth"),
 )
 ON_REQUEST = ("large",)
-SIZES = ((1_000, 1_000), (100_000, 10))
-"""Accounts and messages in each of them."""
-LARGE = (10_000, 1_000)
-"""25 GB, which take a quarter of an hour to fill: only when asked for."""
-Tell = Callable[[str], None]
+SIZES = ((1_000, Shape(1_000)), (100_000, Shape(10)))
+"""Accounts and the mail in each of them."""
+LARGE = Shape(1_000, widths=1, logged=100)
+"""Of each account of the group large, which is measured only when named. An account takes 1.4 MB."""
+ACCOUNTS = 10_000
+"""Of the group large, unless told otherwise."""
+FILLED_FAST = {"wal_level": "minimal", "max_wal_senders": "0", "max_wal_size": "2GB"}
+"""What fills the database of the group large is not logged."""
 
 
 async def _on_a_cluster(groups: list[str], tell: Tell) -> list[runner.Result]:
@@ -58,24 +61,35 @@ async def _on_a_cluster(groups: list[str], tell: Tell) -> list[runner.Result]:
     async with running() as cluster:
         rows = [
             *(smtp_in.rows(cluster) if "smtp" in groups else ()),
-            *(imap_fetch.rows(cluster) if "imap" in groups else ()),
             *(bus.rows(cluster) if "bus" in groups else ()),
         ]
-        results = [await runner.run(row, tell) for row in rows]
-        if "imap" in groups:
-            with imap_search.rows(cluster) as found:
-                results += [await runner.run(row, tell) for row in found]
+        return [await runner.run(row, tell) for row in rows]
+
+
+async def _beside_others(groups: list[str], tell: Tell, only: str) -> list[runner.Result]:
+    """Whole services beside other servers, each on a PostgreSQL of its own."""
+    results = []
+    for name, rows in (("imap", imap.results), ("smtp-in", mail_in.results), ("smtp-out", mail_out.results)):
+        if name in groups:
+            with postgres_server(**sized()) as server:
+                try:
+                    results += await rows(server, tell, only)
+                except Missing as reason:
+                    tell(f"{name} is left out: {reason}")
     return results
 
 
-async def measure(groups: list[str], only: str = "") -> list[runner.Result]:
-    """The results of the groups' rows; of smtp-in's and smtp-out's those whose titles contain `only`."""
+async def measure(groups: list[str], only: str = "", accounts: int = ACCOUNTS) -> list[runner.Result]:
+    """The results of the groups' rows; of smtp-in's, smtp-out's and imap's those whose titles contain `only`.
+
+    `accounts` are those of the group large.
+    """
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
     results = []
-    if set(groups) & {"smtp", "imap", "bus"}:
+    if set(groups) & {"smtp", "bus"}:
         results += await _on_a_cluster(groups, tell)
     if "notice" in groups:
         tell("starting a cluster of two nodes")
@@ -93,38 +107,28 @@ async def measure(groups: list[str], only: str = "") -> list[runner.Result]:
         folder = start_up.new_folder()
         results += [await runner.run(row, tell) for row in start_up.rows(folder)]
         shutil.rmtree(folder.parent, ignore_errors=True)
-    if "smtp-in" in groups:
-        with postgres_server(**sized()) as server:
-            try:
-                results += await mail_in.results(server, tell, only)
-            except Missing as reason:
-                tell(f"smtp-in is left out: {reason}")
-    if "smtp-out" in groups:
-        with postgres_server(**sized()) as server:
-            try:
-                results += await mail_out.results(server, tell, only)
-            except Missing as reason:
-                tell(f"smtp-out is left out: {reason}")
-    if set(groups) & {"storage", "sizes", "large", "lookup", "search", "blobs", "moves"}:
+    results += await _beside_others(groups, tell, only)
+    if set(groups) & {"storage", "sizes", "lookup", "search", "blobs", "moves"}:
         with postgres_server(**sized()) as server:
             if "storage" in groups:
                 results += await measure_storage(server, tell)
             if "sizes" in groups:
                 results += await measure_sizes(server, SIZES, tell)
-            if "large" in groups:
-                results += await measure_sizes(server, [LARGE], tell)
             if "lookup" in groups:
                 results += await measure_lookups(server, tell)
             if "blobs" in groups:
                 results += await measure_blobs(server, tell)
             if "moves" in groups:
                 for messages in (10_000, 100_000):
-                    async with stocked(server, 1, messages) as stock, moves.rows(stock, messages) as found:
+                    async with stocked(server, 1, Shape(messages)) as stock, moves.rows(stock, messages) as found:
                         results += [await runner.run(row, tell) for row in found]
             if "search" in groups:
                 tell("filling and indexing")
                 async with search.libraries(server) as rows:
                     results += [await runner.run(row, tell) for row in rows]
+    if "large" in groups:
+        with postgres_server(**(sized() | FILLED_FAST)) as server:
+            results += await measure_sizes(server, [(accounts, LARGE)], tell)
     return results
 
 
@@ -145,25 +149,27 @@ async def measure_auth(tell: Tell) -> list[runner.Result]:
 async def measure_storage(server: str, tell: Tell) -> list[runner.Result]:
     """The storage library alone, on databases of its own."""
     results = []
-    async with stocked(server, 1_000, 10) as stock:
+    async with stocked(server, 1_000, Shape(10)) as stock:
         for row in [*storage.delivery_rows(stock), *queue.rows(stock)]:
             results.append(await runner.run(row, tell))
-    async with stocked(server, 1, storage.LISTED) as stock:
+    async with stocked(server, 1, Shape(storage.LISTED)) as stock:
         for row in storage.reading_rows(stock):
             results.append(await runner.run(row, tell))
     return results
 
 
-async def measure_sizes(server: str, others: Sequence[tuple[int, int]], tell: Tell) -> list[runner.Result]:
+async def measure_sizes(server: str, others: Sequence[tuple[int, Shape]], tell: Tell) -> list[runner.Result]:
     """The same operations in databases of several sizes."""
     results = []
-    async with stocked(server, 1_000, 10) as base:
+    async with stocked(server, 1_000, Shape(10)) as base:
+        tell("settling")
         await sizes.settle(base)
-        for accounts, messages in others:
-            tell(f"filling {accounts:,} accounts with {messages:,} messages each")
-            async with stocked(server, accounts, messages) as other:
+        for accounts, shape in others:
+            tell(f"filling {accounts:,} accounts with {shape.messages:,} messages each")
+            async with stocked(server, accounts, shape, tell) as other:
+                tell("settling")
                 await sizes.settle(other)
-                for row in sizes.rows(base, other, f"{accounts:,} x {messages:,}", "1,000 x 10"):
+                for row in sizes.rows(base, other, f"{accounts:,} x {shape.messages:,}", "1,000 x 10"):
                     results.append(await runner.run(row, tell))
     return results
 
@@ -196,14 +202,15 @@ def main() -> None:
     said = f"{', '.join(GROUPS)}; and only when named: {', '.join(ON_REQUEST)}"
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"which rows (default: all): {said}")
     parser.add_argument(
-        "--only", default="", metavar="TEXT", help="of smtp-in and smtp-out the rows with this in their titles"
+        "--only", default="", metavar="TEXT", help="of smtp-in, smtp-out and imap the rows with this in their titles"
     )
+    parser.add_argument("--accounts", type=int, default=ACCOUNTS, help=f"of the group large (default: {ACCOUNTS:,})")
     arguments = parser.parse_args()
     groups = arguments.groups or list(GROUPS)
     if unknown := set(groups) - {*GROUPS, *ON_REQUEST}:
         parser.error(f"unknown group {unknown.pop()}: the groups are {said}")
     spare_what_stays()  # as every service does
-    results = uvloop.run(measure(groups, arguments.only))
+    results = uvloop.run(measure(groups, arguments.only, arguments.accounts))
     print(runner.table(results))
     print(f"\nfigures of each run: {runner.save(results, RESULTS)}")
 

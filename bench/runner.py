@@ -7,7 +7,7 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ class Row:
     reference_name: str
     runs: int = 5
     note: str = ""
+    others: Mapping[str, Measure] = field(default_factory=dict)
+    """More references by name; they run in turn with the rest and are told of below the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,14 @@ class Result:
     reference: list[float]
     note: str
     ratios: list[float] = field(default_factory=list)
+    others: dict[str, list[float]] = field(default_factory=dict)
 
 
 async def run(row: Row, tell: Callable[[str], None]) -> Result:
     """Measure a row: one uncounted pair to warm up, then `runs` pairs."""
     figures: list[float] = []
     references: list[float] = []
+    others: dict[str, list[float]] = {name: [] for name in row.others}
     for number in range(row.runs + 1):
         tell(f"{row.name}: {'warm-up' if number == 0 else f'run {number} of {row.runs}'}")
         figure = await row.measure()
@@ -55,8 +59,14 @@ async def run(row: Row, tell: Callable[[str], None]) -> Result:
             figures.append(figure)
             if reference is not None:
                 references.append(reference)
+        for name, other in row.others.items():
+            figure = await other()
+            if number:
+                others[name].append(figure)
     ratios = [a / b for a, b in zip(figures, references, strict=False) if b]
-    return Result(row.name, row.unit, row.higher_is_better, figures, row.reference_name, references, row.note, ratios)
+    return Result(
+        row.name, row.unit, row.higher_is_better, figures, row.reference_name, references, row.note, ratios, others
+    )
 
 
 def number(value: float) -> str:
@@ -83,8 +93,13 @@ def table(results: Sequence[Result]) -> str:
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *rows]]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    notes = [f"{r.name}: {r.note}" for r in results if r.note]
+    notes = [f"{r.name}: {'; '.join(told)}" for r in results if (told := _told(r))]
     return "\n".join([*lines, *(["", *notes] if notes else [])])
+
+
+def _told(result: Result) -> list[str]:
+    others = [f"{name} {spread(figures)}" for name, figures in result.others.items()]
+    return [*([result.note] if result.note else []), *others]
 
 
 def save(results: Sequence[Result], folder: Path) -> Path:

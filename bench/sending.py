@@ -26,6 +26,8 @@ class Load:
     messages: int
     files: tuple[Path, ...] = ()
     """What to send instead of what the generator makes up, one for each session."""
+    each: int = 0
+    """Messages of a connection, after which another one is made; 0: all."""
 
 
 @dataclass(frozen=True, slots=True)

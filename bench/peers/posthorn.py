@@ -61,12 +61,15 @@ class Place:
 
 
 @contextlib.asynccontextmanager
-async def place(server: str, settings: str = "") -> AsyncIterator[Place]:
-    """A place on the server of this superuser's DSN; `settings` are more lines of TOML. Nothing runs there yet."""
+async def place(server: str, settings: str = "", password: str = "not used for anything") -> AsyncIterator[Place]:
+    """A place on the server of this superuser's DSN; `settings` are more lines of TOML. Nothing runs there yet.
+
+    All accounts have the one password.
+    """
     databases = Databases(server, migrate)
     try:
         with databases.fresh() as dsn, tempfile.TemporaryDirectory(prefix="bench-posthorn-") as name:
-            await _furnish(dsn)
+            await _furnish(dsn, password)
             folder, port = Path(name), free_ports(1)[0]
             config = folder / "node.toml"
             config.write_text(TOML.format(folder=folder, dsn=dsn, port=port, domain=DOMAIN) + settings)
@@ -80,11 +83,13 @@ async def place(server: str, settings: str = "") -> AsyncIterator[Place]:
 
 
 @contextlib.asynccontextmanager
-async def posthorn(server: str, settings: str = "", beside: Sequence[str] = ()) -> AsyncIterator[Peer]:
+async def posthorn(
+    server: str, settings: str = "", beside: Sequence[str] = (), *, processes: int = PROCESSES
+) -> AsyncIterator[Peer]:
     """smtp-in, and a process of each service that is named beside it, over a place of their own."""
     async with contextlib.AsyncExitStack() as stack:
         here = await stack.enter_async_context(place(server, settings))
-        for number, service in enumerate((*["smtp-in"] * PROCESSES, *beside)):
+        for number, service in enumerate((*["smtp-in"] * processes, *beside)):
             log = here.folder / f"log{number}"
             here.roots.append(await stack.enter_async_context(process(service, here.config, log)))
 
@@ -94,11 +99,11 @@ async def posthorn(server: str, settings: str = "", beside: Sequence[str] = ()) 
         yield Peer(" and ".join(("smtp-in", *beside)), "127.0.0.1", here.port, stored, here.roots)
 
 
-async def _furnish(dsn: str) -> None:
+async def _furnish(dsn: str, password: str) -> None:
     storage = await Storage.open(StorageSettings(dsn=dsn, blobs=None))
     await storage.directory.add_domain(DOMAIN)
     for address in recipients():
-        await storage.directory.add_account(address, "not used for anything")
+        await storage.directory.add_account(address, password)
     await storage.close()
 
 

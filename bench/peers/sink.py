@@ -12,6 +12,7 @@ SESSIONS = 4096
 """At once: whoever keeps connections to many sites open for a while must not wait for the sink."""
 BACKLOG = 1024
 LAST_SECONDS = 180.0
+READY_SECONDS = 10.0
 
 
 def check() -> None:
@@ -42,8 +43,21 @@ async def sink(port: int, messages: int) -> AsyncIterator[Callable[[], Awaitable
             raise RuntimeError(f"smtp-sink: {said.decode(errors='replace')[:500]}")
 
     try:
+        await _listening(port)  # who finds it closed leaves it alone for a while, as one should
         yield emptied
     finally:
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+async def _listening(port: int) -> None:
+    async with asyncio.timeout(READY_SECONDS):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.01)
+            else:
+                writer.close()
+                return

@@ -10,7 +10,7 @@ from bench.peers.bare_aiosmtpd import bare_aiosmtpd
 from bench.peers.cyrus import postfix_cyrus
 from bench.peers.dovecot import postfix_dovecot
 from bench.peers.peer import Missing, Peer, recipients
-from bench.peers.posthorn import PROCESSES, posthorn
+from bench.peers.posthorn import posthorn
 from bench.rows import large_mail
 from bench.sending import Load, check, send
 from bench.signed import SETTINGS, dns_server, signed_messages, signing_key
@@ -19,6 +19,7 @@ LOADS = (Load(4_000, 10, 2_000), Load(4_000, 50, 2_000), Load(50_000, 10, 1_000)
 BESIDE_CYRUS = 10
 """Sessions."""
 JUDGED = (Load(4_000, 10, 1_000), Load(50_000, 10, 1_000))
+TWICE = "two processes"
 WARM = Load(4_000, 10, 200)
 Tell = Callable[[str], None]
 
@@ -62,6 +63,11 @@ async def results(server: str, tell: Tell, only: str = "") -> list[runner.Result
             for name, peer, beside in pairs:
                 if only in _title(name, load):
                     found.append(await _row(name, load, peer, beside, tell))
+        if any(only in _title(TWICE, load) for load in LOADS):
+            twice = await stack.enter_async_context(posthorn(server, processes=2))
+            for load in LOADS:
+                if only in _title(TWICE, load):
+                    found.append(await _row(TWICE, load, twice, store, tell))
         large = large_mail.row(own, list(own.roots[1:]))
         if only in large.name:
             found.append(await runner.run(large, tell))
@@ -89,7 +95,7 @@ async def _row(name: str, load: Load, peer: Peer, beside: Peer | None, tell: Tel
     told = ", ".join(each.told() for each in (measure, reference) if each is not None)
     note = f"messages per CPU second of all its processes: {told}"
     if peer.name.startswith("smtp-in"):
-        note += f"; {PROCESSES} process(es) of smtp-in"
+        note += f"; {len(peer.roots) - 1} process(es) of smtp-in"
     return replace(result, note=note)
 
 

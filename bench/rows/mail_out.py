@@ -1,6 +1,5 @@
 """Mail for other servers, from its arrival to the sink's 250: smtp-in and smtp-out beside Postfix; the queue alone."""
 
-import asyncio
 import itertools
 import statistics
 import time
@@ -11,23 +10,22 @@ from dataclasses import dataclass, field, replace
 import asyncpg
 
 from bench import cpu, runner
+from bench.mailer import mail
 from bench.peers.peer import Missing, Peer
 from bench.peers.postfix import relaying_postfix
 from bench.peers.posthorn import Place, place, posthorn, process
 from bench.peers.sink import check, sink
-from bench.sending import Load, source
-from bench.sending import check as check_source
+from bench.sending import Load
 from posthorn_ctl.embedded.ports import free_ports
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient
 from posthorn_storage import FsSettings, Storage, StorageSettings
 from posthorn_storage.certificates.sealing import KeyRing
 from posthorn_storage.dkim import NewDkimKey, made
+from posthorn_storage.queue.attempts import lease_of
 
 Tell = Callable[[str], None]
-LOADS = (Load(4_000, 20, 2_000), Load(50_000, 20, 1_000))
+LOADS = (Load(4_000, 20, 2_000), Load(50_000, 20, 1_000), Load(4_000, 20, 2_000, each=4))
 SITES = 500
-SOURCES = 10
-"""Processes of the generator at once."""
 CONNECTIONS = 20
 """To one site at once."""
 QUEUED = 2_000
@@ -36,11 +34,14 @@ WAITING = 1_000_000
 SECRET = "0123456789abcdef0123456789abcdef"
 """As in the settings of the place."""
 SENDER = "u1@example.org"
+# A sink ends with its last message, whose reply is then lost, and between two runs there is none: whoever tries again
+# meanwhile must not leave it alone for long (Postfix tries again after a second here, too).
 SETTINGS = """
 [smtp-in.relay]
 networks = ["127.0.0.0/8"]
 [smtp-out]
 tls = "none"
+retry = ["1s", "2s", "1m"]
 connections-per-site = {connections}
 {routes}
 """
@@ -52,8 +53,12 @@ INSERT INTO queue_recipient (message_id, shard, due, state, site, address)
 SELECT made.id, n % $2, now() + interval '1 day', 0, 'later.example.net', n || '@later.example.net'
 FROM made, generate_series(1, $1::int) AS n
 """
+UNCHECKED = "SET LOCAL session_replication_role = replica"
+"""A million looks at the one message that all rows belong to would take longer than to write them."""
 SIGNED = "from the queue, signed with RSA-2048 and Ed25519"
 BESIDE = f"from the queue, beside {WAITING:,} that wait"
+CLAIMED = f"a claim of 20, beside {WAITING:,} that wait"
+CLAIMS = 200
 _serial = itertools.count()
 
 
@@ -68,22 +73,14 @@ class Relayed:
     per_core: list[float] = field(default_factory=list)
 
     async def __call__(self) -> float:
-        load, sources = self.load, min(len(self.sites), SOURCES)
-        parts = max(len(self.sites), SOURCES)
-        share = replace(load, sessions=max(1, load.sessions // sources), messages=load.messages // parts)
-        turn = asyncio.Semaphore(SOURCES)
-
-        async def one(number: int) -> None:
-            async with turn:
-                await source(self.peer, share, f"r{number}@{self.sites[number % len(self.sites)]}")
-
-        async with sink(self.sink_port, share.messages * parts) as emptied:
+        load = self.load
+        async with sink(self.sink_port, load.messages) as emptied:
             begun, busy = time.perf_counter(), cpu.seconds(self.peer.roots)
-            await asyncio.gather(*(one(number) for number in range(parts)))
+            await mail(self.peer, load, [f"r{number}@{site}" for number, site in enumerate(self.sites)])
             await emptied()
             seconds = time.perf_counter() - begun
-        self.per_core.append(share.messages * parts / max(cpu.seconds(self.peer.roots) - busy, 0.01))
-        return share.messages * parts / seconds
+        self.per_core.append(load.messages / max(cpu.seconds(self.peer.roots) - busy, 0.01))
+        return load.messages / seconds
 
     def told(self) -> str:
         """For the note."""
@@ -124,7 +121,6 @@ class Sender:
 async def results(server: str, tell: Tell, only: str = "") -> list[runner.Result]:
     """The rows whose titles contain `only`, on the PostgreSQL server of this superuser's DSN. Raises Missing."""
     check()
-    check_source()
     found = []
     for sites in ([f"s{number}.bench.test" for number in range(count)] for count in (1, SITES)):
         titles = {_title(load, len(sites)): load for load in LOADS if only in _title(load, len(sites))}
@@ -141,28 +137,40 @@ async def results(server: str, tell: Tell, only: str = "") -> list[runner.Result
                 other = None
             for title, load in titles.items():
                 found.append(await _row(title, load, own, other, sites, port, tell))
-    if any(only in title for title in (SIGNED, BESIDE)):
-        async with sender(server) as plain, sender(server) as full:
-            if only in BESIDE:
-                tell(f"queueing {WAITING:,} recipients for later")
-                await full.connection.execute(LATER, WAITING, full.storage.queue.shards)
-                await full.connection.execute("VACUUM ANALYZE queue_recipient")
-
-            async def signed() -> float:
-                return await plain.sent(signed=True)
-
-            note = f"{QUEUED:,} messages of 4 KB for one site, from the first one queued on"
-            rows = ((SIGNED, signed), (BESIDE, full.sent))
-            found += [
-                await runner.run(runner.Row(title, "messages/s", True, measure, plain.sent, "without", 3, note), tell)
-                for title, measure in rows
-                if only in title
-            ]
+    for title, rows in ((SIGNED, _signed), (BESIDE, _beside), (CLAIMED, _claimed)):
+        if only in title:
+            found.append(await rows(server, title, tell))
     return found
 
 
+async def _signed(server: str, title: str, tell: Tell) -> runner.Result:
+    async with sender(server) as one:
+
+        async def signed() -> float:
+            return await one.sent(signed=True)
+
+        return await _from_the_queue(title, signed, one.sent, tell)
+
+
+async def _beside(server: str, title: str, tell: Tell) -> runner.Result:
+    async with sender(server) as plain, sender(server, waiting=WAITING) as full:
+        return await _from_the_queue(title, full.sent, plain.sent, tell)
+
+
+async def _from_the_queue(title: str, measure: runner.Measure, reference: runner.Measure, tell: Tell) -> runner.Result:
+    note = f"{QUEUED:,} messages of 4 KB for one site, from the first one queued on"
+    return await runner.run(runner.Row(title, "messages/s", True, measure, reference, "without", 3, note), tell)
+
+
+async def _claimed(server: str, title: str, tell: Tell) -> runner.Result:
+    async with claims(server) as plain, claims(server, waiting=WAITING) as full:
+        note = f"mean of {CLAIMS} that find as many as they may"
+        return await runner.run(runner.Row(title, "ms", False, full, plain, "without", 5, note), tell)
+
+
 def _title(load: Load, sites: int) -> str:
-    return f"relayed, {load.size // 1000} KB, {sites} site{'s' if sites > 1 else ''}"
+    many = f", {load.each} a connection" if load.each else ""
+    return f"relayed, {load.size // 1000} KB, {sites} site{'s' if sites > 1 else ''}{many}"
 
 
 def _settings(routes: Mapping[str, str]) -> str:
@@ -182,17 +190,53 @@ async def _row(
 
 
 @asynccontextmanager
-async def sender(server: str) -> AsyncIterator[Sender]:
-    """smtp-out alone, with a queue that the library fills."""
+async def sender(server: str, *, waiting: int = 0) -> AsyncIterator[Sender]:
+    """smtp-out alone, with a queue that the library fills, beside so many recipients that wait for later."""
     (port,), site = free_ports(1), "s0.bench.test"
-    async with AsyncExitStack() as stack:
-        here = await stack.enter_async_context(place(server, _settings({site: f"127.1.0.1:{port}"})))
-        storage = await Storage.open(StorageSettings(dsn=here.dsn, blobs=FsSettings(here.folder / "blobs")))
-        stack.push_async_callback(storage.close)
+    async with _queue(server, _settings({site: f"127.1.0.1:{port}"}), waiting) as (here, storage, connection):
         storage.dkim.keys = KeyRing([SECRET])
         for algorithm in ("rsa", "ed25519"):
             await storage.dkim.add(NewDkimKey("example.org", made(algorithm), active=True))
-        await stack.enter_async_context(process("smtp-out", here.config, here.folder / "log"))
+        async with process("smtp-out", here.config, here.folder / "log"):
+            yield Sender(here, storage, connection, site, port)
+
+
+@asynccontextmanager
+async def claims(server: str, *, waiting: int = 0) -> AsyncIterator[runner.Measure]:
+    """Milliseconds of a claim from a queue that nobody sends from, with as much due as a claim may take."""
+    site, most = "s0.bench.test", 20
+    async with _queue(server, _settings({}), waiting) as (_, storage, connection):
+        blob = await storage.blobs.prepare(b"Subject: due\r\n\r\n")
+        due = [NewQueueMessage(SENDER, blob, [NewRecipient(f"r{n}@{site}", site)]) for n in range(most)]
+        async with connection.transaction():
+            await storage.queue.enqueue_in(connection, due)
+        shard = storage.queue.shard_of(site)
+        key = lease_of(shard)
+        epoch = (await storage.leases.acquire([key], "bench", 3_600))[key]
+
+        async def measure() -> float:
+            begun = time.perf_counter()
+            for _ in range(CLAIMS):
+                if len(await storage.queue.claim(shard, epoch, most)) != most:
+                    raise RuntimeError("a claim that does not find what is due")
+            return (time.perf_counter() - begun) * 1000 / CLAIMS
+
+        yield measure
+
+
+@asynccontextmanager
+async def _queue(
+    server: str, settings: str, waiting: int
+) -> AsyncIterator[tuple[Place, Storage, "asyncpg.Connection[asyncpg.Record]"]]:
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(place(server, settings))
+        storage = await Storage.open(StorageSettings(dsn=here.dsn, blobs=FsSettings(here.folder / "blobs")))
+        stack.push_async_callback(storage.close)
         connection = await asyncpg.connect(here.dsn)
         stack.push_async_callback(connection.close)
-        yield Sender(here, storage, connection, site, port)
+        if waiting:
+            async with connection.transaction():
+                await connection.execute(UNCHECKED)
+                await connection.execute(LATER, waiting, storage.queue.shards)
+            await connection.execute("VACUUM ANALYZE queue_recipient")
+        yield here, storage, connection

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
+from bench.filling import Shape
 from bench.rows.storage import best_of
 from bench.runner import Row
 from bench.stock import Stock, stocked
@@ -104,7 +105,7 @@ class Library:
 @asynccontextmanager
 async def libraries(server: str) -> AsyncIterator[list[Row]]:
     """The rows, over a database that is filled first."""
-    async with stocked(server, SMALL_ACCOUNTS, 0) as stock:
+    async with stocked(server, SMALL_ACCOUNTS, Shape(0)) as stock:
         connection = await asyncpg.connect(stock.dsn, server_settings={"synchronous_commit": "off"})
         for statement in BARE:
             await connection.execute(statement)

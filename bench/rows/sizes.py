@@ -29,7 +29,7 @@ async def _flag(stock: Stock, account: AccountId, box: MailboxId) -> None:
 
 
 async def _changes(stock: Stock, account: AccountId, _box: MailboxId) -> None:
-    await stock.storage.mail.changes(account, ChangeKind.EMAIL, Modseq(5), 10)
+    await stock.storage.mail.changes(account, ChangeKind.EMAIL, Modseq(stock.shape.first_logged + 4), 10)
 
 
 async def _mailboxes(stock: Stock, account: AccountId, _box: MailboxId) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.clients.mailboxes import letter
 from tests.clients.program import output
 
 from posthorn_testkit.cluster import ClusterUnderTest
@@ -37,12 +38,6 @@ Sync All
 CopyArrivalDate yes
 SyncState *
 """
-
-
-def letter(word: str) -> bytes:
-    return (
-        f"From: x@example.net\r\nSubject: {word}\r\nMessage-ID: <{word}@example.net>\r\n\r\nabout {word}\r\n".encode()
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ def test_imaplib_speaks_every_verb_of_mailboxes(cluster: ClusterUnderTest, accou
     assert not any(b"Lists/python" in row for row in client.lsub()[1])
     assert client.rename("Lists/python", "Lists/snake")[0] == "OK"
     assert [row for row in client.list('""', "Lists/%")[1] if b"Lists/snake" in row]
-    assert client.namespace() == ("OK", [b'(("" "/")) NIL NIL'])
+    assert client.namespace() == ("OK", [b'(("" "/")) (("Other Users/" "/")) NIL'])
     assert client.append("Lists/snake", r"(\Seen)", '"24-Nov-2026 10:00:00 +0100"', letter("one").as_bytes())[0] == "OK"
     assert client.status("Lists/snake", "(MESSAGES UNSEEN UIDNEXT)")[1] == [
         b'"Lists/snake" (MESSAGES 1 UNSEEN 0 UIDNEXT 2)'

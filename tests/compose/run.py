@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -28,6 +28,10 @@ IMAP_LISTENER = 2143
 MOST = int(os.environ.get("POSTHORN_TEST_MOST") or 4)
 """One machine carries the ten nodes of the other topologies, but not the sixty containers of the unified one."""
 TOKEN = "token-of-the-test"
+
+
+Steps = Sequence[tuple[str, Callable[[], object]]]
+"""What each does, in words, and the doing of it."""
 
 
 class Failed(Exception):
@@ -79,32 +83,33 @@ class Compose:
         """Ids of the running containers of a service."""
         return self("ps", "-q", service).split()
 
-    def description(self) -> dict[str, object]:
-        """The cluster as its clients see it, in the form of cluster.json: one front for every node."""
-        kinds = [
-            ("smtp-in", "submission", "SUBMISSION_PORT", "starttls"),
-            ("imap", "imap", "IMAP_PORT", "starttls"),
-            ("jmap", "jmap", "HTTP_PORT", "none"),
-            ("dav", "dav", "HTTP_PORT", "none"),
-        ]
-        endpoints = [
-            {
-                "node": 1,
-                "service": service,
-                "protocol": protocol,
-                "host": "127.0.0.1",
-                "port": self.ports[port],
-                "tls": tls,
-                "url": self.environment["PUBLIC_URL"] if port == "HTTP_PORT" else None,
-            }
-            for service, protocol, port, tls in kinds
-        ]
-        return {
-            "state": "ready",
-            "endpoints": endpoints,
-            "accounts": [{"name": name, "password": password} for name, password in ACCOUNTS.items()],
-            "sink": {"host": "0.0.0.0", "port": self.ports["SINK_PORT"], "domain": "outside.test"},
+
+def description(ports: Mapping[str, int]) -> dict[str, object]:
+    """A cluster behind HAProxy as its clients see it, in the form of cluster.json: one front for every node."""
+    kinds = [
+        ("smtp-in", "submission", "SUBMISSION_PORT", "starttls"),
+        ("imap", "imap", "IMAP_PORT", "starttls"),
+        ("jmap", "jmap", "HTTP_PORT", "none"),
+        ("dav", "dav", "HTTP_PORT", "none"),
+    ]
+    endpoints = [
+        {
+            "node": 1,
+            "service": service,
+            "protocol": protocol,
+            "host": "127.0.0.1",
+            "port": ports[port],
+            "tls": tls,
+            "url": f"http://127.0.0.1:{ports[port]}" if port == "HTTP_PORT" else None,
         }
+        for service, protocol, port, tls in kinds
+    ]
+    return {
+        "state": "ready",
+        "endpoints": endpoints,
+        "accounts": [{"name": name, "password": password} for name, password in ACCOUNTS.items()],
+        "sink": {"host": "0.0.0.0", "port": ports["SINK_PORT"], "domain": "outside.test"},
+    }
 
 
 def inspect(container: str, form: str) -> str:
@@ -129,11 +134,11 @@ def make_accounts(compose: Compose) -> None:
     compose("exec", "-T", "maintenance", "posthorn", "account", "add", "--from", "-", text=lines)
 
 
-def run_demo(compose: Compose) -> None:
+def run_demo(ports: Mapping[str, int]) -> None:
     """The demonstration through HAProxy."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cluster.json"
-        path.write_text(json.dumps(compose.description()))
+        path.write_text(json.dumps(description(ports)))
         done = subprocess.run(
             [str(Path(sys.executable).parent / "posthorn"), "demo", "--cluster-json", str(path)],
             capture_output=True,
@@ -246,7 +251,7 @@ def run_topology(name: str) -> int:
                 ("everything is up and healthy", lambda: start_topology(compose)),
                 ("what runs is what is described", lambda: check_topology(compose)),
                 ("domain and accounts added", lambda: make_accounts(compose)),
-                ("demonstration passed", lambda: run_demo(compose)),
+                ("demonstration passed", lambda: run_demo(compose.ports)),
                 ("clients are seen with addresses of their own", lambda: see_clients(compose)),
             ],
         )
@@ -261,17 +266,30 @@ def main() -> int:
         ("images built", lambda: compose("build")),
         ("everything is up and healthy", lambda: compose("up", "-d", "--wait", "--wait-timeout", "240")),
         ("domain and accounts added", lambda: make_accounts(compose)),
-        ("demonstration passed", lambda: run_demo(compose)),
+        ("demonstration passed", lambda: run_demo(compose.ports)),
         ("clients are seen with addresses of their own", lambda: see_clients(compose)),
         ("imap scaled to 3 behind HAProxy", lambda: scale_imap(compose)),
         ("a killed process was started again", lambda: kill_process(compose)),
-        ("demonstration passed again", lambda: run_demo(compose)),
+        ("demonstration passed again", lambda: run_demo(compose.ports)),
     ]
     return run(compose, steps)
 
 
-def run(compose: Compose, steps: list[tuple[str, Callable[[], object]]]) -> int:
+def run(compose: Compose, steps: Steps) -> int:
     """Run the steps in their order and tear down, whatever happens; returns the exit code."""
+
+    def logs() -> str:
+        words = ["docker", "compose", "-p", PROJECT, "logs", "--tail", "30"]
+        return subprocess.run(words, capture_output=True, text=True, check=False).stdout[-12_000:]
+
+    return carry_out("compose-test", steps, logs, lambda: tear_down(compose))
+
+
+def carry_out(name: str, steps: Steps, state: Callable[[], str], end: Callable[[], None]) -> int:
+    """Take the steps, printing each with its time, show the `state` at the first that fails, and `end` in any case.
+
+    Returns the exit code.
+    """
     code = 0
     try:
         for text, step in steps:
@@ -279,18 +297,15 @@ def run(compose: Compose, steps: list[tuple[str, Callable[[], object]]]) -> int:
             step()
             print(f"{time.monotonic() - begun:7.1f} s  {text}", flush=True)
     except (Failed, subprocess.SubprocessError, OSError) as error:
-        print(f"compose-test failed: {error}", file=sys.stderr)
-        logs = subprocess.run(
-            ["docker", "compose", "-p", PROJECT, "logs", "--tail", "30"], capture_output=True, text=True, check=False
-        )
-        print(logs.stdout[-12_000:], file=sys.stderr)
+        print(f"{name} failed: {error}", file=sys.stderr)
+        print(state(), file=sys.stderr)
         code = 1
     begun = time.monotonic()
     try:
-        tear_down(compose)
+        end()
         print(f"{time.monotonic() - begun:7.1f} s  torn down, nothing left")
     except Failed as error:
-        print(f"compose-test failed: {error}", file=sys.stderr)
+        print(f"{name} failed: {error}", file=sys.stderr)
         code = 1
     return code
 

@@ -40,6 +40,7 @@ class Changer(threading.Thread):
         self._account = account
         self._random = random.Random(seed)
         self._ending = threading.Event()
+        self._leaving = threading.Event()
         self._client: imaplib.IMAP4 | None = None
         self._turn = 0
 
@@ -49,6 +50,12 @@ class Changer(threading.Thread):
         self.join()
         if self.failure is not None:
             raise self.failure
+
+    def leave(self) -> None:
+        """Stop, with the change that is under way begun or not; for when nobody looks at what is found any more."""
+        self._leaving.set()
+        self._ending.set()
+        self.join()
 
     def run(self) -> None:
         try:
@@ -73,7 +80,8 @@ class Changer(threading.Thread):
                 self.breaks += 1
                 print(f"changing: {type(error).__name__}: {error}"[:160])
                 self._drop()
-                time.sleep(PAUSE)
+                if self._leaving.wait(PAUSE):
+                    return
                 continue
             self.truth[uid] = flags
             self.changes += 1
@@ -127,6 +135,8 @@ class Watcher(threading.Thread):
     def end(self) -> None:
         self._ending.set()
         self.join()
+
+    leave = end
 
     def run(self) -> None:
         while not self._ending.is_set():

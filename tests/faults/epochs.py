@@ -21,7 +21,7 @@ CREATE FUNCTION log_taken() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO epoch_log (kind, key, epoch, row_epoch, client, early)
     VALUES ('taken', NEW.key, NEW.epoch, NEW.epoch, host(inet_client_addr()),
-            TG_OP = 'UPDATE' AND OLD.until > now());
+            TG_OP = 'UPDATE' AND OLD.until > now() AND OLD.owner <> NEW.owner);
     RETURN NULL;
 END $$;
 CREATE FUNCTION log_kept() RETURNS trigger LANGUAGE plpgsql AS $$

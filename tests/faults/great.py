@@ -94,20 +94,19 @@ class GreatRun:
         with Outside(self.cluster) as outside:
             changers = [Changer(self.cluster, _login(each), self.seed) for each in self._accounts[:1]]
             watchers = [Watcher(self.cluster, _login(self._accounts[0])) for _ in range(2)]
-            for each in (*changers, *watchers):
-                each.start()
-            with self._load() as loads:
-                self._gently(scaled, self.services if rolled is None else rolled)
-            self._heed(loads, changers, gentle=True)
-            with self._load() as loads:
-                while time.monotonic() < deadline:
-                    self._deed()
-            self._heed(loads, changers, gentle=False)
-            self.cluster.until_ready()
-            for changer in changers:
-                changer.end()
-            self._judge_mail(outside)
-            self._judge_changes(changers, watchers)
+            with _at_work(*changers, *watchers):
+                with self._load() as loads:
+                    self._gently(scaled, self.services if rolled is None else rolled)
+                self._heed(loads, changers, gentle=True)
+                with self._load() as loads:
+                    while time.monotonic() < deadline:
+                        self._deed()
+                self._heed(loads, changers, gentle=False)
+                self.cluster.until_ready()
+                for changer in changers:
+                    changer.end()
+                self._judge_mail(outside)
+                self._judge_changes(changers, watchers)
         self._judge_owners()
         self._check()
         for line in self.tally.told():
@@ -271,6 +270,18 @@ class GreatRun:
         anyone: Instance = self.cluster.of()[0]
         _done("check", "--content", "--config", str(anyone.config))
         self.say("posthorn check finds nothing wrong")
+
+
+@contextmanager
+def _at_work(*threads: Changer | Watcher) -> Iterator[None]:
+    """Start them; whatever comes, none of them outlives the block."""
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for thread in threads:
+            thread.leave()
 
 
 def _login(account: Target) -> tuple[str, str]:

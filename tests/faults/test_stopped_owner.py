@@ -22,7 +22,7 @@ from posthorn_storage import Storage
 from posthorn_testkit.process import ServiceProcess, running_service
 from posthorn_testkit.sink import Sink
 
-pytestmark = [pytest.mark.postgres, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 NODES = (1, 2, 3, 4)
 LEASE = 4.0
 OLD = 20_000

@@ -1,19 +1,20 @@
 """Five hundred sites on one machine: an SMTP server that is another one on each address of 127/8, and their DNS.
 
 Sites differ: some are quick, some take their time, refuse for now, are too busy, hang up in the middle or read slowly.
-Nothing is taken but what is answered 250. It judges nothing and remembers who sent what, and how many connections each
-site had at once.
+Nothing is taken but what is answered 250. It judges nothing and remembers who sent what, and which connections
+each site had (visits.py).
 """
 
 import asyncio
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from tests.faults.ledger import token_of
+from tests.faults.visits import Visit, Visits
 
 from posthorn_testkit.dns import DnsServer
 
@@ -21,8 +22,6 @@ KINDS = ("quick", "quick", "quick", "quick", "slow", "later", "busy", "rude", "r
 """What sites are like, in turn."""
 PIECE = 4096
 """Octets that are read at once."""
-SETTLED = 0.02
-"""Seconds after which a new connection counts: what was closed before it was opened has been seen by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +34,10 @@ class Taken:
     at: float
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Site:
     name: str
     kind: str
-    open: set["_Visit"] = field(default_factory=set)
 
 
 class Town:
@@ -49,9 +47,7 @@ class Town:
         self.sites = [f"s{number}.town.test" for number in range(count)]
         self.draw = random.Random(seed)
         self.taken: list[Taken] = []
-        self.most = 0
-        """Connections that one site had at once, but those of processes that could not close them any more."""
-        self.most_with_stopped = 0
+        self.visits = Visits()
         self.said: Counter[str] = Counter()
         self.mending = False
         """Whether everybody behaves from now on."""
@@ -62,10 +58,9 @@ class Town:
             for number, (address, name) in enumerate(self._addresses.items())
         }
         self._struck: set[int] = set()
-        self._stopped: defaultdict[int, set[_Visit]] = defaultdict(set)
         self._dns = DnsServer({name: {"A": [address]} for address, name in self._addresses.items()})
         self._server: asyncio.Server | None = None
-        self._visits: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def resolver(self) -> str:
@@ -79,7 +74,7 @@ class Town:
 
     async def __aenter__(self) -> Self:
         await self._dns.__aenter__()
-        self._server = await asyncio.start_server(self._serve, "0.0.0.0", 0, backlog=1024)
+        self._server = await asyncio.get_running_loop().create_server(lambda: _Door(self), "0.0.0.0", 0, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -88,17 +83,15 @@ class Town:
     ) -> None:
         if self._server is not None:
             self._server.close()
-        for task in self._visits:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._visits, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._dns.__aexit__(kind, error, trace)
 
     def stopped(self, node: int) -> None:
         """A node has no say any more in the connections it has now, nor in those that have not been accepted yet."""
         self._struck.add(node)
-        self._stopped[node].update(
-            visit for site in self._by_address.values() for visit in site.open if visit.node == node
-        )
+        self.visits.strike(node, asyncio.get_running_loop().time())
 
     def goes_on(self, node: int) -> None:
         """What the node connects to from now on is its own doing again."""
@@ -113,40 +106,66 @@ class Town:
         found = (each.at for each in self.taken if each.at > moment and each.node != but and each.site in sites)
         return min(found, default=None)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def enter(self, server: str, client: str) -> Visit:
+        """Somebody has connected, by these addresses."""
+        now, node = asyncio.get_running_loop().time(), int(client.rpartition(".")[2])
+        visit = Visit(self._by_address[server].name, node, now)
+        if node in self._struck:
+            visit.struck = now
+        self.visits.add(visit)
+        return visit
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Talk to somebody who has connected."""
         task = asyncio.current_task()
         assert task is not None
-        self._visits.add(task)
+        self._tasks.add(task)
         site = self._by_address[writer.get_extra_info("sockname")[0]]
         node = int(writer.get_extra_info("peername")[0].rpartition(".")[2])
-        visit = _Visit(self, site, node, reader, writer)
-        site.open.add(visit)
-        if node in self._struck:
-            self._stopped[node].add(visit)
-        asyncio.get_running_loop().call_later(SETTLED, self._count, site)
         try:
-            await visit.run()
+            await _Talk(self, site, node, reader, writer).run()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, RuntimeError):
             pass  # RuntimeError: uvloop's word for a connection that is closed
         finally:
-            site.open.discard(visit)
-            self._stopped[node].discard(visit)
-            self._visits.discard(task)
+            self._tasks.discard(task)
             writer.transport.abort()
 
-    def _count(self, site: _Site) -> None:
-        own = sum(visit not in self._stopped[visit.node] for visit in site.open)
-        self.most = max(self.most, own)
-        self.most_with_stopped = max(self.most_with_stopped, len(site.open))
+
+class _Door(asyncio.StreamReaderProtocol):
+    """Writes a visit down as it begins and ends, whatever the talk is about at that moment."""
+
+    def __init__(self, town: Town) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(asyncio.StreamReader(loop=loop), town.serve, loop=loop)
+        self._town = town
+        self._clock = loop.time
+        self._visit: Visit | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        server, client = (transport.get_extra_info(name)[0] for name in ("sockname", "peername"))
+        self._visit = self._town.enter(server, client)
+        super().connection_made(transport)
+
+    def eof_received(self) -> bool | None:
+        self._end()
+        return super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end()
+        super().connection_lost(exc)
+
+    def _end(self) -> None:
+        if self._visit is not None:
+            self._visit.end(self._clock())
 
 
-class _Visit:
-    """One connection."""
+class _Talk:
+    """The conversation on one connection."""
 
     def __init__(
         self, town: Town, site: _Site, node: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        self.node = node
+        self._node = node
         self._town = town
         self._site = site
         self._reader = reader
@@ -207,6 +226,6 @@ class _Visit:
         if self._site.kind == "slow" and not self._town.mending:
             await asyncio.sleep(self._town.draw.uniform(0.05, 0.3))
         token = token_of(content) or "no token"
-        self._town.taken.append(Taken(token, self._site.name, self.node, asyncio.get_running_loop().time()))
+        self._town.taken.append(Taken(token, self._site.name, self._node, asyncio.get_running_loop().time()))
         await self._say("250 taken")
         return True

@@ -33,3 +33,17 @@ def unowned(world: World) -> list[str]:
         elif row is None or row.owner != owners[0].boot or row.until <= world.loop.now:
             found.append(f"{key} is owned by {owners[0].boot}, by the table {row}")
     return found
+
+
+def misplaced(world: World) -> list[str]:
+    """Keys that somebody owns who is not proposed them.
+
+    Who is proposed all it may have asks for nothing: so it is without a coordinator too, for everybody.
+    """
+    proposed = world.proposed()
+    return [
+        f"{key} is owned by {owner.name} and proposed to {proposed[key]}"
+        for key, owners in world.owners().items()
+        for owner in owners
+        if owner.name != proposed[key] and not world.is_proposed_all(proposed[key])
+    ]

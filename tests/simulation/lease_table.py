@@ -36,7 +36,7 @@ class LeaseTable:
     fencing: bool = True
     """Whether a write looks at the epoch; only a test that plants a fault says no."""
     counting: bool = True
-    """Whether a new owner gets a new epoch; as above."""
+    """Whether who takes a lease gets a new epoch; as above."""
     rows: dict[str, Row] = field(default_factory=dict)
     log: list[Write] = field(default_factory=list)
     refused: int = 0
@@ -51,7 +51,7 @@ class LeaseTable:
             if row is None:
                 row = self.rows[key] = Row(owner, 1, now + ttl)
             elif row.until <= now or row.owner == owner:
-                if (row.owner != owner or row.until <= now) and self.counting:
+                if self.counting:
                     row.epoch += 1
                 row.owner, row.until = owner, now + ttl
             else:
@@ -74,12 +74,12 @@ class LeaseTable:
             row = self.rows[key]
             row.until = min(row.until, self.now())
 
-    def holders(self, prefix: str) -> dict[str, tuple[str, Epoch, bool]]:
+    def holders(self, prefix: str) -> dict[str, tuple[str, Epoch, float]]:
         """See the port."""
         self.statements += 1
         now = self.now()
         return {
-            key: (row.owner, Epoch(row.epoch), row.until > now)
+            key: (row.owner, Epoch(row.epoch), max(0.0, row.until - now))
             for key, row in sorted(self.rows.items())
             if key.startswith(prefix)
         }
@@ -116,5 +116,5 @@ class OpenTable:
     async def release(self, held: Mapping[str, Epoch], owner: str) -> None:
         self.table.release(held, owner)
 
-    async def holders(self, prefix: str) -> Mapping[str, tuple[str, Epoch, bool]]:
+    async def holders(self, prefix: str) -> Mapping[str, tuple[str, Epoch, float]]:
         return self.table.holders(prefix)

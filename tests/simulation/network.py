@@ -112,8 +112,8 @@ class FarLeases:
         mine = dict(held)
         await self._ask(lambda table: table.release(mine, owner))
 
-    async def holders(self, prefix: str) -> Mapping[str, tuple[str, Epoch, bool]]:
-        found: Mapping[str, tuple[str, Epoch, bool]] = await self._ask(lambda table: table.holders(prefix))
+    async def holders(self, prefix: str) -> Mapping[str, tuple[str, Epoch, float]]:
+        found: Mapping[str, tuple[str, Epoch, float]] = await self._ask(lambda table: table.holders(prefix))
         return found
 
     async def write(self, key: str, epoch: Epoch, owner: str) -> bool:

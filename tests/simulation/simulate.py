@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.simulation import faults
-from tests.simulation.checker import two_owners, unowned
+from tests.simulation.checker import misplaced, two_owners, unowned
 from tests.simulation.lease_table import LeaseTable
 from tests.simulation.world import World
 
@@ -44,7 +44,7 @@ def simulate(seed: int, nodes: int = NODES, *, table: LeaseTable | None = None) 
     world = World(seed, nodes, everybody=seed % 100 == 99, table=table)
     told = faults.plan(world)
     world.loop.run_until(faults.END)
-    wrong = [*two_owners(world.table.log), *unowned(world), *world.loop.errors]
+    wrong = [*two_owners(world.table.log), *unowned(world), *misplaced(world), *world.loop.errors]
     return Outcome(
         seed=seed,
         wrong=tuple(wrong),

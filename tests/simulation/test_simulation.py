@@ -11,9 +11,10 @@ import sys
 from collections.abc import Collection, Iterator
 
 import pytest
+from tests.simulation.checker import misplaced
 from tests.simulation.lease_table import LeaseTable
 from tests.simulation.simulate import simulate, traffic
-from tests.simulation.world import SHARDS
+from tests.simulation.world import SHARDS, TIMES, World
 
 from posthorn_model.ids import Epoch
 
@@ -39,6 +40,24 @@ def test_never_two_owners_and_all_is_owned_after_the_faults() -> None:
     assert sum(outcome.epochs for outcome in outcomes) > KEYS * len(outcomes)
     assert sum(outcome.refused for outcome in outcomes) > 0
     assert outcomes[-1].processes >= 1000
+
+
+def test_what_a_killed_owner_had_is_owned_again_when_its_lease_ends_and_goes_back_to_it() -> None:
+    world = World(5, 40, everybody=True)
+    world.loop.run_until(30.0)
+    name = world.owners()["queue/3"][0].name
+    had = [key for key, owners in world.owners().items() if owners[0].name == name]
+    ends = max(world.table.rows[key].until for key in had)
+    world.crash(name)
+    world.loop.run_until(ends - 0.01)
+    assert not any(world.owners()[key] for key in had)
+    # It is still proposed to the dead.
+    assert {world.proposed()[key] for key in had} == {name}
+    world.loop.run_until(ends + TIMES.ttl / 10)
+    assert all(world.owners()[key] for key in had)
+    world.come_back(name)
+    world.loop.run_until(ends + 3 * TIMES.ttl)
+    assert misplaced(world) == []
 
 
 class NeverFree(LeaseTable):

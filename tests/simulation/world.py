@@ -128,6 +128,14 @@ class World:
         """All keys somebody of this cluster may own."""
         return tuple(sorted({key for keys in self._takes.values() for key in keys}))
 
+    def proposed(self) -> dict[str, str]:
+        """To whom each key is proposed, by the node table."""
+        return {key: name for shares in self._shares.values() for name, keys in shares.items() for key in keys}
+
+    def is_proposed_all(self, name: str) -> bool:
+        """Whether a member is proposed every key it may have."""
+        return any(shares.get(name) == frozenset(self._takes[name]) for shares in self._shares.values())
+
     # Inside
 
     def _keys_of(self, node: NodeId) -> tuple[str, ...]:

@@ -50,7 +50,6 @@ def test_a_description_becomes_another_one_while_it_runs(cluster: ClusterUnderTe
         ("extra", 1, "imap"),
         ("extra", 3, "dav"),
     }
-    shows_all(cluster)
     before = processes(cluster)
     done = posthorn("topology", "apply", str(SERVICES), "--data", str(cluster.folder), "--json")
     assert done.returncode == 0, done.stderr

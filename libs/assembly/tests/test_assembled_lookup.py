@@ -8,8 +8,7 @@ import pytest_asyncio
 
 from posthorn_assembly import Parts, assemble
 from posthorn_ctl.embedded import ports
-from posthorn_node import Node
-from posthorn_node.node import new_node
+from posthorn_node.node import Node, new_node
 from posthorn_node.settings import NodeSettings, parse, validate
 from posthorn_testkit.redis_servers import RedisServer
 

@@ -10,8 +10,7 @@ import pytest_asyncio
 
 from posthorn_assembly import Parts, assemble
 from posthorn_model.errors import AuthenticationFailed, TooManyFailures
-from posthorn_node import Node
-from posthorn_node.node import new_node
+from posthorn_node.node import Node, new_node
 from posthorn_node.settings import NodeSettings, parse, validate
 from posthorn_storage import Storage, StorageSettings
 from posthorn_testkit.contracts.fleet import until

@@ -10,7 +10,7 @@ from posthorn_bus.fanout import Fanout, Subscription, Tally
 from posthorn_bus.proposals import Proposal
 from posthorn_model.clock import SystemClock
 from posthorn_model.errors import Unavailable
-from posthorn_model.events import Event, LeaseNotice, Topic
+from posthorn_model.events import Event, LeaseAsked, LeaseNotice, Topic
 from posthorn_model.ids import Epoch, NodeId
 from posthorn_model.ports import BusHealth
 from posthorn_storage.database import Database
@@ -75,7 +75,7 @@ class Troubled:
         await self._line()
         await self.store.release(held, owner)
 
-    async def holders(self, prefix: str) -> Mapping[str, tuple[str, Epoch, bool]]:
+    async def holders(self, prefix: str) -> Mapping[str, tuple[str, Epoch, float]]:
         await self._line()
         return await self.store.holders(prefix)
 
@@ -154,7 +154,9 @@ async def test_leases_are_renewed_until_somebody_else_has_them(database: Databas
     assert kept.is_valid()
     assert not stolen.may_start()
     await keeper.stop()
-    assert (await leases.holders("queue/"))["queue/2"] == ("thief", 2, True)
+    owner, epoch, seconds = (await leases.holders("queue/"))["queue/2"]
+    assert (owner, epoch) == ("thief", 2)
+    assert seconds > 3000
 
 
 async def test_without_the_database_a_lease_is_lost_at_its_deadline(leases: LeaseStore) -> None:
@@ -267,6 +269,57 @@ async def test_a_key_nobody_holds_is_adopted_whoever_it_is_proposed_to(leases: L
     await until(lambda: "queue/2" in owner.owned, "the orphan is adopted")
     assert owner.owned.keys() == {"queue/1", "queue/2"}
     await owner.stop()
+    await keeper.stop()
+    await other.stop()
+
+
+async def test_what_was_adopted_is_handed_over_when_whom_it_is_proposed_to_asks(leases: LeaseStore) -> None:
+    """A process that came back is proposed what it had: for those who adopted it there is no new proposal."""
+    buses = Proposer("queue/1"), Proposer("queue/2", "queue/3")
+    keepers = [LeaseKeeper(leases, name, SystemClock(), TIMES) for name in ("stayed", "came back")]
+    for keeper in keepers:
+        await keeper.start()
+    keys = ["queue/1", "queue/2", "queue/3", "queue/4"]
+    stayed, back = (
+        Owner(bus, keeper, NodeId(node), Topic.QUEUE, keys, idle)
+        for node, (bus, keeper) in enumerate(zip(buses, keepers, strict=True), 1)
+    )
+    await stayed.start()
+    await until(lambda: stayed.owned.keys() == set(keys), "it adopts what nobody holds")
+    # What it is proposed, or nobody asks for, it keeps.
+    for bus in buses:
+        bus.fanout.deliver(LeaseAsked("queue/1", NodeId(2)))
+    await back.start()
+
+    def hand_on() -> bool:
+        told, buses[1].published = buses[1].published, []
+        for event in told:
+            buses[0].fanout.deliver(event)
+        return back.owned.keys() == {"queue/2", "queue/3"}
+
+    await until(hand_on, "it is given what it asks for")
+    assert stayed.owned == {"queue/1": 1, "queue/4": 1}
+    for owner, keeper in zip((stayed, back), keepers, strict=True):
+        await owner.stop()
+        await keeper.stop()
+
+
+async def test_who_leaves_takes_nothing_and_keeps_what_it_has_until_it_stops(leases: LeaseStore) -> None:
+    bus = Proposer("queue/1", "queue/2")
+    other = LeaseKeeper(leases, "other", SystemClock(), TIMES)
+    held = await other.acquire(["queue/2"])
+    keeper = LeaseKeeper(leases, "me", SystemClock(), TIMES)
+    await keeper.start()
+    owner = Owner(bus, keeper, NodeId(1), Topic.QUEUE, ["queue/1", "queue/2"], idle)
+    await owner.start()
+    await until(lambda: owner.owned.keys() == {"queue/1"}, "it has the one that is free")
+    owner.leave()
+    await other.release(held)
+    bus.publish(LeaseNotice("queue/2", NodeId(2), held[0].epoch, held=False))
+    taken = await other.acquire(["queue/1", "queue/2"])
+    assert [lease.key for lease in taken] == ["queue/2"]
+    await owner.stop()
+    assert [lease.key for lease in await other.acquire(["queue/1"])] == ["queue/1"]
     await keeper.stop()
     await other.stop()
 

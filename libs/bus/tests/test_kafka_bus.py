@@ -158,7 +158,7 @@ async def test_a_broker_that_went_away_and_came_back(postgres_dsn: str, kafka_br
     await database.close()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_what_a_sender_cut_off_alone_loses_makes_the_others_hear_a_gap(fleet: KafkaFleet) -> None:
     """The others are connected all the time: without being told they would never know."""
     stations = [await fleet.station(node) for node in (1, 2)]

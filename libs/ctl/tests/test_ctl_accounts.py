@@ -1,15 +1,13 @@
 """`posthorn account` and `posthorn domain` on a real database, as a person types them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from posthorn_storage import Storage, StorageSettings
+from posthorn_testkit.commands import posthorn as posthorn_command
 
 pytestmark = pytest.mark.postgres
 
@@ -23,18 +21,9 @@ class Program:
 
     def __call__(self, *words: str, given: str = "", code: int = 0, dsn: bool = True, said: bool = False) -> str:
         """What it prints: on stdout when it ends with 0, or when asked to (`said`), else on stderr."""
-        done = subprocess.run(
-            [sys.executable, "-m", "posthorn_ctl", *words, *(["--dsn", self.dsn] if dsn else [])],
-            input=given,
-            capture_output=True,
-            text=True,
-            cwd=self.cwd,
-            env={key: value for key, value in os.environ.items() if key != "POSTHORN_CONFIG"},
-            check=False,
-        )
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout if said or code == 0 else done.stderr
+        done = posthorn_command(*words, *(["--dsn", self.dsn] if dsn else []), given=given, cwd=self.cwd)
+        assert done.code == code, done.problem
+        return done.out if said or code == 0 else done.problem
 
 
 @pytest.fixture

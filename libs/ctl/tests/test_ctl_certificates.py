@@ -1,9 +1,6 @@
 """`posthorn certificate` on a real database, as a person types it."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +8,7 @@ import pytest
 from posthorn_model.ids import Epoch
 from posthorn_storage import Fence, Storage
 from posthorn_testkit.certificates import certificate_of
+from posthorn_testkit.commands import posthorn as posthorn_command
 
 pytestmark = pytest.mark.postgres
 SECRET = "the secret of all nodes"
@@ -32,18 +30,10 @@ class Program:
 
     def __call__(self, *words: str, code: int = 0) -> str:
         """What it prints on stdout when it ends with 0, else on stderr."""
-        done = subprocess.run(
-            [sys.executable, "-m", "posthorn_ctl", "certificate", *words, "--config", "node.toml"],
-            capture_output=True,
-            text=True,
-            cwd=self.folder,
-            env={key: value for key, value in os.environ.items() if key != "POSTHORN_CONFIG"},
-            check=False,
-        )
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        assert SECRET not in done.stderr + done.stdout
-        return done.stdout if code == 0 else done.stderr
+        done = posthorn_command("certificate", *words, "--config", "node.toml", cwd=self.folder)
+        assert done.code == code, done.problem
+        assert SECRET not in done.problem + done.out
+        return done.out if code == 0 else done.problem
 
 
 @pytest.fixture

@@ -1,15 +1,16 @@
 """`posthorn migrate` with shards in the settings, then `posthorn shard list` and `move`, as an operator runs them."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-Posthorn = Callable[..., "subprocess.CompletedProcess[str]"]
+from posthorn_testkit.commands import Ended
+from posthorn_testkit.commands import posthorn as posthorn_command
+
+Posthorn = Callable[..., Ended]
 
 
 def store(name: str, dsn: str) -> str:
@@ -30,56 +31,53 @@ def posthorn(databases: Any, tmp_path: Path) -> Iterator[Posthorn]:
             + '[storage.shards."east"]\nrange = "a-m"\n[storage.shards."west"]\nweight = 1\n'
         )
 
-        def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-            command = [sys.executable, "-m", "posthorn_ctl", *arguments, "--config", str(config)]
-            return subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
+        def run(*arguments: str) -> Ended:
+            return posthorn_command(*arguments, "--config", str(config))
 
         yield run
 
 
 def test_an_account_of_a_region_is_kept_there(posthorn: Posthorn) -> None:
-    assert posthorn("migrate").returncode == 0
+    assert posthorn("migrate").code == 0
     posthorn("domain", "add", "example.org")
-    added = json.loads(posthorn("account", "add", "zoe@example.org", "--region", "eu", "--json").stdout)
+    added = json.loads(posthorn("account", "add", "zoe@example.org", "--region", "eu", "--json").out)
     assert added["region"] == "eu"
-    shown = json.loads(posthorn("account", "show", "zoe@example.org", "--json").stdout)
+    shown = json.loads(posthorn("account", "show", "zoe@example.org", "--json").out)
     assert (shown["shard"], shown["region"]) == ("east", "eu")
-    regions = {
-        each["name"]: each["region"] for each in json.loads(posthorn("shard", "list", "--json").stdout)["shards"]
-    }
+    regions = {each["name"]: each["region"] for each in json.loads(posthorn("shard", "list", "--json").out)["shards"]}
     assert regions == {"postgres": None, "east": "eu", "west": None}
     moved = posthorn("shard", "move", "zoe@example.org", "--to", "west")
-    assert moved.returncode == 1
-    assert 'pinned to the region "eu", and that shard is in no region' in moved.stderr
+    assert moved.code == 1
+    assert 'pinned to the region "eu", and that shard is in no region' in moved.problem
     nowhere = posthorn("account", "add", "tom@example.org", "--region", "asia")
-    assert nowhere.returncode == 1
-    assert 'no shard of these settings stands in the region "asia"' in nowhere.stderr
+    assert nowhere.code == 1
+    assert 'no shard of these settings stands in the region "asia"' in nowhere.problem
 
 
 def test_shards_from_migration_to_move(posthorn: Posthorn) -> None:
     unready = posthorn("shard", "list")
-    assert unready.returncode != 0
-    assert "migrate" in unready.stderr
+    assert unready.code != 0
+    assert "migrate" in unready.problem
     migrated = posthorn("migrate")
-    assert migrated.returncode == 0, migrated.stderr
+    assert migrated.code == 0, migrated.problem
     posthorn("domain", "add", "example.org")
     for name in ("ann", "zoe"):
         added = posthorn("account", "add", f"{name}@example.org")
-        assert added.returncode == 0, added.stderr
-    listed = json.loads(posthorn("shard", "list", "--json").stdout)
+        assert added.code == 0, added.problem
+    listed = json.loads(posthorn("shard", "list", "--json").out)
     counts = {shard["name"]: shard["accounts"] for shard in listed["shards"]}
     assert counts == {"postgres": 0, "east": 1, "west": 1}
     moved = posthorn("shard", "move", "ann@example.org", "--to", "west")
-    assert moved.returncode == 0, moved.stderr
-    assert "ann@example.org moved from east to west: 0 messages" in moved.stdout
-    assert "switched" in moved.stderr
-    listed = json.loads(posthorn("shard", "list", "--json").stdout)
+    assert moved.code == 0, moved.problem
+    assert "ann@example.org moved from east to west: 0 messages" in moved.out
+    assert "switched" in moved.problem
+    listed = json.loads(posthorn("shard", "list", "--json").out)
     assert [move["state"] for move in listed["moves"]] == ["switched"]
     again = posthorn("shard", "move", "ann@example.org", "--to", "west")
-    assert again.returncode == 1
-    assert "lives on that shard already" in again.stderr
+    assert again.code == 1
+    assert "lives on that shard already" in again.problem
     nowhere = posthorn("shard", "move", "ann@example.org", "--to", "north")
-    assert nowhere.returncode == 1
-    assert "not part of the cluster" in nowhere.stderr
+    assert nowhere.code == 1
+    assert "not part of the cluster" in nowhere.problem
     checked = posthorn("check")
-    assert checked.returncode == 0, checked.stdout
+    assert checked.code == 0, checked.out

@@ -90,7 +90,7 @@ ZONE = {"r._domainkey.example.org": texts(RSA_KEY), "e._domainkey.example.org": 
 
 
 async def results(serve: Any, content: bytes, zone: Any = ZONE, **options: Any) -> Sequence[SignatureResult]:
-    _, resolver = await serve(zone, timeout=0.5)
+    _, resolver = await serve(zone, timeout=1.5)
     return await verify(split(content), resolver, now=NOW, **options)
 
 

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from posthorn_mail_format.charsets import codec_name, decode
 from posthorn_mail_format.dates import format_date, parse_date
 from posthorn_mail_format.encoded_words import decode_words, encode_words
-from posthorn_mail_format.headers import decode_text, fields_subset, find, find_all, header_end, iterate, unfold
+from posthorn_mail_format.headers import (
+    decode_text,
+    fields_subset,
+    find,
+    find_all,
+    header_end,
+    iterate,
+    subset_of_kept,
+    unfold,
+)
 from posthorn_mail_format.parameters import decode_parameters, parse_value
 
 HEADER = b"From: a@b\r\nSubject: one\r\n two\r\nX-Odd : x\r\nsubject: three\r\n\r\n"
@@ -45,6 +54,19 @@ def test_subsets_of_fields(names: list[str], invert: bool, expected: bytes) -> N
     assert fields_subset(HEADER, names, invert) == expected
     # Whatever the message's line ends are, the answer's are CRLF.
     assert fields_subset(HEADER.replace(b"\r\n", b"\n"), names, invert) == expected
+
+
+_NAMES = st.sampled_from(["from", "SUBJECT", "Subject", "to", "x.odd", "xyodd"])
+_VALUES = st.text(alphabet=" \tab:\r", max_size=8)
+_FIELDS = st.tuples(_NAMES, st.sampled_from(["", " "]), st.lists(_VALUES, min_size=1, max_size=3))
+
+
+@given(st.lists(_FIELDS, max_size=6), st.lists(_NAMES, min_size=1, max_size=3))
+def test_fields_are_chosen_from_whole_ones_as_from_any_header(
+    fields: list[tuple[str, str, list[str]]], names: list[str]
+) -> None:
+    kept = "".join(f"{name}{space}:" + "\r\n ".join(values) + "\r\n" for name, space, values in fields).encode()
+    assert subset_of_kept([name.encode() for name in names])(kept) == fields_subset(kept, names)
 
 
 @given(st.binary(max_size=200))

@@ -374,3 +374,9 @@ def test_a_preview_comes_from_the_first_text_whatever_stands_before_it() -> None
     for first, preview in ((long_one, "seen"), (long_one + b"yyyy", "seen")):
         data = b"Content-Type: multipart/mixed; boundary=b\n\n--b\n" + first + b"\n--b\n\nseen\n--b--\n"
         assert summarize(data).preview == preview
+
+
+@given(st.text(alphabet="\r\n.x", max_size=40))
+def test_only_the_cr_of_a_crlf_goes(body: str) -> None:
+    data = b"Subject: a\r\n\r\n" + body.encode()
+    assert decode_text(data, scan(data)) == body.replace("\r\n", "\n")

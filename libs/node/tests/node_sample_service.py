@@ -10,9 +10,10 @@ import sys
 import time
 from typing import Literal
 
-import posthorn_node
 from posthorn_model.errors import Unavailable
 from posthorn_node.listen import hang_up
+from posthorn_node.node import Node
+from posthorn_node.run import run
 from posthorn_node.settings import ServiceSettings
 from posthorn_node.supervise import Command, Supervisor
 
@@ -24,7 +25,7 @@ class SampleSettings(ServiceSettings):
 
 
 class Sample:
-    def __init__(self, node: posthorn_node.Node) -> None:
+    def __init__(self, node: Node) -> None:
         self.node = node
         self.mode = node.own.mode
         self.sockets: list[socket.socket] = []
@@ -72,7 +73,7 @@ class Sample:
             self.node.log.info("background ended")
 
 
-async def build(node: posthorn_node.Node) -> Sample:
+async def build(node: Node) -> Sample:
     async def open_database() -> str:
         if node.own.mode == "no-database":
             raise Unavailable("the database does not answer")
@@ -93,4 +94,4 @@ async def supervise() -> None:
 if __name__ == "__main__":
     if "--parent" in sys.argv:
         asyncio.run(supervise())
-    raise SystemExit(posthorn_node.run("imap", SampleSettings, build, protocols=("imap",)))
+    raise SystemExit(run("imap", SampleSettings, build, protocols=("imap",)))

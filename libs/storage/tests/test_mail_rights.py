@@ -9,12 +9,15 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from posthorn_mail_format import summarize
 from posthorn_model.errors import InvalidContent, MailboxNotFound, NotPermitted, TooMany
 from posthorn_model.events import Changed, ChangeKind
+from posthorn_model.flags import Flags, SystemFlag
 from posthorn_model.ids import AccountId, MailboxId
-from posthorn_model.mail import Mailbox
+from posthorn_model.mail import Mailbox, NewMessage
 from posthorn_model.rights import ALL, LETTERS, Right, letters, rights
 from posthorn_storage import AccountRecord, Storage
+from posthorn_storage.mail.flags import FlagsOp, FlagsScope
 from posthorn_storage.mail.rights import ANYONE, MAX_ENTRIES, RightsEntry, RightsOp, SharedMailbox
 from posthorn_storage.mail_store import MailStore
 
@@ -183,3 +186,58 @@ async def test_the_way_to_rights_is_kept_while_they_are_and_goes_long_after(peop
     await storage._database.execute(long_ago)
     assert await storage.purge.purge_shares(10, keep=timedelta(days=3)) == 0
     assert await storage.purge.purge_shares(10) == 1
+
+
+async def test_a_new_mailbox_is_shared_as_its_parent_is(people: People) -> None:
+    await people.give(people.bob, "lrk")
+    await people.give(people.team, "r", negative=True)
+    below = await people.mail.create_mailbox(people.ann, "Below", people.box)
+    assert await people.mail.rights(people.ann, below.id) == await people.mail.rights(people.ann, people.box)
+    beside = await people.mail.create_mailbox(people.ann, "Beside")
+    assert await people.mail.rights(people.ann, beside.id) == []
+
+
+async def test_subscriptions_to_mailboxes_of_others(people: People, storage: Storage) -> None:
+    mail = people.mail
+    for _ in range(2):
+        await mail.subscribe(people.bob, people.ann, people.box, subscribed=True)
+    await mail.subscribe(people.bob, people.ann, MailboxId(4711), subscribed=True)
+    assert await mail.subscriptions(people.bob) == {(people.ann, people.box), (people.ann, MailboxId(4711))}
+    assert await mail.subscriptions(people.ann) == set()
+    await mail.subscribe(people.bob, people.ann, people.box, subscribed=False)
+    assert await mail.subscriptions(people.bob) == {(people.ann, MailboxId(4711))}
+    await storage.directory.reset_account("bob@example.org")
+    assert await mail.subscriptions(people.bob) == set()
+
+
+async def test_only_flags_within_the_rights_change(people: People, storage: Storage) -> None:
+    blob = await storage.blobs.prepare(b"Subject: x\r\n\r\n")
+    flags = Flags(SystemFlag.SEEN | SystemFlag.FLAGGED, frozenset({"kept"}))
+    await people.mail.append([NewMessage(people.ann, [people.box], summarize(b"Subject: x\r\n\r\n"), blob, flags)])
+
+    async def change(op: FlagsOp, system: SystemFlag, words: set[str], may: SystemFlag, *, keywords: bool) -> Flags:
+        await people.mail.set_flags(
+            people.ann,
+            people.box,
+            [1],
+            op=op,
+            system=system,
+            keywords=frozenset(words),
+            within=FlagsScope(may, keywords=keywords),
+        )
+        return (await people.mail.entries(people.ann, people.box))[0].flags
+
+    only_seen = SystemFlag.SEEN
+    both = SystemFlag.DELETED | SystemFlag.ANSWERED
+    assert await change("add", both, {"new"}, SystemFlag.ANSWERED, keywords=False) == Flags(
+        flags.system | SystemFlag.ANSWERED, flags.keywords
+    )
+    assert await change("remove", flags.system, {"kept"}, only_seen, keywords=False) == Flags(
+        SystemFlag.FLAGGED | SystemFlag.ANSWERED, flags.keywords
+    )
+    assert await change("replace", both | only_seen, {"new"}, only_seen, keywords=False) == Flags(
+        flags.system | SystemFlag.ANSWERED, flags.keywords
+    )
+    assert await change("replace", both, {"new"}, both, keywords=True) == Flags(
+        flags.system | both, frozenset({"new"})
+    ), "what may not change stays"

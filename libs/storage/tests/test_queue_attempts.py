@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from posthorn_model.ids import Epoch, QueueMessageId
+from posthorn_model.errors import BlobNotFound
+from posthorn_model.ids import BlobKey, Epoch, QueueMessageId
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, Outcome, RecipientState
 from posthorn_storage import Storage
 from posthorn_storage.queue import Attempts, Finish, Start
@@ -63,6 +64,20 @@ async def test_attempts_of_all_shards_share_their_transactions(storage: Storage)
     assert len({row[0] for row in await storage._database.fetch(COMMITS)}) == 1
     assert (await storage.queue.show(message)).done_at is not None
     assert [event.kind for event in await storage.queue.time_line(message)] == ["queued", *["delivered"] * 4]
+    await attempts.close()
+
+
+async def test_contents_are_read_together_and_one_that_is_missing_fails_alone(storage: Storage) -> None:
+    contents = [b"Subject: %d\r\n\r\nhello\r\n" % n for n in range(4)]
+    blobs = [await storage.blobs.prepare(content) for content in contents]
+    [(_, site)] = sites(storage, 1).items()
+    for blob in blobs:
+        await storage.queue.enqueue(NewQueueMessage("ann@example.org", blob, [NewRecipient(f"bob@{site}", site)]))
+    attempts = Attempts(storage.queue, 0.02)
+    asked = [attempts.content(key) for key in [*(blob.key for blob in blobs), BlobKey(b"k" * 32)]]
+    *found, missing = await asyncio.gather(*asked, return_exceptions=True)
+    assert found == contents
+    assert isinstance(missing, BlobNotFound)
     await attempts.close()
 
 

@@ -11,7 +11,17 @@ from posthorn_model.errors import NotFound
 from posthorn_model.ids import QueueMessageId
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, Outcome, RecipientState
 from posthorn_storage import Storage
-from posthorn_storage.queue import Pause, QueuedMessage, QueuedRecipient, QueueEvent, SendingTerms
+from posthorn_storage.queue import (
+    Ask,
+    Pause,
+    QueuedMessage,
+    QueuedRecipient,
+    QueueEvent,
+    SendingTerms,
+    SiteTerms,
+    Suppression,
+)
+from posthorn_storage.queue.shares import Share
 from posthorn_storage.queue.views import explanation_view
 from posthorn_storage.queue.why import Facts, ShardOwner, explained
 
@@ -25,6 +35,14 @@ DEFERRED = QueueEvent(
     NOW - HOUR, "deferred", 5, 2, 7, "4.2.2", "452 4.2.2 full", "mx.example.net [192.0.2.1]:25", None, "mailbox-full"
 )
 OWNER = ShardOwner("boot1", 7, live=True, node=4, hostname="out4")
+POSTPONED = QueueEvent(
+    NOW, "postponed", 5, 2, 7, "4.4.5", "451 4.4.5 The destination is left alone for a while; last: 421 busy", "", None
+)
+TERMS = SendingTerms(
+    (120.0,), 432_000.0, 10, 100, sites={"*.net": SiteTerms(4, "100/1m"), "smart": SiteTerms(8)}, routes={}
+)
+SHARES = (Share("smart", "b1", 7, 9, 3, "out3"), Share("smart", "b2", 1, 1))
+ENTRY = Suppression("bob@example.net", "example.org", "bounce", "550 no such user", NOW - HOUR, None)
 PAUSE = Pause(9, "site", "example.net", "they asked", NOW - HOUR, None, lifted=False)
 
 
@@ -46,6 +64,23 @@ def told(known: Facts) -> str:
         (facts(), ["not been tried yet", "due since 2026-01-02 11:00:00+00:00 (3,600 s)", "at most 10 connections",
                    "Shard 3 is worked on by node 4 on out4 (boot1, epoch 7)", "tried until 2026-01-07 11:00:00"]),
         (facts(terms=None), ["It waits for its turn."]),
+        (facts(terms=TERMS), ["at most 4 connections to example.net are open at once, for 100/1m messages."]),
+        (facts(terms=replace(TERMS, relay="smart"), shares=SHARES),
+         ["at most 8 connections to smart are open at once; they are shared out: 7 by node 3 on out3, 1 by a process"]),
+        (facts(terms=replace(TERMS, routes={"*.net": "local"})), ["It waits for its turn."]),
+        (facts(replace(RECIPIENT, site="local"), terms=TERMS), ["It waits for its turn."]),
+        (facts(terms=replace(TERMS, routes={"*.net": "smart"}), pauses=(replace(PAUSE, scope="route", name="smart"),)),
+         ["The route smart is paused", "Nothing, until `posthorn queue resume --route smart`."]),
+        (facts(replace(RECIPIENT, due=NOW + HOUR), events=(DEFERRED, POSTPONED)),
+         ["Attempt 2 at 2026-01-02 11:00:00+00:00 was put off [mailbox-full]",
+          "put off without an attempt at 2026-01-02 12:00:00+00:00: 451 4.4.5 The destination is left alone",
+          "last: 421 busy", "The next attempt is at 2026-01-02 13:00:00"]),
+        (facts(events=(POSTPONED, replace(DEFERRED, at=NOW)), terms=TERMS), ["Attempt 2 at 2026-01-02 12:00:00"]),
+        (facts(terms=replace(TERMS, suppression="enforce"), suppression=ENTRY),
+         ["suppressed for mail of example.org since 2026-01-02 11:00:00+00:00 (550 no such user)",
+          "at the next attempt it fails at once."]),
+        (facts(terms=replace(TERMS, suppression="observe"), suppression=replace(ENTRY, scope="")),
+         ["suppressed for everybody's mail", "that is only observed."]),
         (facts(replace(RECIPIENT, attempt=2, due=NOW + HOUR), events=(DEFERRED,)),
          ["Attempt 2 at 2026-01-02 11:00:00+00:00 was put off [mailbox-full]: 452 4.2.2 full (mx.example.net",
           "next attempt is at 2026-01-02 13:00:00+00:00"]),
@@ -93,7 +128,8 @@ def test_the_answer_has_times_too() -> None:
 @pytest_asyncio.fixture
 async def no_pauses_left(storage: Storage) -> AsyncIterator[None]:
     yield
-    await storage._database.execute("DELETE FROM queue_pause")
+    for table in ("queue_pause", "queue_share", "queue_suppression"):
+        await storage._database.execute(f"DELETE FROM {table}")
 
 
 @pytest.mark.postgres
@@ -106,7 +142,15 @@ async def test_the_facts_are_those_of_the_database(storage: Storage, no_pauses_l
     assert (first.owner, first.expires_at) == (None, None)
     assert "No smtp-out is running: nothing is sent at all." in first.next
     epoch = (await storage.leases.acquire([f"queue/{shard}"], "boot9", 3600))[f"queue/{shard}"]
-    await storage.queue.tell_terms(SendingTerms((60.0,), 3600.0, 7, 5))
+    sites = {"hub": SiteTerms(6, "10/1s")}
+    terms = SendingTerms((60.0,), 3600.0, 7, 5, sites=sites, routes={"example.net": "hub"}, suppression="enforce")
+    await storage.queue.tell_terms(terms)
+    await storage.queue.shares.ask("boot9", [Ask("hub", 6, 2, 0)], 60.0)
+    await storage.queue.suppressions.put({"b@example.net": "it said so"}, "", "operator")
+    _, suppressed = await storage.queue.why(message)
+    assert any("suppressed for everybody's mail" in each and "it said so" in each for each in suppressed.because)
+    turn = "at most 6 connections to hub are open at once, for 10/1s messages; they are shared out: 2 by a process."
+    assert any(turn in each for each in suppressed.next), suppressed.next
     due, _ = await storage.queue.claim(shard, epoch, 10)
     await storage.queue.start_attempts([due.id], shard, epoch)
     later = datetime.now(UTC) + timedelta(minutes=5)

@@ -243,3 +243,28 @@ async def test_registering_twice_at_once_gives_each_shard_one_number(settings: S
         assert {shard.name: shard.number for shard in opened.shards} == {"postgres": 0, "east": 1, "west": 2}
     finally:
         await opened.close()
+
+
+async def test_work_is_done_again_where_others_have_looked_the_account_up_meanwhile(sharded: Storage) -> None:
+    ann = (await people(sharded))[0]
+    shards, tries = sharded.shards, 0
+
+    async def gone_at_first() -> int:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            # What somebody else does who found it gone: from now on the new place is what is remembered.
+            shards.placements.forget([ann])
+            await shards.placements.of_all([ann])
+            raise AccountNotFound(account=ann)
+        return tries
+
+    async def gone() -> None:
+        nonlocal tries
+        tries += 1
+        raise AccountNotFound(account=ann)
+
+    assert await shards.follow([ann], gone_at_first) == 2
+    with pytest.raises(AccountNotFound):
+        await shards.follow([ann], gone)
+    assert tries == 4

@@ -39,6 +39,8 @@ TABLE_DAMAGE: Final = {
     "mailbox": "UPDATE mailbox SET sort_order = 99 WHERE account_id = $1",
     "mailbox_metadata": "INSERT INTO mailbox_metadata VALUES ($1, 1, 0, '/shared/comment', 'x')",
     "mailbox_right": "INSERT INTO mailbox_right VALUES ($1, 1, 0, false, 1)",
+    "shared_subscription": "INSERT INTO shared_subscription VALUES ($1, 1, 1)",
+    "url_key": "INSERT INTO url_key VALUES ($1, 1, 1, 'x')",
     "collection": "UPDATE collection SET color = 'pink' WHERE account_id = $1",
     "identity": "INSERT INTO identity (account_id, email) VALUES ($1, 'x')",
     "email_submission": "INSERT INTO email_submission (account_id, identity_id, message_id, thread_id, envelope,"

@@ -227,6 +227,15 @@ async def test_each_harm_to_what_is_shared_is_found_and_put_right(storage: Stora
 
 
 @pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize(
+    "which", ["WHERE key IN (SELECT blob_key FROM blob_ref WHERE kind = 3)", ""], ids=["one", "all"]
+)
+async def test_a_reference_to_a_blob_that_is_not_there_is_found(storage: Storage, which: str) -> None:
+    await storage._database.execute(f"DELETE FROM blob {which}")
+    assert "reference-to-nothing" in {finding.rule.name for finding in await found_in_shared(storage)}
+
+
+@pytest.mark.usefixtures("shared")
 async def test_a_repair_never_holds_a_blob_that_is_being_removed(storage: Storage, ann: AccountId) -> None:
     await storage._database.execute("DELETE FROM blob_ref WHERE kind IN (1, 2)")
     await storage._database.execute("UPDATE blob SET state = 2")

@@ -167,3 +167,21 @@ async def test_who_comes_alone_goes_at_once_and_who_had_company_waits_for_more(s
     assert shop.batches == [[1], [2], [3, 4]]
     await combiner.close()
     assert await waiting == 10
+
+
+async def test_the_end_of_a_batch_sends_nobody_off_before_its_window_is_over(shop: Shop) -> None:
+    combiner = Combiner[int, int](shop.store, window=3600)
+    shop.gate.clear()
+    batch = asyncio.create_task(gather(combiner, 1, 2))
+    await shop.began.wait()
+    third = asyncio.create_task(combiner.submit(3))
+    await asyncio.sleep(0)
+    shop.gate.set()
+    assert await batch == [2, 4]
+    fourth = asyncio.create_task(combiner.submit(4))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert shop.batches == [[1, 2]]
+    await combiner.close()
+    assert (await third, await fourth) == (6, 8)
+    assert shop.batches == [[1, 2], [3, 4]]

@@ -26,6 +26,25 @@ async def names(database: Database) -> list[str]:
     return [row["name"] for row in await database.fetch("SELECT name FROM domain ORDER BY name")]
 
 
+async def test_connections_come_back_to_be_used_again_after_work_of_every_end(postgres_dsn: str) -> None:
+    database = await Database.open(postgres_dsn)
+    first = await database.fetchval("SELECT pg_backend_pid()")
+    async with database.transaction() as connection:
+        await connection.execute("SELECT 1")
+    with suppress(asyncpg.PostgresError):
+        await database.execute("SELECT 1 / 0")
+    with suppress(RuntimeError):
+        async with database.transaction():
+            raise RuntimeError
+    assert await database.fetchval("SELECT pg_backend_pid()") == first
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await database.fetchval("SELECT pg_sleep(30)")
+    assert database.load().in_use == 0
+    assert await database.fetchval("SELECT 1") == 1
+    await database.close()
+
+
 async def test_migrations_and_tables_agree(bare_postgres_dsn: str) -> None:
     await asyncio.gather(*(migrate(bare_postgres_dsn) for _ in range(4)))
     await migrate(bare_postgres_dsn)

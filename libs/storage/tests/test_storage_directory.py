@@ -326,3 +326,7 @@ async def test_questions_that_come_at_once_get_each_their_own_answer(storage: St
     rooms = await asyncio.gather(*(storage.recipients.room(each.id) for each in people * 3))
     assert rooms == [(0, 1000 + number) for number in range(10)] * 3
     assert await storage.recipients.room(AccountId(999_999)) == (0, None)
+    # What an address leads to at once comes with its room: nobody need ask for it.
+    known = [dict(answer[address].rooms) for answer, address in zip(found[::5], asked, strict=True)]
+    mine = [{each.id: (0, 1000 + number)} for number, each in enumerate(people)]
+    assert known == [*mine, {}, {}, mine[0], mine[1]]

@@ -12,10 +12,12 @@ import pytest
 from posthorn_model.errors import Unavailable
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq
 from posthorn_model.mail import NewMessage
-from posthorn_storage import FsSettings, PoolSettings, ReplicaLimits, Storage, StorageSettings
+from posthorn_storage import FsSettings, PoolSettings, Regions, ReplicaLimits, Storage, StorageSettings
 from posthorn_storage.database import Connection, Database, DatabaseLimits
 from posthorn_storage.mail.messages import MessageFields
 from posthorn_storage.migrate import migrate
+from posthorn_storage.shards.regions import register_regions
+from posthorn_storage.shards.shard import HOME
 from posthorn_testkit.failover import PatroniSet
 from posthorn_testkit.replication import replication_set
 
@@ -83,14 +85,25 @@ class Load:
             await self.progress.wait()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 async def test_a_primary_that_is_killed_under_load(
     patroni: PatroniSet, tmp_path: Path, new_message: MakeMessage
 ) -> None:
+    """Its region is lost with it: the other region's standby takes over, and who reads there goes on there."""
     await patroni_database(patroni)
     dsn = patroni.dsn(NAME)
     await migrate(dsn)
-    pools = PoolSettings(replicas=patroni.replicas(NAME), reading=ReplicaLimits(interval=0.1))
+    connection = await asyncpg.connect(dsn)
+    async with connection.transaction():
+        await register_regions(connection, {HOME: "north"})
+    await connection.close()
+    first = await asyncio.to_thread(patroni.wait_for_pair)
+    places = tuple("north" if member is first else "south" for member in patroni.members)
+    pools = PoolSettings(
+        replicas=patroni.replicas(NAME),
+        reading=ReplicaLimits(interval=0.1),
+        regions=Regions("south", "north", places),
+    )
     storage = await Storage.open(StorageSettings(dsn=dsn, blobs=FsSettings(tmp_path), pools=pools))
     try:
         await storage.directory.add_domain("example.org")
@@ -101,6 +114,10 @@ async def test_a_primary_that_is_killed_under_load(
         tasks.append(asyncio.create_task(load.reader()))
         await load.acknowledges(100)
         killed = await asyncio.to_thread(patroni.wait_for_pair)
+        assert killed is first
+        replicas = storage.databases()["postgres"].replicas
+        assert replicas is not None
+        assert replicas.counts()["replica"], "nobody read in the south"
         await asyncio.to_thread(killed.kill)
         with pytest.raises(Unavailable):
             await storage.probe_database()
@@ -109,7 +126,12 @@ async def test_a_primary_that_is_killed_under_load(
         assert "PostgreSQL" in await storage.probe_database()
         killed.start()
         await asyncio.to_thread(patroni.wait_for_pair)
+        async with asyncio.timeout(60):
+            while not any(state.used for state in replicas.states()):  # noqa: ASYNC110  another program's work
+                await asyncio.sleep(0.05)
+        before = replicas.counts()["replica"]
         await load.acknowledges(50)
+        assert replicas.counts()["replica"] == before, "the north's standby was read from, far away"
         load.over.set()
         await asyncio.gather(*tasks)
         assert load.tries > len(load.acknowledged)
@@ -138,7 +160,7 @@ async def test_connections_go_where_writes_are_taken() -> None:
     """A standby is passed over, a demoted primary is left at once, a host that hangs does not keep the next waiting."""
     with replication_set(1) as servers:
         (standby,) = servers.standbys
-        limits = DatabaseLimits(connect=2, statement=1, pool_size=4, give_back=0.5)
+        limits = DatabaseLimits(connect=8, statement=2, pool_size=4, give_back=0.5)
         database = await Database.open(servers.dsn("postgres"), limits)
         try:
             assert await database.fetchval("SELECT inet_server_port()") == servers.primary.server.port
@@ -154,7 +176,7 @@ async def test_connections_go_where_writes_are_taken() -> None:
                 await connection.execute("CREATE TEMPORARY TABLE written (n int) ON COMMIT DROP")
                 return int(await connection.fetchval("SELECT inet_server_port()"))
 
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 places = [await _tried(database, work)]
                 while places[-1] is None:
                     places.append(await _tried(database, work))

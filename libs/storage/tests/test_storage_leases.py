@@ -12,6 +12,7 @@ from posthorn_model.errors import DuplicateNode, Unavailable
 from posthorn_model.ids import Epoch, NodeId
 from posthorn_storage import Fence, Storage
 from posthorn_storage.database import Connection
+from posthorn_storage.queue.shares import Ask
 from posthorn_testkit.contracts.leases import LeaseContract, LeaseTrial
 
 pytestmark = pytest.mark.postgres
@@ -145,6 +146,39 @@ async def test_the_last_process_to_leave_frees_the_node_id(storage: Storage) -> 
     assert await nodes.live(60) == []
 
 
+async def test_what_a_dead_process_had_is_free_at_once(storage: Storage) -> None:
+    nodes, leases = storage.nodes, storage.leases
+    await nodes.claim_node(NodeId(1), "a", LONG)
+    for boot in ("dead", "lives"):
+        await nodes.beat(process(1, boot), "a", LONG)
+        await leases.acquire([f"queue/{boot}"], boot, LONG)
+        await storage.queue.shares.ask(boot, [Ask("relay", 10, 5, 0)], LONG)
+    assert await nodes.bury("dead", "a") == 1
+    assert [share.holder for share in await storage.queue.shares.held(["relay"])] == ["lives"]
+    assert {key: left > 0 for key, (_, _, left) in (await leases.holders("queue/")).items()} == {
+        "queue/dead": False,
+        "queue/lives": True,
+    }
+    # Another process has the node's id too.
+    with pytest.raises(DuplicateNode):
+        await nodes.claim_node(NodeId(1), "b", LONG)
+    assert [found.boot for found in await nodes.live(60)] == ["lives"]
+    assert await nodes.bury("lives", "another node's") == 1
+    with pytest.raises(DuplicateNode):
+        await nodes.claim_node(NodeId(1), "b", LONG)
+
+
+async def test_the_id_of_a_dead_process_is_free_when_it_was_alone(storage: Storage) -> None:
+    nodes = storage.nodes
+    await nodes.claim_node(NodeId(1), "a", LONG)
+    await nodes.beat(process(1, "dead"), "a", LONG)
+    assert await nodes.bury("unknown", "a") == 0
+    assert await nodes.bury("dead", "a") == 1
+    assert await nodes.bury("dead", "a") == 0
+    assert await nodes.claim_node(NodeId(1), "b", LONG) == 1
+    assert not (await nodes.beat(process(1, "dead"), "a", LONG)).held
+
+
 async def test_a_holder_that_stands_still_in_its_transaction_keeps_the_lease_from_nobody(storage: Storage) -> None:
     """Paused or cut off between two statements: the server ends the transaction, and with it the hold on the lease."""
     database, leases, begun = storage._database, storage.leases, asyncio.Event()
@@ -153,14 +187,14 @@ async def test_a_holder_that_stands_still_in_its_transaction_keeps_the_lease_fro
     async def paused(connection: Connection) -> None:
         assert await Fence("queue/1", old).hold(connection)
         begun.set()
-        await asyncio.sleep(20)
+        await asyncio.sleep(90)
         await connection.execute("SELECT 1")
 
     standing = asyncio.create_task(database.run(paused))
     await begun.wait()
     # As if its time had passed, by one who need not wait for the row.
     taken: Mapping[str, Epoch] = {}
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not taken:
             try:
                 await expire(storage, "queue/1")

@@ -48,6 +48,20 @@ async def take_over(storage: Storage, shard: int) -> Epoch:
     return (await storage.leases.acquire([f"queue/{shard}"], "other", 3600))[f"queue/{shard}"]
 
 
+async def test_what_an_owner_left_in_flight_is_in_doubt_when_it_takes_its_shard_again(
+    storage: Storage, shard: int, epoch: Epoch
+) -> None:
+    """As one that lost the lease by its own clock, while the database knows it as the owner still."""
+    await storage.queue.enqueue(await new_message(storage))
+    (due,) = await storage.queue.claim(shard, epoch, 10)
+    assert await storage.queue.start_attempts([due.id], shard, epoch) == {due.id}
+    again = (await storage.leases.acquire([f"queue/{shard}"], "me", 3600))[f"queue/{shard}"]
+    assert await storage.queue.finish([outcome(due, epoch, RecipientState.DELIVERED)], shard) == 0
+    await storage._database.execute(LONG_AGO)
+    (doubtful,) = await storage.queue.claim(shard, again, 10)
+    assert (doubtful.id, doubtful.in_doubt) == (due.id, True)
+
+
 async def new_message(storage: Storage, *names: str, site: str = SITE) -> NewQueueMessage:
     recipients = [NewRecipient(f"{name}@{site}", site) for name in names or ("bob",)]
     return NewQueueMessage("ann@example.org", await storage.blobs.prepare(CONTENT), recipients)

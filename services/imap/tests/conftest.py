@@ -74,6 +74,7 @@ async def imap_server(storage: Storage, tmp_path: Path) -> AsyncIterator[ServerF
         on: Storage = storage,
         proxy: str | None = None,
         tls: Callable[[], ssl.SSLContext] = contexts.server_context,
+        jmap_url: str = "",
     ) -> ImapServer:
         settings = ImapSettings(
             append_limit=append_limit, limits=limits or SessionLimits(), timeouts=times or SessionTimes()
@@ -86,7 +87,7 @@ async def imap_server(storage: Storage, tmp_path: Path) -> AsyncIterator[ServerF
             task.add_done_callback(tasks.discard)
 
         log = structlog.get_logger()
-        parts = assemble_parts(on, settings, Metrics(), run, log, tls, "mail.example.org")
+        parts = assemble_parts(on, settings, Metrics(), run, log, tls, "mail.example.org", jmap_url)
         on.on_change = parts.changes.heard
         door = Door(settings.limits.connections, settings.limits.connections_per_address)
         kinds = {"plain": ("none", True), "starttls": ("starttls", False), "implicit": ("implicit", False)}

@@ -68,7 +68,7 @@ async def test_three_garbage_lines_end_it(imap: Any) -> None:
 
 
 async def test_trying_commands_of_extensions_does_not_end_it(imap: Any) -> None:
-    tries = "".join(f"C: {n} {verb}\nS: {n} BAD unknown command {verb}\n" for n, verb in enumerate(["GETACL"] * 5))
+    tries = "".join(f"C: {n} {verb}\nS: {n} BAD unknown command {verb}\n" for n, verb in enumerate(["XLIST"] * 5))
     await imap.play("S: * OK ...\n" + tries + "C: x NOOP\nS: x OK ...\n")
 
 

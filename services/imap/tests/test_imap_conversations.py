@@ -180,7 +180,7 @@ async def test_default_mailboxes(imap: Any) -> None:
         S: * STATUS "Trash" (MESSAGES 0 UIDNEXT 1)
         S: 4 OK LIST completed
         C: 5 NAMESPACE
-        S: * NAMESPACE (("" "/")) NIL NIL
+        S: * NAMESPACE (("" "/")) (("Other Users/" "/")) NIL
         S: 5 OK NAMESPACE completed
         """
     )

@@ -1,12 +1,18 @@
-"""SEARCH, SORT and THREAD over the corpus and messages of our own, answered as Dovecot does, or not for a reason."""
+"""SEARCH, SORT and THREAD over the corpus and messages of our own, answered as Dovecot does, or not for a reason.
+
+SEARCH over all of it, those read otherwise too, is answered as Dovecot or as Cyrus does; so is THREAD, but for the
+places of those messages themselves.
+"""
 
 import asyncio
 import imaplib
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from posthorn_testkit.cyrus import answer, running_cyrus
 from posthorn_testkit.dovecot import RECEIVED, answers
 
 pytestmark = pytest.mark.postgres
@@ -52,16 +58,22 @@ SEARCHES = [
 ]
 
 
+def filled(client: imaplib.IMAP4, messages: list[bytes]) -> list[bytes]:
+    """Append messages, which came a minute apart; those that were not taken."""
+    refused = []
+    for number, octets in enumerate(messages):
+        received = datetime.fromtimestamp(RECEIVED + 60 * number, UTC).strftime('"%d-%b-%Y %H:%M:%S +0000"').encode()
+        client.send(b"a APPEND INBOX " + received + b" {%d+}\r\n" % len(octets) + octets + b"\r\n")
+        if not client.readline().startswith(b"a OK"):
+            refused.append(octets)
+    return refused
+
+
 def own_answers(host: str, port: int, messages: list[bytes], commands: list[bytes]) -> list[bytes]:
     found = []
     with imaplib.IMAP4(host, port, timeout=30) as client:
         client.login("ann@example.org", "secret")
-        for number, octets in enumerate(messages):
-            received = (
-                datetime.fromtimestamp(RECEIVED + 60 * number, UTC).strftime('"%d-%b-%Y %H:%M:%S +0000"').encode()
-            )
-            client.send(b"a APPEND INBOX " + received + b" {%d+}\r\n" % len(octets) + octets + b"\r\n")
-            assert b"a OK" in client.readline()
+        assert filled(client, messages) == []
         client.send(b"s SELECT INBOX\r\n")
         while not client.readline().startswith(b"s OK"):
             pass
@@ -110,3 +122,74 @@ async def test_searches_sorts_and_threads_are_those_of_dovecot(imap: Any, corpus
     ours = await asyncio.to_thread(own_answers, *imap.address(), messages, commands)
     for command, one, other in zip(commands, ours, theirs, strict=True):
         assert one.split() == other.split(), command
+
+
+FAR_AWAY = "messages/mikel-mail/plain_emails_raw_email_bad_time.eml"
+
+
+def cyrus_answers(messages: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """The messages it takes, and what it says of them to each of the searches, and how they are threaded."""
+    with running_cyrus() as client:
+        refused = filled(client, messages)
+    taken = [each for each in messages if each not in refused]
+    with running_cyrus() as client:
+        assert filled(client, taken) == []
+        client.select("INBOX")
+        return taken, [answer(client, command) for command in [*SEARCHES, *THREADS]]
+
+
+def found_by(line: bytes) -> set[int]:
+    return {int(each) for each in re.findall(rb"\d+", line.partition(b"SEARCH")[2])}
+
+
+Thread = tuple[bytes, frozenset[int]]
+"""As it is written, and its messages."""
+
+
+def threads(line: bytes) -> dict[int, Thread]:
+    """The thread of each message."""
+    found: dict[int, Thread] = {}
+    depth = start = 0
+    text = line.partition(b"THREAD ")[2]
+    for at, octet in enumerate(text):
+        depth += {0x28: 1, 0x29: -1}.get(octet, 0)
+        if depth == 1 and text[at : at + 1] == b"(":
+            start = at
+        elif depth == 0 and octet == 0x29:
+            written = text[start : at + 1]
+            members = frozenset(int(each) for each in re.findall(rb"\d+", written))
+            found |= dict.fromkeys(members, (written, members))
+    return found
+
+
+def same_thread(own: Thread, other: Thread, otherwise: set[int]) -> bool:
+    """Whether they are equal as written; where messages that are read otherwise are in them, whether the rest is."""
+    if (own[1] | other[1]) & otherwise:
+        return own[1] - otherwise == other[1] - otherwise
+    return own[0] == other[0]
+
+
+async def test_searches_and_threads_of_the_whole_corpus_are_those_of_dovecot_or_cyrus(
+    imap: Any, corpus_messages: dict[str, bytes]
+) -> None:
+    messages = [*OWN, *corpus_messages.values()]
+    taken, cyrus = await asyncio.to_thread(cyrus_answers, messages)
+    assert len(messages) - len(taken) < 10, "Cyrus takes no NUL, and no line in a header that is no field"
+    commands = [*SEARCHES, *THREADS]
+    dovecot = await asyncio.to_thread(answers, taken, commands)
+    ours = await asyncio.to_thread(own_answers, *imap.address(), taken, commands)
+    # A date after 2106, which neither of them has.
+    (late,) = [number for number, octets in enumerate(taken, 1) if octets == corpus_messages[FAR_AWAY]]
+    read_alike = {*OWN, *(octets for name, octets in corpus_messages.items() if alike(name, octets))}
+    otherwise = {number for number, octets in enumerate(taken, 1) if octets not in read_alike}
+    for command, *lines in zip(commands, ours, dovecot, cyrus, strict=True):
+        if command in THREADS:
+            trees, *others = map(threads, lines)
+            assert trees.keys() == set(range(1, len(taken) + 1))
+            for number in trees.keys() - otherwise:
+                found = [each[number] for each in others]
+                assert any(same_thread(trees[number], each, otherwise) for each in found), (trees[number], found)
+            continue
+        own, first, second = map(found_by, lines)
+        odd = (own ^ first) & (own ^ second)
+        assert odd <= ({late} if b" SENT" in command else set()), command

@@ -11,10 +11,11 @@ import pytest
 from posthorn_imap.feed import Feed
 from posthorn_imap.logins import Logins
 from posthorn_imap.memory import Budget
+from posthorn_imap.places import Place
 from posthorn_mail_format import summarize
 from posthorn_model.errors import AuthenticationFailed, MailboxNotFound, Overloaded
 from posthorn_model.flags import SystemFlag
-from posthorn_model.ids import AccountId, MailboxId
+from posthorn_model.ids import AccountId, MailboxId, Modseq
 from posthorn_model.mail import NewMessage, Role
 from posthorn_storage import Storage
 from posthorn_storage.purge import PURGE_LEASE
@@ -31,6 +32,9 @@ class Heard:
         self.new += new
         self.changed += changed
         self.gone += gone
+
+    def looked(self) -> None:
+        pass
 
     def vanished(self) -> None:
         self.deleted = True
@@ -59,18 +63,38 @@ async def inbox(storage: Storage, account: Any) -> tuple[AccountId, MailboxId]:
 
 
 @pytest.mark.postgres
+async def test_it_catches_up_with_what_was_told_of(storage: Storage, inbox: tuple[AccountId, MailboxId]) -> None:
+    account, mailbox = inbox
+    feed, heard = Feed(storage.mail, Place(account, mailbox)), Heard()
+    await feed.refresh()
+    feed.listeners.add(heard)
+    await fill(storage, account, mailbox, 1)
+    await feed.catch_up()
+    assert not heard.new, "nobody told of it"
+    feed.wanted = Modseq(feed.modseq + 1)
+    await asyncio.gather(feed.catch_up(), feed.catch_up())
+    assert heard.new == [1]
+    assert feed.modseq >= feed.wanted
+
+
+@pytest.mark.postgres
 async def test_what_happens_is_told_to_listeners(storage: Storage, inbox: tuple[AccountId, MailboxId]) -> None:
     account, mailbox = inbox
     await fill(storage, account, mailbox, 3)
-    feed, heard = Feed(storage.mail, account, mailbox), Heard()
+    feed, heard = Feed(storage.mail, Place(account, mailbox)), Heard()
     await feed.refresh()
     feed.listeners.add(heard)
     assert list(feed.entries) == [1, 2, 3]
+    assert list(feed.uids) == [1, 2, 3]
     await fill(storage, account, mailbox, 1)
     await storage.mail.set_flags(account, mailbox, [2], op="add", system=SystemFlag.SEEN, keywords=frozenset({"k"}))
     await storage.mail.expunge(account, mailbox, [3], only_deleted=False)
     await asyncio.gather(*(feed.refresh() for _ in range(10)))
     assert (heard.new, heard.changed, heard.gone) == ([4], [2], [3])
+    assert list(feed.uids) == [1, 2, 4]
+    await fill(storage, account, mailbox, 1)
+    await feed.refresh()
+    assert list(feed.uids) == [1, 2, 4, 5]
     assert feed.keywords == {"k"}
     assert feed.modseq == await storage.mail.state(account)
 
@@ -79,7 +103,7 @@ async def test_what_happens_is_told_to_listeners(storage: Storage, inbox: tuple[
 async def test_own_changes_need_no_read_and_are_told_once(storage: Storage, inbox: tuple[AccountId, MailboxId]) -> None:
     account, mailbox = inbox
     await fill(storage, account, mailbox, 3)
-    feed, heard = Feed(storage.mail, account, mailbox), Heard()
+    feed, heard = Feed(storage.mail, Place(account, mailbox)), Heard()
     await feed.refresh()
     feed.listeners.add(heard)
     feed.flags_set(await storage.mail.set_flags(account, mailbox, [1, 2], op="add", system=SystemFlag.SEEN))
@@ -95,7 +119,7 @@ async def test_a_read_that_began_before_an_expunge_revives_nothing(
 ) -> None:
     account, mailbox = inbox
     await fill(storage, account, mailbox, 2)
-    feed, heard = Feed(storage.mail, account, mailbox), Heard()
+    feed, heard = Feed(storage.mail, Place(account, mailbox)), Heard()
     await feed.refresh()
     before = feed.modseq
     feed.listeners.add(heard)
@@ -114,7 +138,7 @@ async def test_behind_the_horizon_the_whole_mailbox_is_read_again(
 ) -> None:
     account, mailbox = inbox
     await fill(storage, account, mailbox, 3)
-    feed, heard = Feed(storage.mail, account, mailbox), Heard()
+    feed, heard = Feed(storage.mail, Place(account, mailbox)), Heard()
     await feed.refresh()
     feed.listeners.add(heard)
     await storage.mail.expunge(account, mailbox, [1, 3], only_deleted=False)
@@ -129,7 +153,7 @@ async def test_behind_the_horizon_the_whole_mailbox_is_read_again(
 async def test_a_deleted_mailbox_is_told(storage: Storage, inbox: tuple[AccountId, MailboxId]) -> None:
     account, _ = inbox
     made = await storage.mail.create_mailbox(account, "gone")
-    feed, heard = Feed(storage.mail, account, made.id), Heard()
+    feed, heard = Feed(storage.mail, Place(account, made.id)), Heard()
     await feed.refresh()
     feed.listeners.add(heard)
     await storage.mail.delete_mailbox(account, made.id, remove_messages=True)

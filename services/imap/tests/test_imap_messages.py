@@ -404,6 +404,15 @@ async def test_condstore(imap: Any) -> None:
         C: 7 SEARCH RETURN (COUNT) MODSEQ {changed}
         S: * ESEARCH (TAG "7") COUNT 2 MODSEQ {flagged}
         S: 7 OK ...
+        C: 8 SEARCH RETURN (MAX) MODSEQ {changed}
+        S: * ESEARCH (TAG "8") MAX 2 MODSEQ {changed}
+        S: 8 OK ...
+        C: 9 SEARCH RETURN (MIN MAX) MODSEQ {changed}
+        S: * ESEARCH (TAG "9") MIN 1 MAX 2 MODSEQ {flagged}
+        S: 9 OK ...
+        C: 10 SEARCH RETURN (PARTIAL 2:2) MODSEQ {changed}
+        S: * ESEARCH (TAG "10") PARTIAL (2:2 2) MODSEQ {changed}
+        S: 10 OK ...
         """
     )
 

@@ -25,6 +25,7 @@ S*: s OK ...
 C: i IDLE
 S: + idling
 """
+SELECT = IDLE.partition("C: i")[0]
 APPEND = r"""
 S: * OK ...
 C: l LOGIN ann@example.org secret
@@ -49,6 +50,59 @@ async def test_what_no_event_told_of_is_found_by_looking(
         await waiting.play("S: * 1 EXISTS\nS: * 1 RECENT")
         assert await near.parts.changes.look() == 0
         await waiting.play("C: DONE\nS: i OK ...\nC: n NOOP\nS: n OK ...")
+        await far.stop()
+    finally:
+        await other.close()
+
+
+async def test_what_a_conditional_store_failed_at_is_told(
+    imap_server: Any, account: Any, storage: Storage, storage_settings: StorageSettings
+) -> None:
+    """No event has come of what another node did; the store has seen it, so the client hears of it (RFC 7162 3.1.3)."""
+    await account("ann@example.org", password="secret")
+    other = await Storage.open(storage_settings)
+    try:
+        near, far = await imap_server(), await imap_server(on=other)
+        await far.play(APPEND)
+        waiting = await near.play(SELECT)
+        await far.play(SELECT + "C: f STORE 1 +FLAGS.SILENT (\\Flagged)\nS: f OK ...")
+        await waiting.play(
+            r"""
+            C: u STORE 1 (UNCHANGEDSINCE 1) +FLAGS.SILENT (\Answered)
+            S: * OK [HIGHESTMODSEQ ...] ...
+            S: * 1 FETCH (FLAGS (\Flagged ...) MODSEQ (...))
+            S: u OK [MODIFIED 1] ...
+            """
+        )
+        await far.stop()
+    finally:
+        await other.close()
+
+
+async def test_who_vanishes_while_numbered_is_not_said_to_have_vanished_earlier(
+    imap_server: Any, account: Any, storage: Storage, storage_settings: StorageSettings
+) -> None:
+    """The log knows of it before the session does, whose client would count wrongly from then on (RFC 7162 3.2.10)."""
+    await account("ann@example.org", password="secret")
+    other = await Storage.open(storage_settings)
+    try:
+        near, far = await imap_server(), await imap_server(on=other)
+        await far.play(APPEND)
+        await far.play(APPEND)
+        waiting = await near.play(SELECT.replace("C: s", "C: e ENABLE QRESYNC\nS*: e OK ...\nC: s"))
+        await far.play(
+            SELECT + "C: f STORE 1 +FLAGS.SILENT (\\Deleted)\nS: f OK ...\nC: x EXPUNGE\nS: * 1 EXPUNGE\nS: x OK ..."
+        )
+        await waiting.play(
+            """
+            C: u UID FETCH 1:* (UID) (CHANGEDSINCE 1 VANISHED)
+            S: * 1 FETCH (UID 1 MODSEQ (...))
+            S: * 2 FETCH (UID 2 MODSEQ (...))
+            S: u OK ...
+            """
+        )
+        assert await near.parts.changes.look() == 1
+        await waiting.play("C: i IDLE\nS: + idling\nS: * VANISHED 1\nC: DONE\nS: i OK ...")
         await far.stop()
     finally:
         await other.close()
@@ -101,7 +155,7 @@ format = "json"
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_message_on_one_node_reaches_an_idle_client_of_another_over_kafka(
     account: Any, postgres_dsn: str, kafka_servers: str, tmp_path: Path
 ) -> None:
@@ -110,14 +164,14 @@ async def test_a_message_on_one_node_reaches_an_idle_client_of_another_over_kafk
 
 
 @pytest.mark.nats
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_it_does_over_nats(account: Any, postgres_dsn: str, nats_server: NatsServer, tmp_path: Path) -> None:
     await account("ann@example.org", password="secret")
     await reaches_the_other(f'type = "nats"\nurls = ["nats://{nats_server.address}"]', postgres_dsn, tmp_path)
 
 
 @pytest.mark.redis
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_it_does_over_redis(account: Any, postgres_dsn: str, redis_server: RedisServer, tmp_path: Path) -> None:
     await account("ann@example.org", password="secret")
     await reaches_the_other(f'type = "redis"\nurls = ["{redis_server.url}"]', postgres_dsn, tmp_path)

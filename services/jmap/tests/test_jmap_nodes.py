@@ -10,7 +10,7 @@ import pytest
 
 from posthorn_testkit.process import ServiceProcess, running_service
 
-pytestmark = [pytest.mark.postgres, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 
 CONFIG = """
 [cluster]

@@ -374,6 +374,33 @@ async def test_the_next_holder_goes_on_with_the_order(
     assert storage.certificates.key_of(record) == order.key
 
 
+async def test_what_the_authority_looks_for_is_there_while_the_role_is_handed_over(
+    storage: Storage, hold: Hold, acme_authority: Authority
+) -> None:
+    looking, handed_over = asyncio.Event(), asyncio.Event()
+
+    async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        token = (await reader.readline()).split()[1].rpartition(b"/")[2].decode()
+        looking.set()
+        await handed_over.wait()
+        content = (await storage.acme.challenge("http-01", token) or "").encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+        writer.close()
+
+    holder = await hold(mine=provider(acme_authority, f"handed.{ZONE}"))
+    await beat(storage, answering(storage))
+    async with await asyncio.start_server(answer_late, "127.0.0.1", acme_authority.http_port):
+        working = asyncio.create_task(holder.round())
+        await asyncio.wait_for(looking.wait(), 60)
+        holder.lease.end()
+        assert await working == [Progress("", 0)]
+        await storage._database.execute("UPDATE lease SET until = now() - interval '1 second'")
+        following = await hold(mine=provider(acme_authority, f"handed.{ZONE}"))
+        handed_over.set()
+        assert await following.round() == [Progress("", 1)]
+    assert await rows(storage, "acme_challenge") == 0
+
+
 async def test_what_a_late_holder_brings_back_is_refused(
     storage: Storage, hold: Hold, acme_authority: Authority, name_server: NameServer
 ) -> None:

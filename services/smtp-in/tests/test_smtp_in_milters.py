@@ -38,7 +38,7 @@ async def mailbox(service: Any, account: Any, role: Role = Role.INBOX) -> list[b
 async def heard(milter: Any, last: str) -> list[str]:
     """What the milter was told, when it has been told `last`: it writes at its own pace."""
     lines: list[str] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while last not in lines:
             lines += milter.heard()
             await asyncio.sleep(0.01)

@@ -23,14 +23,16 @@ from posthorn_smtp_out.outcomes import Policy
 from posthorn_smtp_out.parts import Parts
 from posthorn_smtp_out.pool import Pool
 from posthorn_smtp_out.remote import Manners, client_context
-from posthorn_smtp_out.remoting import limits
+from posthorn_smtp_out.remoting import limits, sources
 from posthorn_smtp_out.resolver import Resolver
 from posthorn_smtp_out.routes import Router
 from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.shard import Shards
+from posthorn_smtp_out.sharing import Sharing
 from posthorn_smtp_out.signing import Signer
-from posthorn_smtp_out.sources import Sources
+from posthorn_smtp_out.spreading import Spreads
 from posthorn_smtp_out.suppression import Suppressing
+from posthorn_smtp_out.warming import Warming
 from posthorn_storage import Storage
 from posthorn_storage.queue import Attempts
 from posthorn_testkit.process import ServiceProcess, running_service
@@ -43,7 +45,6 @@ Run = Callable[[], AbstractAsyncContextManager[ServiceProcess]]
 SETTINGS = """
 [cluster]
 name = "test"
-lease-ttl = "4s"
 [server]
 hostname = "out.example.org"
 data = "{folder}"
@@ -76,17 +77,22 @@ class Worker:
 
     def __init__(self, storage: Storage, owner: str, router: Router, **settings: Any) -> None:
         own = SmtpOutSettings(**{"poll": 0.02, "connections_per_site": 5, **settings})
-        manners = Manners("out.example.org", "opportunistic", own.timeouts, client_context(verify=False))
+        tls: Any = "required" if own.tls in ("required", "encrypt") else own.tls
+        manners = Manners("out.example.org", tls, own.timeouts, client_context(verify=False))
         self.storage = storage
         self.router = router
-        self.sources = Sources("out.example.org", {}, {})
+        self.sources = sources(own, "out.example.org")
         self.metrics = Metrics()
         self.figures = Figures(self.metrics)
 
-        def new_pool() -> Pool:
-            return Pool(router, lambda _: manners, limits(own), schedule=own.retry)
+        def new_pool(*, shared: bool = False) -> Pool:
+            return Pool(router, lambda _: manners, limits(own), schedule=own.retry, shared=shared)
 
-        self.pool = new_pool()
+        self.pool = new_pool(shared=True)
+        self.sharing = Sharing(storage.queue.shares, self.pool, owner, 30.0, figures=self.figures, log=LOG)
+        self.spreads = Spreads(storage.queue, self.figures, LOG)
+        self.spreads.tell = lambda shard: self.shards.wake(shard)
+        router.spread = lambda site: self.spreads.of(site) > 1
         self.brakes = Brakes(storage.queue.pauses, router.destination, LOG)
         self.keeper = LeaseKeeper(storage.leases, owner, SystemClock(), LeaseTimes(ttl=30.0))
         self.shards = Shards(
@@ -101,7 +107,9 @@ class Worker:
                 new_pool=new_pool,
                 signer=Signer(storage.dkim, SystemClock().monotonic, LOG, self.figures),
                 policy=Policy(own.retry, own.expire, own.delay_notices),
+                spreads=self.spreads,
                 brakes=self.brakes,
+                warming=Warming(storage.queue.warm_up, own.sources, SystemClock().time, self.figures),
                 suppressing=Suppressing(storage.queue.suppressions, own.suppression, self.figures, LOG),
                 clock=SystemClock(),
                 scripts=make_scripts(storage, "out.example.org", SystemClock(), LOG, seal=True),
@@ -117,21 +125,32 @@ class Worker:
         leases = await self.keeper.acquire([f"queue/{number}" for number in range(self.storage.queue.shards)])
         assert len(leases) == self.storage.queue.shards
         self.runs = [asyncio.create_task(self.shards.run(lease.key, lease)) for lease in leases]
-        self.keeping = asyncio.create_task(self.brakes.keep(self.shards.wake))
+        self.keeping = [
+            asyncio.create_task(each)
+            for each in (self.brakes.keep(self.shards.wake), self.sharing.keep(), self.spreads.keep(self.pool.dismiss))
+        ]
 
     async def leave(self) -> None:
         """As on SIGTERM: finish, hand over."""
-        self.keeping.cancel()
         await self.shards.drain()
+        await self._rest()
         await self.keeper.stop()
         await self.pool.close()
+        await self.sharing.close()
 
     async def die(self) -> None:
         """As by kill -9, but that the lease rows are free for the next owner at once."""
-        for run in [*self.runs, self.keeping]:
+        for run in self.runs:
             run.cancel()
-        await asyncio.gather(*self.runs, self.keeping, return_exceptions=True)
+        await asyncio.gather(*self.runs, return_exceptions=True)
+        await self._rest()
         await self.keeper.stop()
+        await self.sharing.close()
+
+    async def _rest(self) -> None:
+        for task in self.keeping:
+            task.cancel()
+        await asyncio.gather(*self.keeping, return_exceptions=True)
 
 
 Start = Callable[..., Awaitable[Worker]]

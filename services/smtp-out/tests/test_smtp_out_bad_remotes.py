@@ -19,9 +19,9 @@ from posthorn_testkit.dns import DnsServer
 pytestmark = pytest.mark.postgres
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HELLO = b"220 here\r\n"
-SHORT = SendTimes(connect=5.0, tls=5.0, greeting=0.4, command=0.4, data=0.4, block=0.4, end=0.4)
-LONG = 60.0
-"""Seconds; on a busy machine."""
+SHORT = SendTimes(tls=0.4, greeting=0.4, command=0.4, data=0.4, block=0.4, end=0.4)
+"""Of who waits for what never comes; all others have the time that a busy machine may need."""
+LONG = 90.0
 
 
 async def commands(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers: dict[bytes, bytes]) -> None:
@@ -133,12 +133,34 @@ async def octet_by_octet(reader: asyncio.StreamReader, writer: asyncio.StreamWri
             await drip(b"250 ok\r\n")
 
 
+def broken_tls(answer: bytes, after: bytes | None = None) -> Serve:
+    """STARTTLS is offered, has this answer, and no handshake follows; in plain text everything is taken.
+
+    After the answer comes what is in `after`, None: nothing at all.
+    """
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers = {**USUAL, b"EHLO": b"250-here\r\n250 STARTTLS\r\n", b".": b"250 2.0.0 taken in plain text\r\n"}
+        await commands(_Tap(reader), writer, {**answers, b"QUIT": b"221 bye\r\n"})  # type: ignore[arg-type]
+        writer.write(answer)
+        if after is None:
+            await reader.read()
+        elif after:
+            await reader.read(1000)  # the client's part of the handshake
+            writer.write(after)
+            await writer.drain()
+            await reader.read(1000)
+
+    serve.__name__ = f"broken_tls_{answer[:3].decode()}_{len(after) if after is not None else 'silent'}"
+    return serve
+
+
 @pytest.fixture
 def sent(storage: Storage, start: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[QueueEvent]]:
     """`await sent(server)`: what became of a message for a site that is served so, or has those records."""
 
     async def send(
-        server: Serve | None, records: dict[str, Any] | None = None, timeout: float = 5.0, **settings: Any
+        server: Serve | None, records: dict[str, Any] | None = None, timeout: float = 60.0, **settings: Any
     ) -> QueueEvent:
         async with contextlib.AsyncExitStack() as stack:
             port = 9
@@ -156,7 +178,7 @@ def sent(storage: Storage, start: Callable[..., Awaitable[Any]]) -> Callable[...
             dns = await stack.enter_async_context(DnsServer(names))
             resolver = Resolver(ResolverSettings(servers=(dns.address,), timeout=timeout))
             router = Router(resolver, hostname="out.example.org", port=port, relay=None, routes={})
-            worker = await start(router, timeouts=SHORT, **settings)
+            worker = await start(router, **settings)
             blob = await storage.blobs.prepare(b"Message-ID: <bad@example.org>\r\n\r\ntext that is long enough\r\n")
             recipient = NewRecipient("bob@bad.example", "bad.example", notify="NEVER")
             message = await storage.queue.enqueue(NewQueueMessage("ann@example.org", blob, [recipient]))
@@ -199,9 +221,44 @@ def sent(storage: Storage, start: Callable[..., Awaitable[Any]]) -> Callable[...
 async def test_a_server_that_misbehaves(
     sent: Callable[..., Awaitable[QueueEvent]], server: Serve, kind: str, reason: str
 ) -> None:
-    event = await sent(server)
+    silent = server in (silence, silence_after_mail, silence_after_content)
+    event = await sent(server, **{"timeouts": SHORT} if silent else {})
     assert event.kind == kind, event
     assert reason in event.reply
+
+
+@pytest.mark.parametrize("level", ["required", "opportunistic"])
+@pytest.mark.parametrize(
+    ("server", "reason"),
+    [
+        (broken_tls(b"220 go\r\n", bytes(range(256)) * 20), "TLS handshake failed"),
+        (broken_tls(b"220 go\r\n", b""), "TLS"),
+        (broken_tls(b"220 go\r\n"), "TLS"),
+        (broken_tls(b"454 4.7.0 not now\r\n", b""), "STARTTLS refused: 454 4.7.0 not now"),
+    ],
+    ids=["garbage", "hang-up", "silence", "refused"],
+)
+async def test_broken_tls_is_done_without_only_where_that_is_allowed(
+    sent: Callable[..., Awaitable[QueueEvent]], server: Serve, reason: str, level: str
+) -> None:
+    event = await sent(server, tls=level, timeouts=SendTimes(tls=0.4 if "silent" in server.__name__ else 60.0))
+    if level == "required":
+        assert event.kind == "deferred", event
+        assert reason in event.reply
+        assert event.reply_class == "tls"
+    elif "refused" in reason:
+        assert event.kind == "deferred", "it has hung up"
+    else:
+        assert (event.kind, event.tls) == ("delivered", None)
+        assert "taken in plain text" in event.reply
+
+
+async def test_plain_text_behind_the_answer_to_starttls_is_no_reply(
+    sent: Callable[..., Awaitable[QueueEvent]],
+) -> None:
+    event = await sent(broken_tls(b"220 go\r\n250 2.0.0 injected\r\n", b""))
+    assert event.kind == "deferred", event
+    assert "plain text behind the reply to STARTTLS" in event.reply
 
 
 @pytest.mark.parametrize(
@@ -224,7 +281,8 @@ async def test_a_server_that_misbehaves(
 async def test_dns_that_misbehaves(
     sent: Callable[..., Awaitable[QueueEvent]], records: dict[str, Any], kind: str, reason: str
 ) -> None:
-    event = await sent(None, records, timeout=0.5)
+    silent = not {"GARBAGE", "LIE", "SILENT"}.isdisjoint(records.get("bad.example", {}))
+    event = await sent(None, records, timeout=0.5 if silent else 60.0)
     assert event.kind == kind, event
     assert reason in event.reply
 

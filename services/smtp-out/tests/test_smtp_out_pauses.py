@@ -42,7 +42,7 @@ async def standings(storage: Storage, message: QueueMessageId) -> tuple[Standing
 
 async def until(holds: Callable[[], Awaitable[bool] | bool]) -> None:
     """A bounded poll."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not (found if isinstance(found := holds(), bool) else await found):  # noqa: ASYNC110  nobody tells
             await asyncio.sleep(0.01)
 

@@ -48,13 +48,13 @@ async def states(storage: Storage, message: QueueMessageId) -> dict[str, Recipie
 
 
 async def until_states(storage: Storage, message: QueueMessageId, *wanted: RecipientState) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while tuple((await states(storage, message)).values()) != wanted:  # noqa: ASYNC110 (a bounded poll)
             await asyncio.sleep(0.01)
 
 
 async def until_event(storage: Storage, message: QueueMessageId, kind: str) -> Any:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while True:
             for event in await storage.queue.time_line(message):
                 if event.kind == kind:
@@ -65,7 +65,7 @@ async def until_event(storage: Storage, message: QueueMessageId, kind: str) -> A
 async def inbox(storage: Storage, account: AccountRecord, least: int = 0) -> list[bytes]:
     """The messages of the inbox, once there are at least so many: on another database they come a moment later."""
     box = next(box for box in await storage.mail.mailboxes(account.id) if box.role is Role.INBOX)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while len(ids := [entry.message for entry in await storage.mail.entries(account.id, box.id)]) < least:  # noqa: ASYNC110  the database tells nobody
             await asyncio.sleep(0.01)
     return [
@@ -230,11 +230,47 @@ async def test_a_clean_hand_over_finishes_what_is_under_way(storage: Storage, si
     await asyncio.sleep(0)
     assert not leaving.done()
     gate.open.set()
-    await asyncio.wait_for(leaving, 20)
+    await asyncio.wait_for(leaving, 90)
     await until_states(storage, message, DELIVERED)
     await start(owner="second")
     await until_states(storage, later, DELIVERED)
     assert len(sink.mails) == 2
+
+
+async def test_at_a_hand_over_replies_are_waited_for_and_the_rest_is_left_to_the_next(
+    storage: Storage, sink: Sink, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has been sent whole, one is in its envelope for too long, one waits for a connection."""
+    monkeypatch.setattr("posthorn_smtp_out.shard.LAST_SECONDS", 0.05)
+    first = await start(connections_per_site=2)
+    messages, gates = [], []
+    for name, step in (("bob", END), ("eve", "MAIL")):
+        gates.append(sink.hold(step))
+        messages.append(await enqueue(storage, f"{name}@example.net"))
+        await asyncio.wait_for(gates[-1].reached.wait(), 90)
+    messages.append(await enqueue(storage, "fay@example.net"))
+    first.shards.wake()
+    worker = first.shards._workers[(await storage.queue.show(messages[0])).recipients[0].shard]
+    async with asyncio.timeout(90):
+        while len(worker._tasks) < 3:  # noqa: ASYNC110  nobody tells
+            await asyncio.sleep(0.01)
+        leaving = asyncio.create_task(first.leave())
+        while len(worker._tasks) > 1:  # noqa: ASYNC110  nobody tells
+            await asyncio.sleep(0.01)
+    assert not leaving.done()
+    gates[0].open.set()
+    await asyncio.wait_for(leaving, 90)
+    assert [await states(storage, message) for message in messages] == [
+        {"bob@example.net": DELIVERED},
+        {"eve@example.net": WAITING},
+        {"fay@example.net": WAITING},
+    ]
+    gates[1].open.set()
+    await start(owner="second")
+    for message in messages:
+        await until_states(storage, message, DELIVERED)
+        assert [event.kind for event in await storage.queue.time_line(message)].count("in-doubt") == 0
+    assert len(sink.mails) == 3
 
 
 async def test_a_paused_owner_changes_nothing_when_it_wakes(storage: Storage, sink: Sink, start: Start) -> None:
@@ -342,7 +378,7 @@ async def test_a_sender_hears_of_a_delay_and_its_time_line_says_why(
     attempts = recipient.attempt
 
     async def tried(more: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while (await storage.queue.show(message)).recipients[0].attempt < attempts + more:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
@@ -378,7 +414,7 @@ async def test_who_wants_to_hear_of_a_delay_hears_of_it_once(
     await start(retry=(0.2,))
     (told,) = await inbox(storage, ann, least=1)
     assert b"Action: delayed" in told
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while (await storage.queue.show(message)).recipients[0].attempt < 6:  # noqa: ASYNC110 (a bounded poll)
             await asyncio.sleep(0.01)
     assert len(await inbox(storage, ann)) == 1

@@ -11,7 +11,7 @@ import pytest_asyncio
 from posthorn_node.certificate import self_signed
 from posthorn_node.settings import ResolverSettings
 from posthorn_smtp_out.pacing import Limits
-from posthorn_smtp_out.pool import Pool, Unreachable
+from posthorn_smtp_out.pool import NotNow, Pool, Unreachable
 from posthorn_smtp_out.protocol.envelope import Envelope, EnvelopeRecipient
 from posthorn_smtp_out.protocol.transaction import Transaction
 from posthorn_smtp_out.remote import Login, Manners, Remote, client_context
@@ -43,7 +43,7 @@ def pool(
     tls: str = "opportunistic", login: Login | None = None, connections: int = 2, times: SendTimes | None = None
 ) -> Pool:
     manners = Manners("client.example.org", tls, times or SendTimes(), client_context(verify=tls == "required"), login)  # type: ignore[arg-type]
-    return Pool(ROUTER, lambda destination: manners, lambda _: Limits(connections, 3, idle=5.0))
+    return Pool(ROUTER, lambda destination: manners, lambda _: Limits(connections, 3, idle=3600.0))
 
 
 def destination(sink: Sink) -> Destination:
@@ -129,12 +129,25 @@ async def test_a_site_never_sees_more_connections_than_its_limit(sink: Sink) -> 
     assert sink.most_connections == 2
 
 
+async def test_nothing_is_opened_for_who_may_not_start_any_more(sink: Sink) -> None:
+    """DNS has taken long, or the process has stood still: the site has another owner by now."""
+    used = pool(connections=2)
+    for _ in range(3):
+        asked = iter([True, False])
+        with pytest.raises(NotNow):
+            async with used.connection(destination(sink), SOURCE, lambda asked=asked: next(asked)):  # type: ignore[misc]
+                pass
+    assert sink.connections == 0
+    assert await codes(sink, "bob@example.net", using=used) == [250]
+    await used.close()
+
+
 async def test_who_does_not_hang_up_after_quit_is_hung_up_on(sink: Sink) -> None:
     sink.hold("QUIT")
     async with pool().connection(destination(sink), SOURCE) as remote:
         await send(remote, "bob@example.net")
         await remote.quit(0.05)
-        await asyncio.wait_for(remote.closed, 10)
+        await asyncio.wait_for(remote.closed, 90)
 
 
 async def test_a_lost_reply_to_the_content_is_told_as_doubt(sink: Sink) -> None:
@@ -163,7 +176,7 @@ async def test_without_leave_the_final_dot_is_never_sent(sink: Sink) -> None:
         assert not await remote.send(transaction, CONTENT, may_not)
         assert not remote.usable
     assert transaction.replies[1].code == 451
-    await asyncio.wait_for(_closed(sink), 10)
+    await asyncio.wait_for(_closed(sink), 90)
     assert sink.mails == []
 
 

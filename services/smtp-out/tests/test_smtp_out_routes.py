@@ -33,7 +33,7 @@ async def dns() -> AsyncIterator[DnsServer]:
 
 
 def router(
-    dns: DnsServer, relay: str | None = None, timeout: float = 5.0, *, ipv4_first: bool = False, **routes: str
+    dns: DnsServer, relay: str | None = None, timeout: float = 60.0, *, ipv4_first: bool = False, **routes: str
 ) -> Router:
     resolver = Resolver(ResolverSettings(servers=(dns.address,), timeout=timeout), ipv4_first=ipv4_first)
     named = {name.replace("_", "."): route for name, route in routes.items()}

@@ -15,7 +15,7 @@ from posthorn_storage.mail.messages import MessageFields
 from posthorn_testkit.process import ServiceProcess
 from posthorn_testkit.sink import Sink
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 Run = Callable[[], AbstractAsyncContextManager[ServiceProcess]]
 Account = Callable[..., Awaitable[AccountRecord]]
 END_BLOCKED = """
@@ -62,7 +62,7 @@ async def filed(storage: Storage, account: AccountRecord) -> dict[str, list[tupl
 
 
 async def until_done(storage: Storage) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         while True:
             depth = await storage.queue.depth()
             if not depth[WAITING] and not depth[RecipientState.IN_FLIGHT]:
@@ -114,7 +114,7 @@ async def test_a_refusal_is_the_outcome_of_the_only_recipient(
     await use(storage, ann, 'fileinto :create "Reports";', "fileinto", "mailbox")
     rows = await enqueue(storage, "cay@example.org", sender="ann@example.org")
     async with run():
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(90):
             while "Reports" not in (reports := await filed(storage, ann)):  # noqa: ASYNC110  the database tells nobody
                 await asyncio.sleep(0.05)
         await until_done(storage)

@@ -29,7 +29,7 @@ async def sent(storage: Storage, *addresses: str, sender: str = "ann@example.org
     blob = await storage.blobs.prepare(b"Message-ID: <p@example.org>\r\n\r\ntext\r\n")
     recipients = [NewRecipient(address, address.rpartition("@")[2], "NEVER") for address in addresses]
     number: QueueMessageId = await storage.queue.enqueue(NewQueueMessage(sender, blob, recipients))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while (message := await storage.queue.show(number)).done_at is None:  # noqa: ASYNC110  a bounded poll
             await asyncio.sleep(0.01)
     return list(message.recipients)
@@ -37,7 +37,7 @@ async def sent(storage: Storage, *addresses: str, sender: str = "ann@example.org
 
 async def until_entered(storage: Storage, count: int) -> list[str]:
     """A bounce is entered right after its outcome is written."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while len(found := await storage.queue.suppressions.all()) < count:  # noqa: ASYNC110  nobody tells
             await asyncio.sleep(0.01)
     return [f"{entry.address} {entry.scope}" for entry in found]

@@ -72,6 +72,8 @@ class World:
     folder: Path
     sinks: list[Sink] = field(default_factory=list)
     promises: Promises | None = None
+    known: Resolver | None = None
+    """In place of a new one for each message."""
     told: "Told | None" = None
 
     async def exchanger(self, shown: Shown) -> Sink:
@@ -95,10 +97,10 @@ class World:
         self.dns.put(f"_{self.sinks[0].port}._tcp.{host}", {"TLSA": list(records), **more})
 
     def resolver(self, *, dnssec: bool = True) -> Resolver:
-        return Resolver(ResolverSettings(servers=(self.dns.address,), dnssec=dnssec, timeout=1))
+        return Resolver(ResolverSettings(servers=(self.dns.address,), dnssec=dnssec, timeout=60))
 
     def pool(self, *, dnssec: bool = True, **settings: Any) -> Pool:
-        resolver = self.resolver(dnssec=dnssec)
+        resolver = self.known or self.resolver(dnssec=dnssec)
         port = self.sinks[0].port
         own = SmtpOutSettings(**{"port": port, **settings})
         note = self.told.note if self.told else None
@@ -106,7 +108,7 @@ class World:
         router = Router(resolver, hostname="here.example", port=port, relay=None, routes=own.routes, guard=watching)
         contexts = Contexts(client_context(verify=False), ROOT.client())
         manners = Manners("here.example", "opportunistic", SendTimes(), contexts.lax)
-        return Pool(router, lambda _: manners, lambda _: Limits(2, 9, idle=5.0), Greeter(contexts, note))
+        return Pool(router, lambda _: manners, lambda _: Limits(2, 9, idle=3600.0), Greeter(contexts, note))
 
     async def send(self, destination: Destination | None = None, **settings: Any) -> str:
         """What became of a message: "TLS" or "plain" for how it was taken, or the reply that is kept with it."""
@@ -226,6 +228,10 @@ async def test_the_ad_bit_of_a_server_that_is_not_trusted_means_nothing(world: W
 async def test_a_failed_look_up_delays_and_never_downgrades(world: World, kinds: dict[str, list[str]]) -> None:
     await world.exchanger(GOOD)
     world.tlsa(**kinds)
+    world.known = resolver = world.resolver()
+    await resolver.exchangers(SITE)
+    await resolver.addresses(MX)
+    resolver._names._resolver.lifetime = 0.2  # all else that will be asked for is known by now
     assert await world.send() == f"451 4.7.0 DANE: the look-up of TLSA records of {MX} failed"
     assert world.sinks[0].connections == 0
 
@@ -299,6 +305,44 @@ async def test_requiretls_over_a_set_route_needs_a_certificate_of_its_name(world
     assert "self-signed certificate" in await world.send(route, tls_policy={"127.0.0.1": "required"})
 
 
+@pytest.mark.parametrize("server", EVERY)
+async def test_tlsa_records_of_a_relay_decide_as_those_of_an_exchanger_do(world: World, server: str) -> None:
+    """RFC 7672 2.2.1: of a next hop that is set the host itself is asked for, at its own port."""
+    sink = await world.exchanger(EVERY[server])
+    relay = Destination("relay", Relay((("localhost", sink.port),)))
+    world.dns.put("localhost", {"A": ["127.0.0.1"]})
+    world.tlsa(digest(SELF_SIGNED), host="localhost")
+    reason = REASONS.get(server, "").replace("the settings", "DANE")
+    for where in (relay, verified(relay)):
+        said = await world.send(where, port=25)
+        if server in ("old", "stripped", "broken"):
+            assert said.startswith(reason)
+        elif server == "self-signed":
+            assert said == "TLS"
+        else:
+            assert "no TLSA record matches" in said
+
+
+async def test_a_relay_without_records_is_as_the_settings_say(world: World) -> None:
+    sink = await world.exchanger(SELF_SIGNED)
+    where = Destination("relay", Relay((("localhost", sink.port),)))
+    assert await world.send(where) == "TLS", "DNS does not know the name, the system does"
+    world.dns.put("localhost", {"A": ["127.0.0.1"], "INSECURE": []})
+    world.tlsa(digest(GOOD), host="localhost")
+    assert await world.send(where) == "TLS", "nobody vouches for its records"
+    said = await world.send(where, tls_policy={"localhost": "dane"})
+    assert said == "451 4.7.0 DANE is set for localhost, and localhost has no usable TLSA records"
+    said = await world.send(where, tls_policy={"localhost": "required"})
+    assert "self-signed certificate" in said
+    world.dns.put("localhost", {"A": ["127.0.0.1"]})
+    assert "no TLSA record matches" in await world.send(where)
+    assert await world.send(relaxed(where)) == "TLS"
+    world.tlsa(host="localhost", RCODE=["SERVFAIL"])
+    assert await world.send(where) == "451 4.7.0 DANE: the look-up of TLSA records of localhost failed"
+    own = Destination("relay", Relay((("localhost", sink.port),), tls="none"))
+    assert await world.send(own) == "TLS", "what is set for the relay itself counts"
+
+
 async def test_nothing_vouches_for_an_address_literal(world: World) -> None:
     await world.exchanger(GOOD)
     assert (await world.send(verified(Destination("[127.0.0.1]")))).startswith("550 5.7.30")
@@ -323,10 +367,10 @@ class Web:
         self.world.dns.put(f"_mta-sts.{SITE}", {"TXT": [f'"v=STSv1; id={identity};"']})
         self.world.dns.put(HOST, {"A": ["127.0.0.1"]})
 
-    def restart(self) -> None:
+    def restart(self, timeout: float = 60.0) -> None:
         """As of a process that knows only what the table has."""
         resolver = self.world.resolver(dnssec=False)
-        hosts = PolicyHosts(resolver, ROOT.client(), timeout=1, port=self.server.port)
+        hosts = PolicyHosts(resolver, ROOT.client(), timeout=timeout, port=self.server.port)
         self.world.promises = Promises(self.storage.sts_policies, resolver, hosts, lambda: self.clock)
 
     async def later(self, seconds: float) -> None:
@@ -372,6 +416,21 @@ async def test_only_exchangers_of_the_policy_get_mail(web: Web) -> None:
 
 
 @pytest.mark.postgres
+async def test_the_policy_of_a_relay_is_that_of_its_own_name(web: Web) -> None:
+    """RFC 8461 3.4."""
+    sink = await web.world.exchanger(SELF_SIGNED)
+    async with PolicyServer(ROOT.issue("mta-sts.localhost").server(web.world.folder)) as server:
+        mine = Web(web.world, web.storage, server)
+        mine.restart()
+        server.policy = POLICY.replace(MX.encode(), b"localhost")
+        web.world.dns.put("_mta-sts.localhost", {"TXT": ['"v=STSv1; id=1;"']})
+        web.world.dns.put("mta-sts.localhost", {"A": ["127.0.0.1"]})
+        relay = Destination("relay", Relay((("localhost", sink.port),)))
+        assert (await web.world.send(relay, dnssec=False)).startswith(REFUSED)
+        assert await web.world.send(relay, dnssec=False, tls_policy={"localhost": "opportunistic"}) == "TLS"
+        assert server.requests == ["GET /.well-known/mta-sts.txt HTTP/1.1 mta-sts.localhost"]
+
+
 async def test_a_policy_in_testing_stops_nothing(web: Web) -> None:
     web.publish("1", POLICY.replace(b"enforce", b"testing"))
     for server, shown in EVERY.items():
@@ -433,7 +492,6 @@ NO_ANSWERS = [
     (text(POLICY + b"x" * 70_000), "sts-policy-fetch-error", "longer than 64 kB"),
     (text(POLICY)[:-9], "sts-policy-fetch-error", ""),
     (b"SSH-2.0-OpenSSH\r\n\r\n", "sts-policy-fetch-error", ""),
-    (SILENT, "sts-policy-fetch-error", "does not answer within 1 s"),
     (text(b"<html>"), "sts-policy-invalid", "no field"),
 ]
 
@@ -453,6 +511,21 @@ async def test_what_is_no_answer_is_no_policy(web: Web) -> None:
         web.clock += FAILED
     web.server.answer = None
     assert (await web.world.promises.of(SITE)).policy is not None
+
+
+@pytest.mark.postgres
+async def test_a_policy_host_that_says_nothing_is_not_waited_for(web: Web) -> None:
+    web.restart(timeout=0.5)
+    assert web.world.promises is not None
+    web.publish("1")
+    web.server.answer = SILENT
+    found = await web.world.promises.of(SITE)
+    assert found.policy is None
+    assert found.fault is not None
+    assert (found.fault.result, found.fault.text[-27:]) == (
+        "sts-policy-fetch-error",
+        "does not answer within 0.5 s"[-27:],
+    )
 
 
 @pytest.mark.postgres
@@ -513,7 +586,7 @@ async def test_where_the_table_does_not_answer_nothing_is_sent(web: Web) -> None
 
     sink = await web.world.exchanger(GOOD)
     resolver = web.world.resolver()
-    web.world.promises = Promises(Away(), resolver, PolicyHosts(resolver, ROOT.client(), timeout=1))  # type: ignore[arg-type]
+    web.world.promises = Promises(Away(), resolver, PolicyHosts(resolver, ROOT.client(), timeout=60))  # type: ignore[arg-type]
     with pytest.raises(Unavailable):
         await web.world.send()
     assert sink.connections == 0

@@ -13,7 +13,7 @@ from posthorn_testkit.dns import DnsServer
 from posthorn_testkit.process import running_service
 from posthorn_testkit.sink import EXTENSIONS, Sink
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 SITE, MX = "example.net", "mx.example.net"
 IDENTITY = self_signed(MX)
 SETTINGS = """
@@ -32,6 +32,7 @@ path = "{folder}/blobs"
 bind = "127.0.0.1:0"
 [resolver]
 servers = ["{dns}"]
+timeout = "60s"
 dnssec = true
 [reports.tls]
 enable = true
@@ -52,7 +53,7 @@ async def enqueue(storage: Storage, site: str, **more: Any) -> int:
 
 async def until_tried(storage: Storage, message: int) -> tuple[RecipientState, str]:
     """The state of the one recipient after its first attempt, and the reply that is kept."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(90):
         while not (await storage.queue.show(message)).recipients[0].attempt:  # noqa: ASYNC110 (a bounded poll)
             await asyncio.sleep(0.02)
         while (await storage.queue.show(message)).recipients[0].state is RecipientState.IN_FLIGHT:  # noqa: ASYNC110

@@ -21,6 +21,7 @@ LONG = 90.0
 SETTINGS = """
 [cluster]
 name = "test"
+lease-ttl = "60s"
 node-id = {node}
 queue-shards = {shards}
 secret = "a secret that all nodes share"
@@ -30,6 +31,7 @@ data = "{folder}/{node}"
 drain-delay = "0s"
 [resolver]
 servers = ["{dns}"]
+timeout = "60s"
 [store.postgres]
 type = "postgresql"
 dsn = "{dsn}"

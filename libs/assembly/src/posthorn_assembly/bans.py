@@ -11,8 +11,8 @@ from structlog.typing import FilteringBoundLogger
 
 from posthorn_model.errors import PosthornError
 from posthorn_model.ports import Clock
-from posthorn_node import Node
 from posthorn_node.bans import Bans
+from posthorn_node.node import Node
 from posthorn_storage import Storage
 from posthorn_storage.bans import BanStore, Network
 

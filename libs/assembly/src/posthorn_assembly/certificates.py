@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from structlog.typing import FilteringBoundLogger
 
 from posthorn_model.errors import PosthornError
-from posthorn_node import Node
 from posthorn_node.challenges import Challenges
 from posthorn_node.errors import TlsError
+from posthorn_node.node import Node
 from posthorn_node.tls import TlsContexts
 from posthorn_storage import Storage
 from posthorn_storage.certificates import CertificateRecord, CertificateStore

@@ -15,17 +15,16 @@ from posthorn_assembly.coordination import bus_settings
 from posthorn_assembly.measures import measure_blobs, measure_databases, measure_lookups
 from posthorn_assembly.notices import BANS, CERTIFICATES, INVALIDATE_DIRECTORY, ChangeWatch, NodeVoice, follow_notices
 from posthorn_assembly.provider import Ask
-from posthorn_assembly.tokens import Tokens
 from posthorn_assembly.translation import login_limits, near_shards, storage_settings
 from posthorn_bus import BusIdentity, Echo, LeaseKeeper, LeaseTimes, open_bus
 from posthorn_model.cluster import Standing
-from posthorn_model.errors import Unavailable
+from posthorn_model.errors import PosthornError, Unavailable
 from posthorn_model.events import Changed, Event, Topic
 from posthorn_model.ids import NodeId
 from posthorn_model.ports import Bus, Probe
-from posthorn_node import Node
 from posthorn_node.membership import Membership
-from posthorn_node.worker import Worker, worker
+from posthorn_node.node import Node
+from posthorn_node.worker import Life, Worker, worker
 from posthorn_storage import Storage
 
 LOOKUP_PROBE_SECONDS = 1.0
@@ -73,11 +72,15 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     node.health.add("lookup", _lookup_probe(storage))
     node.rereads(("auth.throttle", "auth.ban"), lambda: storage.limit_logins(login_limits(node.settings.auth)))
     if (oauth := node.settings.auth.oauth).used:
+        from posthorn_assembly.tokens import Tokens  # megabytes that few servers need
+
         storage.directory.take_tokens(Tokens(oauth, Ask(timeout=oauth.timeout, ca=oauth.ca), node.clock))
+    fixed = node.settings.cluster.node_id
+    number = await _succeed(node, storage, fixed) if isinstance(fixed, int) else None
     membership = Membership(node, storage.nodes)
     await membership.join()
+    number = number or await _succeed(node, storage, membership.node_id)
     near = near_shards(node.settings, storage.queue.shards)
-    number = worker(node.settings.server.data, membership.node_id, node.service)
     identity = BusIdentity(membership.node_id, node.service, node.boot, number.number, near)
     peers = storage.nodes.peer_directory(node.boot)
     spoken = bus_settings(node.settings)
@@ -108,6 +111,21 @@ async def assemble(node: Node, *, duplicate_window: float = 300.0) -> Parts:
     node.draining = partial(voice.say, "draining")
     voice.say("joined")
     return Parts(storage, bus, membership, leases, echo, voice, number)
+
+
+async def _succeed(node: Node, storage: Storage, node_id: int) -> Worker:
+    """Take a number among the processes of this service on its node; what the dead one had who had it ends at once."""
+    number = worker(node.settings.server.data, node_id, node.service)
+    if number.former is not None:
+        try:
+            ended = await storage.nodes.bury(number.former.boot, number.former.token)
+        except PosthornError as error:
+            node.log.warning("leases of the former process run out by themselves", reason=error.public)
+        else:
+            if ended:
+                node.log.info("ended the leases of the former process", former=number.former.boot, leases=ended)
+    number.sign(Life(node.boot, node.token))
+    return number
 
 
 def _watches(

@@ -1,11 +1,9 @@
-"""Chooses the bus."""
+"""Chooses the bus. A process has one: what the others are made of, megabytes of clients, is not imported."""
 
 from collections.abc import Callable
 
 from posthorn_bus.broadcast import BroadcastBus
-from posthorn_bus.kafka import KafkaBus
 from posthorn_bus.nats import nats_opening
-from posthorn_bus.peer import PeerBus
 from posthorn_bus.redis import redis_opening
 from posthorn_bus.settings import BusIdentity, BusSettings, KafkaSettings, NatsSettings, RedisSettings
 from posthorn_model.clock import SystemClock
@@ -29,6 +27,8 @@ def open_bus(
     """
     clock = clock or SystemClock()
     if isinstance(settings, KafkaSettings):
+        from posthorn_bus.kafka import KafkaBus
+
         return KafkaBus(settings, identity, clock, first)
     if isinstance(settings, NatsSettings):
         opening = nats_opening(settings, identity)
@@ -38,4 +38,6 @@ def open_bus(
         return BroadcastBus("redis", opening, settings.prefix, settings.times, identity, clock, first)
     if peers is None:
         raise ValueError("the peer-to-peer bus needs the node table")
+    from posthorn_bus.peer import PeerBus
+
     return PeerBus(settings, identity, peers, clock, first)

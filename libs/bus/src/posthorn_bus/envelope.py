@@ -19,6 +19,7 @@ from posthorn_model.events import (
     EchoAnswered,
     EchoAsked,
     Event,
+    LeaseAsked,
     LeaseNotice,
     NodeNotice,
     QueueDue,
@@ -110,6 +111,8 @@ def _described(event: Event | Lost) -> tuple[str, dict[str, Any]]:
             return "queue-due", {"shard": event.shard}
         case LeaseNotice():
             return "lease", {"key": event.key, "node": event.node, "epoch": event.epoch, "held": event.held}
+        case LeaseAsked():
+            return "lease-asked", {"key": event.key, "node": event.node}
         case NodeNotice():
             return "node", {"node": event.node, "service": event.service, "state": event.state, "load": event.load}
         case EchoAsked():
@@ -149,6 +152,10 @@ def _lease(detail: Mapping[str, Any]) -> Event:
     return LeaseNotice(_text(detail, "key"), NodeId(_number(detail, "node")), Epoch(_number(detail, "epoch")), held)
 
 
+def _lease_asked(detail: Mapping[str, Any]) -> Event:
+    return LeaseAsked(_text(detail, "key"), NodeId(_number(detail, "node")))
+
+
 def _node(detail: Mapping[str, Any]) -> Event:
     load = detail.get("load", 0.0)
     if isinstance(load, bool) or not isinstance(load, int | float) or not math.isfinite(load):
@@ -178,6 +185,7 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], Event | Lost]] = {
     "control": _control,
     "queue-due": _queue_due,
     "lease": _lease,
+    "lease-asked": _lease_asked,
     "node": _node,
     "echo": _echo,
     "echo-answer": _echo_answer,

@@ -7,6 +7,7 @@ from posthorn_model.events import (
     EchoAnswered,
     EchoAsked,
     Event,
+    LeaseAsked,
     LeaseNotice,
     NodeNotice,
     QueueDue,
@@ -28,7 +29,7 @@ def topic_of(event: Event | Lost) -> Topic:
             return Topic.QUEUE
         case NodeNotice():
             return Topic.NODES
-        case LeaseNotice():
+        case LeaseNotice() | LeaseAsked():
             return Topic.QUEUE if event.key.startswith("queue/") else Topic.ROLES
 
 
@@ -39,7 +40,7 @@ def partition_of(event: Event | Lost, partitions: int) -> int:
             return event.account % partitions
         case QueueDue():
             return event.shard % partitions
-        case LeaseNotice():
+        case LeaseNotice() | LeaseAsked():
             return key_number(event.key) % partitions
         case NodeNotice():
             return event.node % partitions

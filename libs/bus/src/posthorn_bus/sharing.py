@@ -41,6 +41,11 @@ def natural(key: str) -> tuple[int, str]:
     return len(key), key
 
 
+def chance(key: str, member: str) -> float:
+    """A number from 0 to 1 that is another one for each member, and always the same."""
+    return int.from_bytes(_score(key, member)) / 2**64
+
+
 # A thousand members and sixteen keys, shared out anew whenever one of them comes or goes.
 @lru_cache(maxsize=32_768)
 def _score(key: str, member: str) -> bytes:

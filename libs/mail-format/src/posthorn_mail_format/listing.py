@@ -89,8 +89,7 @@ def as_message_ids(value: bytes) -> list[str] | None:
 
 def as_date(value: bytes) -> str | None:
     """The date-time as RFC 3339 with its own offset; null when it is none (4.1.2.6)."""
-    moment = parse_date(value)
-    return None if moment is None else format_moment(moment)
+    return _shown(parse_date(value))
 
 
 def as_urls(value: bytes) -> list[str] | None:
@@ -111,17 +110,22 @@ FORMS: dict[str, Callable[[bytes], Any]] = {
 """The parsed forms by their names in JMAP."""
 
 
-def build(fields: Sequence[Field], parse: Parse = parse_addresses) -> dict[str, Any]:
+def build(
+    fields: Sequence[Field],
+    parse: Parse = parse_addresses,
+    date: Callable[[bytes], datetime | None] = parse_date,
+) -> dict[str, Any]:
     """Return the convenience properties of a message's header fields; an absent field is null.
 
-    The last field of a repeated name counts (RFC 8621 4.1.3). `parse` is parse_addresses, or one that remembers.
+    The last field of a repeated name counts (RFC 8621 4.1.3). `parse` and `date` are parse_addresses and parse_date, or
+    such that remember.
     """
     values = by_name(fields)
     forms: dict[str, Callable[[bytes], Any]] = {
         "ids": as_message_ids,
         "addresses": lambda value: [_address(address) for address in flatten(parse(value))],
         "text": as_text,
-        "date": as_date,
+        "date": lambda value: _shown(date(value)),
     }
     return {
         key: forms[form](values[name.encode()][-1]) if name.encode() in values else None
@@ -148,6 +152,10 @@ def format_moment(moment: datetime) -> str:
     if moment.tzinfo is UTC or not moment.utcoffset():
         return moment.strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
     return moment.isoformat(timespec="seconds")
+
+
+def _shown(moment: datetime | None) -> str | None:
+    return None if moment is None else format_moment(moment)
 
 
 def _address(address: Address) -> dict[str, Any]:

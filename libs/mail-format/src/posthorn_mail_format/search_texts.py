@@ -31,9 +31,12 @@ def fold(text: str) -> str:
     return clean(text).lower()
 
 
-def search_texts(summary: MessageSummary) -> SearchTexts:
-    """Gather the searched texts of a message. Malformed parts of the summary are searched as far as they go."""
-    listing = _listing(summary.listing)
+def search_texts(summary: MessageSummary, listing: Mapping[str, Any] | None = None) -> SearchTexts:
+    """Gather the searched texts of a message. Malformed parts of the summary are searched as far as they go.
+
+    `listing` is what the summary's listing was made from, where that is at hand.
+    """
+    listing = _listing(summary.listing) if listing is None else listing
     addresses = {name: _addresses(listing.get(name)) for name in ("from", "to", "cc", "bcc")}
     return SearchTexts(
         from_=addresses["from"],

@@ -46,7 +46,8 @@ def summarize(data: Octets) -> MessageSummary:
     root = scan(data)
     fields = list(iterate(data, root.header_start, root.body_start))
     parse = cache(parse_addresses)
-    listed = listing.build(fields, parse)
+    date = cache(parse_date)
+    listed = listing.build(fields, parse, date)
     texts = readable_texts(data, root, MAX_SEARCH_TEXT)
     lists = jmap_view.read_body(root)
     body, bodystructure = imap_view.body_views(data, root)
@@ -60,7 +61,7 @@ def summarize(data: Octets) -> MessageSummary:
         references=_references(listed),
         subject=subject,
         base_subject=base_subject(subject),
-        sent_at=parse_date(dates[-1]) if dates else None,
+        sent_at=date(dates[-1]) if dates else None,
         preview=jmap_view.preview(data, lists, texts),
         has_attachment=lists.has_attachment,
         envelope=imap_view.envelope(fields, parse),
@@ -71,7 +72,7 @@ def summarize(data: Octets) -> MessageSummary:
         headers=kept_headers(data, fields),
         search_text="\n".join(texts.values())[:MAX_SEARCH_TEXT],
     )
-    return replace(summary, texts=search_texts(summary))
+    return replace(summary, texts=search_texts(summary, listed))
 
 
 def kept_headers(data: Octets, fields: Sequence[Field]) -> bytes:

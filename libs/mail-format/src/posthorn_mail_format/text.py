@@ -8,6 +8,7 @@ import binascii
 import html
 import re
 from collections.abc import Iterator
+from itertools import repeat
 
 from posthorn_mail_format.charsets import clean, codec_name, decode
 from posthorn_mail_format.octets import Octets
@@ -67,8 +68,23 @@ def decode_bytes(data: Octets, part: Part, limit: int | None = None) -> bytes:
 
 def decode_text(data: Octets, part: Part, limit: int = MAX_TEXT) -> str:
     """Return the body of a text part as text with LF line ends, of at most `limit` decoded octets."""
-    text = decode(decode_bytes(data, part, limit), part.charset)
-    return text.replace("\r\n", "\n") if "\r" in text else text
+    return _with_lf(decode(decode_bytes(data, part, limit), part.charset))
+
+
+def _with_lf(text: str) -> str:
+    """Text with LF for CRLF; a bare CR stays."""
+    if "\r" not in text:
+        return text
+    # Both ways are faster than to look for two characters at once: most text has no CR but before LF.
+    if text.isascii():
+        octets = text.encode("ascii")
+        found = octets.replace(b"\r", b"")
+        if found.replace(b"\n", b"\r\n") == octets:
+            return found.decode("ascii")
+    pieces = text.split("\r")
+    if all(map(str.startswith, pieces[1:], repeat("\n"))):
+        return "".join(pieces)
+    return text.replace("\r\n", "\n")
 
 
 def quoted_printable(data: Octets, start: int, end: int) -> Iterator[bytes]:

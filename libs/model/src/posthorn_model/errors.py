@@ -76,6 +76,12 @@ class NotPermitted(PosthornError):
     default = "not permitted"
 
 
+class MissingRight(NotPermitted):
+    """Somebody wants what its owner lets others do, and was not let."""
+
+    default = "you do not have the right to do that"
+
+
 class AuthenticationFailed(PosthornError):
     default = "authentication failed"
 

@@ -80,6 +80,14 @@ class LeaseNotice:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseAsked:
+    """`node` is proposed `key`, which another process holds: who holds it without being proposed it hands it over."""
+
+    key: str
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
 class NodeNotice:
     """A process of `node` joined, is alive ("heartbeat"), drains or left; `load` is 0.0 (idle) to 1.0 (full)."""
 
@@ -114,7 +122,7 @@ class Gap:
     reason: str
 
 
-Event = Changed | Control | QueueDue | LeaseNotice | NodeNotice | EchoAsked | EchoAnswered
+Event = Changed | Control | QueueDue | LeaseNotice | LeaseAsked | NodeNotice | EchoAsked | EchoAnswered
 """What may be published."""
 Received = Event | Gap
 """What a subscriber may hear."""

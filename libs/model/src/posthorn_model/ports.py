@@ -32,7 +32,7 @@ class LeaseStore(Protocol):
     async def acquire(self, keys: Collection[str], owner: str, ttl: float) -> Mapping[str, Epoch]:
         """Take the keys that are free, expired by the database's clock, or already `owner`'s.
 
-        Returns the epoch of each key that was taken (epoch + 1, or unchanged when it was already the owner's).
+        Returns the epoch of each key that was taken: one more than before, also when it was the owner's already.
         `ttl` is in seconds. Raises Unavailable.
         """
         ...
@@ -45,8 +45,11 @@ class LeaseStore(Protocol):
         """Give leases back at once (`until = now()`); those already lost are left alone. Raises Unavailable."""
         ...
 
-    async def holders(self, prefix: str) -> Mapping[str, tuple[str, Epoch, bool]]:
-        """Of every key that starts with `prefix`: owner, epoch, and whether it is live by the database's clock."""
+    async def holders(self, prefix: str) -> Mapping[str, tuple[str, Epoch, float]]:
+        """Of every key that starts with `prefix`: owner, epoch, and the seconds it is live yet by the database's clock.
+
+        0.0: its time is over.
+        """
         ...
 
 

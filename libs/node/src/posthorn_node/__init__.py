@@ -1,6 +1,4 @@
-"""What every process needs and knows nothing of mail: settings, logs, metrics, health, TLS, identity, supervision."""
+"""What every process needs and knows nothing of mail: settings, logs, metrics, health, TLS, identity, supervision.
 
-from posthorn_node.node import Node, Service
-from posthorn_node.run import run
-
-__all__ = ["Node", "Service", "run"]
+Nothing is imported here: the command line needs small parts of this and must not wait for the rest.
+"""

@@ -122,18 +122,18 @@ def _is_secret(key: str) -> bool:
 def _redacted(value: Any, depth: int) -> Any:
     if isinstance(value, str):
         return _URL_LOGIN.sub(rf"\1{STARS}@", value) if "://" in value else value
-    if value is None or isinstance(value, int | float):
+    if value is None or isinstance(value, (int, float)):
         return value
-    if isinstance(value, SecretStr | SecretBytes):
+    if isinstance(value, (SecretStr, SecretBytes)):
         return STARS
-    if isinstance(value, Mapping | list | tuple) and depth >= _MAX_DEPTH:
+    if isinstance(value, (Mapping, list, tuple)) and depth >= _MAX_DEPTH:
         return type(value).__name__
     if isinstance(value, Mapping):
         return {
             key: STARS if isinstance(key, str) and below and _is_secret(key) else _redacted(below, depth + 1)
             for key, below in value.items()
         }
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [_redacted(item, depth + 1) for item in value]
     return value
 

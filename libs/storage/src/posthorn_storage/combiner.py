@@ -1,9 +1,10 @@
 """The combiner: concurrent writes of one kind, of this process, share a transaction.
 
 An item waits at most one window for company, and not at all when none came lately; while as many batches run as are
-allowed, the next one fills up. Two batches that need the same key (such as the lock of an account) never run side by
-side: the second would only wait in the database, where nobody can join it. An item that cannot be stored fails alone.
-What waits is bounded: beyond that Overloaded is raised (design law 9).
+allowed, the next one fills up. The end of a batch sends nobody off before the window is over: whoever it answers is
+about to come again. Two batches that need the same key (such as the lock of an account) never run side by side: the
+second would only wait in the database, where nobody can join it. An item that cannot be stored fails alone. What waits
+is bounded: beyond that Overloaded is raised (design law 9).
 """
 
 import asyncio
@@ -90,9 +91,11 @@ class Combiner(Generic[ItemT, ResultT]):
         if len(self._waiting) >= self._batch:
             self._fire()
         elif self._timer is None:
-            loop = asyncio.get_running_loop()
-            alone = not self._running and loop.time() > self._company_until
-            self._timer = loop.call_later(0 if alone else self._window, self._fire)
+            self._timer = asyncio.get_running_loop().call_later(0 if self._alone() else self._window, self._fire)
+
+    def _alone(self) -> bool:
+        """Whether nobody is to be expected within a window."""
+        return not self._running and asyncio.get_running_loop().time() > self._company_until
 
     def _fire(self) -> None:
         if self._timer is not None:
@@ -126,8 +129,10 @@ class Combiner(Generic[ItemT, ResultT]):
         self._taken = set[Hashable]().union(*self._running.values())
         self._waiting.extendleft(reversed(self._held))
         self._held.clear()
-        if self._waiting:
+        if self._alone():
             self._fire()
+        elif self._waiting:
+            self._arm()
 
     async def _run(self, batch: list[_Waiting[ItemT, ResultT]]) -> None:
         try:

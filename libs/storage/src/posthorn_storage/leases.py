@@ -16,7 +16,7 @@ SELECT key, $2, 1, now() + make_interval(secs => $3) FROM unnest($1::text[]) AS 
 ON CONFLICT (key) DO UPDATE SET
     owner = EXCLUDED.owner,
     until = EXCLUDED.until,
-    epoch = CASE WHEN held.owner = EXCLUDED.owner AND held.until > now() THEN held.epoch ELSE held.epoch + 1 END
+    epoch = held.epoch + 1
 WHERE held.until <= now() OR held.owner = EXCLUDED.owner
 RETURNING key, epoch
 """
@@ -38,7 +38,10 @@ WITH held AS MATERIALIZED (
 UPDATE lease SET until = now() FROM held WHERE lease.key = held.key
 """
 
-HOLDERS = "SELECT key, owner, epoch, until > now() AS live FROM lease WHERE starts_with(key, $1) ORDER BY key"
+HOLDERS = """
+SELECT key, owner, epoch, greatest(extract(epoch FROM until - now())::float8, 0) AS seconds
+FROM lease WHERE starts_with(key, $1) ORDER BY key
+"""
 
 # A process that is paused, or cut off, in the middle of a transaction would keep its leases from everybody else.
 STANDING = "set_config('idle_in_transaction_session_timeout', '3s', true)"
@@ -79,7 +82,7 @@ class LeaseStore:
         self._database = database
 
     async def acquire(self, keys: Collection[str], owner: str, ttl: float) -> Mapping[str, Epoch]:
-        """See the port. An own lease that has expired in the meantime gets a new epoch, like a taken one."""
+        """See the port. Who lost an own lease and takes it again is another owner: its writes of before are void."""
         rows = await self._database.fetch(ACQUIRE, sorted(set(keys)), owner, float(ttl))
         return {row["key"]: Epoch(row["epoch"]) for row in rows}
 
@@ -95,7 +98,7 @@ class LeaseStore:
         if held:
             await self._database.execute(RELEASE, list(held), list(held.values()), owner)
 
-    async def holders(self, prefix: str) -> Mapping[str, tuple[str, Epoch, bool]]:
+    async def holders(self, prefix: str) -> Mapping[str, tuple[str, Epoch, float]]:
         """See the port."""
         rows = await self._database.fetch(HOLDERS, prefix)
-        return {row["key"]: (row["owner"], Epoch(row["epoch"]), row["live"]) for row in rows}
+        return {row["key"]: (row["owner"], Epoch(row["epoch"]), row["seconds"]) for row in rows}

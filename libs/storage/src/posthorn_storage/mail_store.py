@@ -16,7 +16,7 @@ from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq, ThreadId
 from posthorn_model.mail import Appended, Entry, Mailbox, NewMessage, Role
 from posthorn_model.queue_items import NewQueueMessage
 from posthorn_model.rights import Right
-from posthorn_storage.database import Connection
+from posthorn_storage.database import Connection, Row
 from posthorn_storage.index.resolve import resolved
 from posthorn_storage.mail import (
     changes,
@@ -30,14 +30,17 @@ from posthorn_storage.mail import (
     rights,
     search_sql,
     sorting,
+    subscriptions,
     threads,
+    url_keys,
     view,
 )
 from posthorn_storage.mail.append import append_in
 from posthorn_storage.mail.changes import Changes
+from posthorn_storage.mail.columns import Column, columns_by_uid
 from posthorn_storage.mail.copying import Copied
 from posthorn_storage.mail.delivery import Delivery
-from posthorn_storage.mail.flags import FlagsOp, FlagsResult
+from posthorn_storage.mail.flags import EVERY_FLAG, FlagsOp, FlagsResult, FlagsScope
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.mailboxes import KEEP, MailboxChange
 from posthorn_storage.mail.messages import MessageFields, PlacedMessage, StoredMessage
@@ -136,6 +139,13 @@ class MailStore:
     async def mailboxes(self, account: AccountId) -> list[Mailbox]:
         """Every mailbox, by sort order and name."""
         return await self._read(account, lambda database: mailboxes.all_of(database, account))
+
+    async def mailboxes_of(self, accounts: Iterable[AccountId]) -> dict[AccountId, list[Mailbox]]:
+        """Every mailbox of several accounts: one query for each shard."""
+        found: dict[AccountId, list[Mailbox]] = {}
+        for shard, those in (await self._shards.group(accounts)).items():
+            found |= await mailboxes.all_of_many(shard.database, those)
+        return found
 
     async def mailboxes_with(self, role: Role, accounts: Iterable[AccountId]) -> dict[AccountId, MailboxId]:
         """The mailbox of a special use, of each account that has one: one query for each shard."""
@@ -239,6 +249,13 @@ class MailStore:
         """What `grantee`, a member of `groups`, may do with a mailbox; all when it is its own, none when not there."""
         return await rights.of_one(await self._reading(account), account, mailbox, grantee, groups)
 
+    async def rights_in(
+        self, account: AccountId, grantee: AccountId, groups: Collection[AccountId] = ()
+    ) -> dict[MailboxId, Right]:
+        """As `rights_of`, of all mailboxes of an account with which another one may do anything."""
+        found = await rights.effective(await self._reading(account), [account], grantee, groups)
+        return {shared.mailbox: shared.rights for shared in found}
+
     async def shared_with(self, grantee: AccountId, groups: Collection[AccountId] = ()) -> list[SharedMailbox]:
         """Mailboxes of other accounts with which `grantee`, a member of `groups`, may do anything."""
         owners = await self._shares.owners(grantee, groups)
@@ -246,6 +263,40 @@ class MailStore:
         for shard, those in (await self._shards.group(owners)).items():
             found += await rights.effective(shard.database, those, grantee, groups)
         return found
+
+    async def subscriptions(self, account: AccountId) -> set[tuple[AccountId, MailboxId]]:
+        """Mailboxes of others that an account has subscribed to: owner and mailbox, whether or not they are there."""
+        return await subscriptions.of(await self._reading(account), account)
+
+    async def subscribe(self, account: AccountId, owner: AccountId, mailbox: MailboxId, *, subscribed: bool) -> None:
+        """Subscribe an account to a mailbox of another one, or no more. Raises TooMany."""
+
+        async def work(journal: Journal) -> None:
+            await subscriptions.change(journal, account, owner, mailbox, subscribed=subscribed)
+
+        await self._change(account, work)
+
+    # URLs that lend rights
+
+    async def url_key(self, account: AccountId, owner: AccountId, mailbox: MailboxId) -> bytes | None:
+        """What proves URLs of a mailbox by which an account lends its rights (RFC 4467); None: there are none."""
+        return await url_keys.read(await self._reading(account), account, owner, mailbox)
+
+    async def make_url_key(self, account: AccountId, owner: AccountId, mailbox: MailboxId) -> bytes:
+        """As `url_key`, made if there is none yet."""
+
+        async def work(journal: Journal) -> bytes:
+            return await url_keys.make(journal, account, owner, mailbox)
+
+        return await self._change(account, work)
+
+    async def reset_url_keys(self, account: AccountId, place: tuple[AccountId, MailboxId] | None = None) -> None:
+        """Let the URLs of an account prove nothing any more: those of one mailbox (owner, id), or all."""
+
+        async def work(journal: Journal) -> None:
+            await url_keys.reset(journal, account, place)
+
+        await self._change(account, work)
 
     # Annotations
 
@@ -337,6 +388,12 @@ class MailStore:
         """Messages of one mailbox by ascending UID; those not there are left out."""
         return await self._read(account, lambda database: messages.by_uids(database, account, mailbox, uids, fields))
 
+    async def columns_by_uid(
+        self, account: AccountId, mailbox: MailboxId, uids: Sequence[int], wanted: tuple[Column, ...]
+    ) -> list[Row]:
+        """The UID and some columns of messages of one mailbox, by ascending UID; those not there are left out."""
+        return await self._read(account, lambda database: columns_by_uid(database, account, mailbox, uids, wanted))
+
     async def search(self, account: AccountId, query: SearchQuery) -> SearchResult:
         """Search a mailbox or the account. Raises TooMany (conditions, words), AccountNotFound."""
         known = await resolved((await self._shards.of(account)).index, account, query)
@@ -380,12 +437,23 @@ class MailStore:
         system: SystemFlag = SystemFlag.NONE,
         keywords: frozenset[str] = frozenset(),
         unchanged_since: Modseq | None = None,
+        within: FlagsScope = EVERY_FLAG,
     ) -> FlagsResult:
-        """Add, remove or replace flags of messages in one mailbox. Raises MailboxNotFound."""
+        """Add, remove or replace flags of messages in one mailbox, and only those `within` what may be changed.
+
+        Raises MailboxNotFound.
+        """
 
         async def work(journal: Journal) -> FlagsResult:
             return await flags.set_flags(
-                journal, account, mailbox, uids, op=op, flags=Flags(system, keywords), unchanged_since=unchanged_since
+                journal,
+                account,
+                mailbox,
+                uids,
+                op=op,
+                flags=Flags(system, keywords),
+                unchanged_since=unchanged_since,
+                within=within,
             )
 
         return await self._change(account, work)

@@ -71,6 +71,23 @@ WHERE lease.key = 'node/' || gone.node_id AND lease.until > now() AND NOT EXISTS
     AND seen_at > now() - make_interval(secs => $2))
 """
 
+# Of a process that is dead; the node's id ends with the last one that had the same token. The system has closed its
+# connections, so others may have its parts of limits.
+BURY = """
+WITH gone AS (
+    UPDATE process SET state = 'left', load = 0 WHERE boot = $1 AND state <> 'left' RETURNING node_id
+), shares AS (
+    DELETE FROM queue_share WHERE holder = $1
+), held AS MATERIALIZED (
+    SELECT l.key FROM lease l WHERE l.until > now() AND (l.owner = $1 OR (
+        l.owner = $2 AND l.key = (SELECT 'node/' || node_id FROM gone) AND NOT EXISTS (
+            SELECT 1 FROM process JOIN gone USING (node_id)
+            WHERE state <> 'left' AND boot <> $1 AND seen_at > now() - make_interval(secs => $3))))
+    ORDER BY l.key FOR NO KEY UPDATE OF l
+)
+UPDATE lease SET until = now() FROM held WHERE lease.key = held.key
+"""
+
 PROCESSES = """
 SELECT *, state <> 'left' AND seen_at > now() - make_interval(secs => $1) AS live
 FROM process ORDER BY node_id, service, started_at, boot LIMIT 10000
@@ -142,6 +159,13 @@ class NodeStore:
     async def leave(self, boot: str) -> None:
         """See the port."""
         await self._database.execute(LEAVE, boot, self._failure_after)
+
+    async def bury(self, boot: str, token: str) -> int:
+        """End what a process holds that is known to be dead, as if it had left; returns how many leases there were.
+
+        `token` is its node's. Should it live all the same, it finds its leases lost. Raises Unavailable.
+        """
+        return await self._database.execute(BURY, boot, token, self._failure_after)
 
     async def live(self, failure_after: float) -> list[Process]:
         """See the port."""

@@ -54,8 +54,13 @@ def answers(messages: Sequence[bytes], commands: Sequence[bytes]) -> list[bytes]
 
 
 @contextmanager
-def opened(messages: Sequence[bytes], *, limit: float = _LIMIT) -> Iterator[Callable[[bytes], bytes]]:
-    """A selected mailbox of these messages for `limit` seconds: what it gives answers a command, one at a time."""
+def opened(
+    messages: Sequence[bytes], *, limit: float = _LIMIT, settings: str = ""
+) -> Iterator[Callable[[bytes], bytes]]:
+    """A selected mailbox of these messages for `limit` seconds: what it gives answers a command, one at a time.
+
+    `settings`: more of them, such as plugins.
+    """
     with folder_of_server("dovecot") as folder:
         for name in ("run", "mail/cur", "mail/new", "mail/tmp"):
             (folder / name).mkdir(parents=True)
@@ -63,7 +68,7 @@ def opened(messages: Sequence[bytes], *, limit: float = _LIMIT) -> Iterator[Call
             path = folder / f"mail/cur/{1_000_000 + number}.m{number}.host:2,S"
             path.write_bytes(message)
             os.utime(path, (RECEIVED + 60 * number,) * 2)
-        with _conversation(folder, limit) as ask:
+        with _conversation(folder, limit, settings) as ask:
             ask(b"SELECT INBOX")
             yield ask
 
@@ -76,11 +81,11 @@ def values(data: bytes) -> list[Value]:
 
 
 @contextmanager
-def _conversation(folder: Path, limit: float) -> Iterator[Callable[[bytes], bytes]]:
+def _conversation(folder: Path, limit: float, settings: str) -> Iterator[Callable[[bytes], bytes]]:
     """What answers commands, one after the other: the program mixes its answers to those sent ahead."""
     user = pwd.getpwuid(os.getuid()) if os.getuid() else pwd.getpwnam("nobody")
     config = folder / "dovecot.conf"
-    config.write_text(_CONFIG.format(folder=folder, user=user.pw_name, group=f"{user.pw_gid}"))
+    config.write_text(_CONFIG.format(folder=folder, user=user.pw_name, group=f"{user.pw_gid}") + settings)
     if not os.getuid():
         # It refuses to read mail as root.
         for path in (folder, *folder.rglob("*")):

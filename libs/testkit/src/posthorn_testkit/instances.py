@@ -48,6 +48,8 @@ SETTINGS: Tree = {
     "cluster": {"lease-ttl": "6s", "heartbeat": "1s", "failure-after": "3s"},
     "server": {"drain-delay": "2s", "drain-limit": "10s", "stop-limit": "5s"},
     "log": {"level": "info", "format": "json"},
+    # One login and one recipient get what a provider's customers send together.
+    "smtp-in": {"rates": {"login": {"messages": "none", "recipients": "none"}, "recipient": "none"}},
     "smtp-out": {"retry": ["1s"]},
 }
 

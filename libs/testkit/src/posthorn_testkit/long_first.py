@@ -1,28 +1,57 @@
 """The order of files when processes share the tests: long ones first, so that none is begun when others are done.
 
 How long a file takes is told by what its tests say of themselves: a time limit of their own, or that they start a whole
-cluster or a broker.
+cluster or a broker. Tests that start a whole cluster, some fifteen programs, all fall to one of the processes, and so
+come one after another: several clusters that start at once take minutes, and what they are asked meanwhile times out.
 """
 
 from collections import defaultdict
+from functools import cache
+from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
-STARTED = ("cluster", "kafka")
+CLUSTER = "cluster"
+"""The mark of what comes one after another."""
+STARTED = (CLUSTER, "kafka")
 """Marks of tests that start processes which take their time."""
 STARTED_SECONDS = 60.0
+
+
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # it says no types
+    """File by file, all those with a test that starts a whole cluster as if they were one file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = super()._split_scope(nodeid)
+        return CLUSTER if starts_clusters(self.config.rootpath / path) else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """Ours where files are shared out (`--dist loadfile`)."""
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+@cache
+def starts_clusters(path: Path) -> bool:
+    """Whether the file has the mark in its text: the process that shares files out imports none of them."""
+    return f"mark.{CLUSTER}".encode() in path.read_bytes()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort by files, in a process that xdist hands tests to; alone, the order stays as it is."""
     if not hasattr(config, "workerinput"):
         return
-    limits: defaultdict[str, float] = defaultdict(float)
+    limits: defaultdict[Path, float] = defaultdict(float)
     for item in items:
-        limits[str(item.path)] += limit(item)
+        limits[item.path] += limit(item)
     # What takes in the whole system is long even where it does not say so.
-    whole = str(config.rootpath / "tests") + "/"
-    items.sort(key=lambda item: (-limits[str(item.path)], not str(item.path).startswith(whole)))
+    whole = config.rootpath / "tests"
+    items.sort(
+        key=lambda item: (not starts_clusters(item.path), -limits[item.path], not item.path.is_relative_to(whole))
+    )
 
 
 def limit(item: pytest.Item) -> float:

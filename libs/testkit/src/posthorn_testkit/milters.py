@@ -17,18 +17,21 @@ from posthorn_testkit.programs import folder_of_server, listening
 _SYSTEM_PYTHON = Path("/usr/bin/python3")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OwnMilter:
     """A milter that does what a message asks it to (own_milter.py), and writes down what it was told."""
 
     address: str
     journal: Path
+    read: int = 0
+    """Octets of the journal that were read: it writes on meanwhile, so nothing is taken out."""
 
     def heard(self) -> list[str]:
         """What it was told since this was last asked."""
-        lines = self.journal.read_text(encoding="utf-8").splitlines()
-        self.journal.write_text("", encoding="utf-8")
-        return lines
+        new = self.journal.read_bytes()[self.read :]
+        whole = new[: new.rfind(b"\n") + 1]
+        self.read += len(whole)
+        return whole.decode().splitlines()
 
 
 @contextmanager

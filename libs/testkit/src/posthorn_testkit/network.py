@@ -75,8 +75,7 @@ class Network:
 @contextmanager
 def network() -> Iterator[Network]:
     """A network without places; all of it is gone when the block ends. Raises PartError where that is not allowed."""
-    made = Network(f"ph{secrets.token_hex(2)}", 64 + secrets.randbelow(64))
-    _ip("addr", "add", f"{made.hub}/32", "dev", "lo")
+    made = _free()
     before = FORWARDING.read_text(encoding="ascii")
     try:
         try:
@@ -91,6 +90,20 @@ def network() -> Iterator[Network]:
         _ip("addr", "del", f"{made.hub}/32", "dev", "lo")
         with suppress(OSError):
             FORWARDING.write_text(before, encoding="ascii")
+
+
+def _free() -> Network:
+    """A network whose hub nobody has; one that was killed may have left its own behind."""
+    for net in secrets.SystemRandom().sample(range(64, 128), 64):
+        made = Network(f"ph{secrets.token_hex(2)}", net)
+        try:
+            _ip("addr", "add", f"{made.hub}/32", "dev", "lo")
+        except PartError as error:
+            if "exists" not in str(error):
+                raise
+        else:
+            return made
+    raise PartError("no network namespaces: all 64 addresses of hubs are on lo; remove them with ip addr del")
 
 
 def _ip(*words: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-END_SECONDS = 60.0
+END_SECONDS = 90.0
 LONGEST_LINE = 1 << 22
 """Octets of a log line, with its trace."""
 
@@ -44,7 +44,7 @@ class ServiceProcess:
         """Of the process."""
         return self._process.pid
 
-    async def logged(self, test: Callable[[dict[str, Any]], bool], seconds: float = 60.0) -> dict[str, Any]:
+    async def logged(self, test: Callable[[dict[str, Any]], bool], seconds: float = 90.0) -> dict[str, Any]:
         """The first log line that passes, waited for. Raises AssertionError with the log when none comes."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._changed:

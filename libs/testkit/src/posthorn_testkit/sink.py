@@ -135,7 +135,7 @@ class Sink:
         self._gates[name].append(gate)
         return gate
 
-    async def wait(self, count: int, timeout: float = 20.0) -> list[TakenMail]:
+    async def wait(self, count: int, timeout: float = 90.0) -> list[TakenMail]:
         """Wait until `count` messages have been taken; raises TimeoutError."""
         async with asyncio.timeout(timeout), self._changed:
             await self._changed.wait_for(lambda: len(self.mails) >= count)

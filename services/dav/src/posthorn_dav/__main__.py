@@ -1,7 +1,8 @@
 """Starts the dav process."""
 
 from posthorn_dav.settings import DavSettings
-from posthorn_node import Node, Service, run
+from posthorn_node.node import Node, Service
+from posthorn_node.run import run
 
 
 async def build(node: Node) -> Service:

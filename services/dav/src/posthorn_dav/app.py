@@ -8,8 +8,8 @@ from posthorn_assembly import Parts, assemble
 from posthorn_dav.figures import Figures
 from posthorn_dav.flow import DavApp
 from posthorn_dav.settings import DavSettings
-from posthorn_node import Node
 from posthorn_node.http import HttpServer, Latest, serve
+from posthorn_node.node import Node
 from posthorn_node.settings import ListenerSettings
 from posthorn_node.settings.comparison import all_but
 

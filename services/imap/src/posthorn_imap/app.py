@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from structlog.typing import FilteringBoundLogger
@@ -17,8 +17,9 @@ from posthorn_imap.reception import PROTOCOLS, make_reception, welcome
 from posthorn_imap.settings import CHANGEABLE, ImapSettings
 from posthorn_model.clock import SystemClock
 from posthorn_model.events import Changed
-from posthorn_node import Node
 from posthorn_node.metrics import Metrics
+from posthorn_node.node import Node
+from posthorn_node.settings import ListenerSettings
 from posthorn_node.stream.door import Door
 from posthorn_node.stream.reception import CHANGEABLE_OF_LISTENERS, Reception
 from posthorn_storage import Storage
@@ -37,6 +38,7 @@ async def build(node: Node) -> "Imap":
         node.log,
         node.tls.server_context,
         node.settings.server.hostname,
+        jmap_session(settings.jmap_url, node.listeners("jmap")),
     )
 
     def changed(event: Changed) -> None:
@@ -67,6 +69,7 @@ def assemble_parts(
     log: FilteringBoundLogger,
     tls_context: Callable[..., ssl.SSLContext],
     hostname: str,
+    jmap_url: str = "",
 ) -> Parts:
     """What the sessions are handed."""
     figures = Figures(metrics)
@@ -83,7 +86,14 @@ def assemble_parts(
         log=log,
         tls_context=tls_context,
         hostname=hostname,
+        jmap_url=jmap_url,
     )
+
+
+def jmap_session(said: str, listeners: Sequence[ListenerSettings]) -> str:
+    """The URL of the JMAP session object (RFC 8620 2.2): below what is said, or what a listener of JMAP says."""
+    base = said or next((listener.url for listener in listeners if listener.url), "")
+    return f"{base.rstrip('/')}/.well-known/jmap" if base else ""
 
 
 @dataclass(slots=True)

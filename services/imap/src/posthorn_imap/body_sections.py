@@ -4,12 +4,12 @@ A section is a byte range of the message, known from the stored structure; only 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from posthorn_imap.protocol.fetch_items import Content, Decoded, DecodedSize, Section, What
 from posthorn_mail_format import Part
-from posthorn_mail_format.headers import fields_subset, header_end
+from posthorn_mail_format.headers import fields_subset, header_end, subset_of_kept
 from posthorn_mail_format.summary import KEPT_HEADERS
 from posthorn_mail_format.text import decode_bytes
 from posthorn_model.ids import BlobKey
@@ -35,6 +35,20 @@ def stored_is_enough(section: Content) -> bool:
         and not section.part
         and all(name.lower().decode("ascii", "replace") in KEPT_HEADERS for name in section.fields)
     )
+
+
+def kept_fields(section: Section) -> Callable[[bytes], bytes]:
+    """What writes a section that `stored_is_enough` for, with its name, from the kept header fields."""
+    choose = subset_of_kept(section.fields)
+    name, start, end = section.name, section.start, (section.start or 0) + section.length
+
+    def write(kept: bytes) -> bytes:
+        octets = choose(kept)
+        if start is not None:
+            octets = octets[start:end]
+        return b"%s {%d}\r\n%s" % (name, len(octets), octets)
+
+    return write
 
 
 def needs_blob(sections: Sequence[Content]) -> bool:

@@ -45,15 +45,39 @@ AFTER_LOGIN = (
     "METADATA",
     "LIST-METADATA",
     "NOTIFY",
+    "ACL",
+    "RIGHTS=kxte",
+    "LIST-MYRIGHTS",
+    "UIDONLY",
+    "URLAUTH",
 )
 
 
-def capabilities(*, starttls: bool, mechanisms: Sequence[str], logged_in: bool, append_limit: int) -> Iterable[str]:
-    """`starttls`: TLS can still begin; `mechanisms`: of AUTHENTICATE, none while nobody may log in."""
+def capabilities(
+    *,
+    starttls: bool,
+    mechanisms: Sequence[str],
+    logged_in: bool,
+    append_limit: int,
+    messages: int,
+    saved_messages: int,
+    jmap: bool,
+) -> Iterable[str]:
+    """`starttls`: TLS can still begin; `mechanisms`: of AUTHENTICATE, none while nobody may log in.
+
+    `messages`, `saved_messages`: in one command (RFC 9738), 0 for any number. `jmap`: it is known where the same mail
+    is served by JMAP.
+    """
     yield from ALWAYS
     if logged_in:
         yield from AFTER_LOGIN
         yield f"APPENDLIMIT={append_limit}"
+        if messages:
+            yield f"MESSAGELIMIT={messages}"
+        elif saved_messages:
+            yield f"SAVELIMIT={saved_messages}"
+        if jmap:
+            yield "JMAPACCESS"
         return
     if starttls:
         yield "STARTTLS"

@@ -12,6 +12,7 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from posthorn_imap.feed import Feed, Listener
+from posthorn_imap.places import Place
 from posthorn_imap.watched import WatchedAccount
 from posthorn_model.errors import MailboxNotFound, PosthornError
 from posthorn_model.events import Changed, Gap, Topic
@@ -38,26 +39,26 @@ class Changes:
         self._start = start
         self._found_late = found_late
         self._feeds: dict[AccountId, dict[MailboxId, Feed]] = {}
-        self._resting: OrderedDict[tuple[AccountId, MailboxId], Feed] = OrderedDict()
+        self._resting: OrderedDict[Place, Feed] = OrderedDict()
         self._following: set[Feed] = set()
         self._watched: dict[AccountId, WatchedAccount] = {}
 
     # Sessions
 
-    async def join(self, account: AccountId, mailbox: MailboxId) -> Feed:
+    async def join(self, place: Place) -> Feed:
         """The mailbox, read up to now. Call `listen` before the next await. Raises MailboxNotFound, Unavailable."""
-        feed = self._feeds.get(account, {}).get(mailbox) or self._resting.pop((account, mailbox), None)
+        feed = self._feeds.get(place.account, {}).get(place.mailbox) or self._resting.pop(place, None)
         if feed is None or feed.deleted:
-            feed = Feed(self._mail, account, mailbox)
-        self._feeds.setdefault(account, {})[mailbox] = feed
+            feed = Feed(self._mail, place)
+        self._feeds.setdefault(place.account, {})[place.mailbox] = feed
         try:
             await feed.refresh()
         except PosthornError:
             self._rest(feed)
             raise
         # Somebody else may have put it to rest meanwhile.
-        self._resting.pop((account, mailbox), None)
-        self._feeds.setdefault(account, {})[mailbox] = feed
+        self._resting.pop(place, None)
+        self._feeds.setdefault(place.account, {})[place.mailbox] = feed
         return feed
 
     def listen(self, feed: Feed, listener: Listener) -> None:
@@ -80,15 +81,16 @@ class Changes:
 
     def _rest(self, feed: Feed) -> None:
         """Without listeners a feed is not watched any more; it is kept a while and catches up when joined again."""
-        own = self._feeds.get(feed.account, {})
-        if feed.listeners or own.get(feed.id) is not feed:
+        account, mailbox = feed.place
+        near = self._feeds.get(account, {})
+        if feed.listeners or near.get(mailbox) is not feed:
             return
-        del own[feed.id]
-        if not own:
-            del self._feeds[feed.account]
+        del near[mailbox]
+        if not near:
+            del self._feeds[account]
         if feed.deleted or not feed.modseq:
             return
-        self._resting[feed.account, feed.id] = feed
+        self._resting[feed.place] = feed
         entries = sum(len(each.entries) for each in self._resting.values())
         while self._resting and (len(self._resting) > MAX_RESTING or entries > MAX_RESTING_ENTRIES):
             _, dropped = self._resting.popitem(last=False)
@@ -136,7 +138,7 @@ class Changes:
                 behind = await self._touched(account, behind)
             for feed in behind:
                 try:
-                    await feed.refresh()
+                    await feed.catch_up()
                 except MailboxNotFound:
                     continue
 
@@ -146,7 +148,7 @@ class Changes:
         modseqs = await self._mail.mailbox_modseqs(account)
         found = []
         for feed in feeds:
-            own = modseqs.get(feed.id)
+            own = modseqs.get(feed.place.mailbox)
             if own is None or own > feed.modseq:
                 found.append(feed)
             else:

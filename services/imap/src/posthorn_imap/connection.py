@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from posthorn_imap.protocol.deflate import Deflate, DeflateProblem
 from posthorn_node.stream.connection import Connection, ConnectionLost, Interrupted
@@ -47,21 +47,23 @@ class ClientConnection:
         self._deflate = Deflate()
         self._deflate.feed(ahead)
 
-    async def receive(self, timeout: float) -> bytes | None:
+    def receive(self, timeout: float) -> Awaitable[bytes | None]:
         """What has come, at least one octet; None after `wake`.
 
         Raises TimeoutError after `timeout` seconds, ConnectionLost at the end of the stream, or where compressed
         octets cannot be read.
         """
-        if self._deflate is None:
-            return await self._receive(timeout)
+        # One coroutine less to hold for every idle client.
+        return self._receive(timeout) if self._deflate is None else self._inflated(self._deflate, timeout)
+
+    async def _inflated(self, deflate: Deflate, timeout: float) -> bytes | None:
         try:
             async with asyncio.timeout(timeout):
-                while not (data := self._deflate.take()):
+                while not (data := deflate.take()):
                     packed = await self._receive(timeout)
                     if packed is None:
                         return None
-                    self._deflate.feed(packed)
+                    deflate.feed(packed)
                 await asyncio.sleep(0)  # a few octets may stand for megabytes: other clients have their turn between
         except DeflateProblem as problem:
             raise ConnectionLost(str(problem)) from problem

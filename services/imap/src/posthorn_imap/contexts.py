@@ -52,15 +52,18 @@ class Context:
         )
 
 
-def keep(session: "Session", selection: Selection, command: Search | Sort, uids: Sequence[int]) -> None:
-    """Keep what a search with UPDATE found, or say that it will not be (RFC 5267 4.3.2)."""
+def keep(session: "Session", selection: Selection, command: Search | Sort, uids: Sequence[int], *, whole: bool) -> None:
+    """Keep what a search with UPDATE found, or say that it will not be (RFC 5267 4.3.2).
+
+    `whole`: it looked at all the messages that it should.
+    """
     contexts = selection.contexts
     contexts.pop(session.tag, None)
     if numbers_messages(command.key):
         reason = "Sequence numbers are searched once"
     elif len(contexts) >= MAX_CONTEXTS:
         reason = "Too many contexts"
-    elif len(uids) > MAX_MESSAGES:
+    elif len(uids) > MAX_MESSAGES or not whole:
         reason = "Too many messages"
     else:
         contexts[session.tag] = Context(session.tag, command, list(uids))

@@ -4,11 +4,13 @@ It never invents: entries come from the store alone, and new UIDs only from a re
 """
 
 import asyncio
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from posthorn_imap.places import Place
 from posthorn_model.errors import AccountNotFound, CannotCalculateChanges, MailboxNotFound
-from posthorn_model.ids import AccountId, MailboxId, Modseq, Uid
+from posthorn_model.ids import Modseq, Uid
 from posthorn_model.mail import Entry, Mailbox
 from posthorn_storage.mail import FlagsResult, MailboxView
 from posthorn_storage.mail_store import MailStore
@@ -21,6 +23,10 @@ class Listener(Protocol):
         """Something changed; UIDs as View.happened takes them."""
         ...
 
+    def looked(self) -> None:
+        """It was read again: beside its messages, who may do what in it can be another."""
+        ...
+
     def vanished(self) -> None:
         """The mailbox is deleted."""
         ...
@@ -29,15 +35,14 @@ class Listener(Protocol):
 class Feed:
     """One mailbox. `refresh` before the first use; `listeners` hear of everything after they joined."""
 
-    def __init__(self, mail: MailStore, account: AccountId, mailbox: MailboxId) -> None:
+    def __init__(self, mail: MailStore, place: Place) -> None:
         self._mail = mail
         self._lock = asyncio.Lock()
         self._asked = 0
         self._served = 0
-        self.account = account
-        self.id = mailbox
+        self.place = place
         self.wanted: Modseq = Modseq(0)
-        """The newest modseq of the account anybody told of."""
+        """The newest modseq of its account anybody told of."""
         self.modseq: Modseq = Modseq(0)
         """The account's, when the mailbox was read; 0 before."""
         self.highest: Modseq = Modseq(0)
@@ -51,6 +56,14 @@ class Feed:
         self._last = 0
         """The largest UID ever read."""
         self._mailbox: Mailbox | None = None
+        self._uids: array[int] | None = None
+
+    @property
+    def uids(self) -> "array[int]":
+        """Those of `entries`, ascending, kept ready: who selects the mailbox begins with a copy. Not to be changed."""
+        if self._uids is None:
+            self._uids = array("I", self.entries)
+        return self._uids
 
     @property
     def mailbox(self) -> Mailbox:
@@ -66,24 +79,37 @@ class Feed:
         self._asked += 1
         ticket = self._asked
         async with self._lock:
-            if self._served >= ticket:
-                return
-            serving = self._asked
-            try:
-                await self._read()
-            except (MailboxNotFound, AccountNotFound) as error:
-                self._delete()
-                raise MailboxNotFound(account=self.account, mailbox=self.id) from error
-            self._served = serving
+            if self._served < ticket:
+                await self._serve()
+
+    async def catch_up(self) -> None:
+        """Read what was told of until now, unless a read that was under way has brought it already.
+
+        Enough after a change of one's own, which is told of in this process before whoever made it goes on. Raises what
+        `refresh` raises.
+        """
+        wanted = self.wanted
+        async with self._lock:
+            if self.modseq < wanted:
+                await self._serve()
+
+    async def _serve(self) -> None:
+        serving = self._asked
+        try:
+            await self._read()
+        except (MailboxNotFound, AccountNotFound) as error:
+            self._delete()
+            raise MailboxNotFound(**self.place._asdict()) from error
+        self._served = serving
 
     async def _read(self) -> None:
         if self.modseq:
             try:
-                self._take(await self._mail.view(self.account, self.id, self.modseq))
+                self._take(await self._mail.view(*self.place, self.modseq))
                 return
             except CannotCalculateChanges:
                 pass  # behind the horizon of the log: read all of it again
-        whole = await self._mail.view(self.account, self.id, None)
+        whole = await self._mail.view(*self.place, None)
         present = {entry.uid for entry in whole.entries}
         self._take(whole, [Uid(uid) for uid in self.entries if uid not in present])
 
@@ -110,6 +136,8 @@ class Feed:
         self.highest = max(self.highest, view.mailbox.modseq)
         removed = [uid for uid in (view.expunged if gone is None else gone) if known.pop(uid, None)]
         self._tell(new, changed, removed)
+        for listener in list(self.listeners):
+            listener.looked()
 
     def flags_set(self, result: FlagsResult) -> None:
         """Take in what a session of this process changed, without reading it again."""
@@ -131,6 +159,10 @@ class Feed:
         self._tell([], [], [int(uid) for uid in uids if self.entries.pop(uid, None)])
 
     def _tell(self, new: Sequence[int], changed: Sequence[int], gone: Sequence[int]) -> None:
+        if gone:
+            self._uids = None
+        elif self._uids is not None:
+            self._uids.extend(new)
         if new or changed or gone:
             for listener in list(self.listeners):
                 listener.happened(new=new, changed=changed, gone=gone)

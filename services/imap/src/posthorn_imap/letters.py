@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from posthorn_imap.body_sections import needed_fields, read_sections
-from posthorn_imap.mailbox_tree import read_tree
+from posthorn_imap.access import allowed_flags
+from posthorn_imap.places import Named
 from posthorn_imap.protocol.commands import Letter
 from posthorn_imap.protocol.message_urls import BadUrl, MessageUrl
+from posthorn_imap.protocol.url_access import AccessUrl
+from posthorn_imap.url_reading import read_lent, read_url
 from posthorn_mail_format import summarize
-from posthorn_model.errors import BlobNotFound, TooLarge
-from posthorn_model.ids import MailboxId
+from posthorn_model.errors import TooLarge
 from posthorn_model.mail import NewMessage
 
 if TYPE_CHECKING:
@@ -39,36 +40,24 @@ async def _assembled(session: "Session", letter: Letter) -> Letter:
     return replace(letter, octets=b"".join(pieces), parts=())
 
 
-async def _read(session: "Session", url: MessageUrl) -> bytes:
+async def _read(session: "Session", url: MessageUrl | AccessUrl) -> bytes:
     """What a URL names. Raises BadUrl, Unavailable."""
-    storage, account = session.parts.storage, session.owner.id
-    name = url.mailbox or (session.selection.name if session.selection is not None else "")
-    box = (await read_tree(session)).find(name)
-    if box is None or url.uidvalidity not in (None, box.uidvalidity):
+    content = await (read_lent(session, url) if isinstance(url, AccessUrl) else read_url(session, url))
+    if content is None:
         raise BadUrl(url.url)
-    fields = needed_fields([url.section])
-    rows = await storage.mail.messages_by_uid(account, box.id, [url.uid], fields)
-    if not rows:
-        raise BadUrl(url.url)
-    message = rows[0].message
-    async with session.parts.body_memory.held(message.size):
-        try:
-            found = await read_sections(await storage.blobs.of(account), message, [url.section])
-        except BlobNotFound:
-            raise BadUrl(url.url) from None
-        content = found[url.section]
-        if content is None:
-            raise BadUrl(url.url)
-        return bytes(content)
+    return content
 
 
-async def new_messages(session: "Session", mailbox: MailboxId, letters: Sequence[Letter]) -> list[NewMessage]:
-    """Each letter as a message of `mailbox`; the blobs are prepared. Raises Unavailable."""
-    return [await _new_message(session, mailbox, letter) for letter in letters]
+async def new_messages(session: "Session", target: Named, letters: Sequence[Letter]) -> list[NewMessage]:
+    """Each letter as a message of a mailbox, with the flags that may be set there; the blobs are prepared.
+
+    Raises Unavailable.
+    """
+    return [await _new_message(session, target, letter) for letter in letters]
 
 
-async def _new_message(session: "Session", mailbox: MailboxId, letter: Letter) -> NewMessage:
-    account, octets = session.owner.id, letter.octets
+async def _new_message(session: "Session", target: Named, letter: Letter) -> NewMessage:
+    (account, mailbox), octets = target.place, letter.octets
     summary = await asyncio.to_thread(summarize, octets) if len(octets) > IN_THREAD else summarize(octets)
     blob = await session.parts.storage.blobs.prepare(octets, accounts=[account])
-    return NewMessage(account, [mailbox], summary, blob, letter.flags, letter.received_at)
+    return NewMessage(account, [mailbox], summary, blob, allowed_flags(target.held, letter.flags), letter.received_at)

@@ -1,42 +1,171 @@
-"""The account's mailboxes by the names IMAP gives them: levels joined by "/", the inbox as INBOX."""
+"""The mailboxes of a session by the names IMAP gives them: levels joined by "/", the inbox as INBOX.
 
-from collections.abc import Iterable, Sequence
+Its own stand at the top; those of other accounts are in the namespace of other users, if the session may do anything
+with them. Where a name could mean both it means its own.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from posthorn_model.ids import MailboxId
+from posthorn_imap.places import Named, Place
+from posthorn_imap.protocol.shared_names import owner_in, prefix_of, within
+from posthorn_model.errors import AccountNotFound
+from posthorn_model.ids import AccountId, MailboxId
 from posthorn_model.mail import Mailbox, Role
-from posthorn_model.mailbox_paths import normal, paths
+from posthorn_model.mailbox_paths import SEPARATOR, normal, paths
+from posthorn_model.rights import Right
+from posthorn_storage import Storage
 
 if TYPE_CHECKING:
     from posthorn_imap.session import Session
 
+MAX_OWNERS = 1000
+"""Accounts whose mailboxes one session is shown."""
+
 
 class Tree:
-    """A snapshot of all mailboxes of one account."""
+    """A snapshot of mailboxes, each once, by their names."""
 
-    def __init__(self, mailboxes: Iterable[Mailbox]) -> None:
-        self._by_id = {mailbox.id: mailbox for mailbox in mailboxes}
-        self._names = paths(self._by_id.values())
-        self._by_name = {name: self._by_id[id_] for id_, name in self._names.items()}
-        self._parents = {mailbox.parent for mailbox in self._by_id.values()}
+    def __init__(self, mailboxes: Iterable[Named]) -> None:
+        self._by_name = {named.name: named for named in mailboxes}
+        self._above: set[str] | None = None
 
-    def find(self, name: str) -> Mailbox | None:
+    def find(self, name: str) -> Named | None:
         return self._by_name.get(normal(name))
 
-    def name(self, mailbox: MailboxId) -> str | None:
-        return self._names.get(mailbox)
+    def shows(self, name: str) -> bool:
+        """Whether there is a mailbox of this very name that is shown."""
+        named = self._by_name.get(name)
+        return named is not None and named.may(Right.LOOKUP)
 
-    def has_children(self, mailbox: MailboxId) -> bool:
-        return mailbox in self._parents
+    @property
+    def above(self) -> Collection[str]:
+        """The names of all levels above mailboxes that are shown."""
+        if self._above is None:
+            shown = (name for name, named in self._by_name.items() if named.may(Right.LOOKUP))
+            self._above = {above for name in shown for above in names_above(name)}
+        return self._above
 
-    def all(self) -> Sequence[tuple[str, Mailbox]]:
-        """Every mailbox with its name: INBOX first, then by name."""
+    def all(self) -> Sequence[Named]:
+        """Every mailbox that is shown: INBOX first, then by name."""
         return sorted(
-            ((name, self._by_id[id_]) for id_, name in self._names.items()),
-            key=lambda pair: (pair[1].role is not Role.INBOX, pair[0]),
+            (named for named in self._by_name.values() if named.may(Right.LOOKUP)),
+            key=lambda named: (named.box.role is not Role.INBOX, named.name),
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """All mailboxes of one account, also those with which the session may do nothing."""
+
+    account: AccountId
+    prefix: str
+    """In front of the names that their owner has for them; "" for the session's own."""
+    tree: Tree
+
+    def find(self, name: str) -> Named | None:
+        return self.tree.find(self.prefix + normal(self.local(name)))
+
+    def local(self, name: str) -> str:
+        """What the owner calls a mailbox of this branch."""
+        return within(name) if self.prefix else name
+
+
+def names_above(name: str) -> list[str]:
+    """The names of all levels above, from the top."""
+    path = name.split(SEPARATOR)
+    return [SEPARATOR.join(path[:depth]) for depth in range(1, len(path))]
+
+
+def own_mailboxes(account: AccountId, mailboxes: Iterable[Mailbox]) -> list[Named]:
+    """The mailboxes of an account as its own sessions name them."""
+    by_id = {box.id: box for box in mailboxes}
+    return [Named(name, Place(account, id_), by_id[id_]) for id_, name in paths(by_id.values()).items()]
+
+
+def shared_mailboxes(
+    account: AccountId,
+    address: str,
+    mailboxes: Iterable[Mailbox],
+    held: Mapping[MailboxId, Right],
+    subscribed: Collection[tuple[AccountId, MailboxId]],
+) -> list[Named]:
+    """The mailboxes of an account as sessions of another one name them, with what those may do in each."""
+    prefix = prefix_of(address)
+    return [
+        replace(
+            named,
+            name=prefix + named.name,
+            box=replace(named.box, role=None, subscribed=named.place in subscribed),
+            held=held.get(named.place.mailbox, Right.NONE),
+            shared=True,
+        )
+        for named in own_mailboxes(account, mailboxes)
+    ]
+
+
+async def branch_of(session: "Session", name: str) -> Branch | None:
+    """The mailboxes of the account in which a mailbox of this name is or would be. Raises Unavailable."""
+    return await branch_for(session.parts.storage, session.user.id, name)
+
+
+async def branch_for(storage: Storage, user: AccountId, name: str) -> Branch | None:
+    """As `branch_of`, for whichever account. Raises Unavailable."""
+    mail = storage.mail
+    own = Branch(user, "", Tree(own_mailboxes(user, await mail.mailboxes(user))))
+    address = owner_in(name)
+    if address is None or own.find(name) is not None:
+        return own
+    try:
+        owner = await storage.directory.find_account(address)
+        if owner.id == user:
+            return None
+        held = await mail.rights_in(owner.id, user)
+        boxes = await mail.mailboxes(owner.id) if held else []
+    except AccountNotFound:
+        return None
+    subscribed = await mail.subscriptions(user)
+    shared = shared_mailboxes(owner.id, owner.address, boxes, held, subscribed)
+    return Branch(owner.id, prefix_of(owner.address), Tree(shared)) if shared else None
+
+
+async def find_mailbox(session: "Session", name: str) -> Named | None:
+    """The mailbox that the session calls so, whatever it may do with it. Raises Unavailable."""
+    return await find_for(session.parts.storage, session.user.id, name)
+
+
+async def find_for(storage: Storage, user: AccountId, name: str) -> Named | None:
+    """As `find_mailbox`, for whichever account. Raises Unavailable."""
+    branch = await branch_for(storage, user, name)
+    return None if branch is None else branch.find(name)
+
+
+async def read_held(session: "Session") -> dict[AccountId, dict[MailboxId, Right]]:
+    """What the session may do with mailboxes of others, by their owners. Raises Unavailable."""
+    held: dict[AccountId, dict[MailboxId, Right]] = {}
+    for shared in await session.parts.storage.mail.shared_with(session.user.id):
+        if shared.account in held or len(held) < MAX_OWNERS:
+            held.setdefault(shared.account, {})[shared.mailbox] = shared.rights
+    return held
+
+
+async def read_shared(session: "Session") -> list[Named]:
+    """The mailboxes of others that the session is shown. Raises Unavailable."""
+    mail, user = session.parts.storage.mail, session.user.id
+    held = await read_held(session)
+    if not held:
+        return []
+    boxes = await mail.mailboxes_of(held)
+    subscribed = await mail.subscriptions(user)
+    found: list[Named] = []
+    for owner in await session.parts.storage.directory.accounts(held.keys()):
+        found += shared_mailboxes(owner.id, owner.address, boxes.get(owner.id, ()), held[owner.id], subscribed)
+    return found
+
+
 async def read_tree(session: "Session") -> Tree:
-    """The mailboxes of the session's account now. Raises Unavailable."""
-    return Tree(await session.parts.storage.mail.mailboxes(session.owner.id))
+    """All mailboxes that the session knows of now. Raises Unavailable."""
+    user = session.user.id
+    own = own_mailboxes(user, await session.parts.storage.mail.mailboxes(user))
+    return Tree([*await read_shared(session), *own])

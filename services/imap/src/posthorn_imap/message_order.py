@@ -57,7 +57,7 @@ async def read_facts(
     session: "Session", selection: Selection, uids: Sequence[int], fields: SortFields
 ) -> list[SortFacts]:
     feed = selection.feed
-    return await session.parts.storage.mail.sort_facts(feed.account, feed.id, uids, fields)
+    return await session.parts.storage.mail.sort_facts(*feed.place, uids, fields)
 
 
 async def worked_on(messages: int, work: Callable[[Given], Made], given: Given) -> Made:

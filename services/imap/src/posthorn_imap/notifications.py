@@ -8,30 +8,31 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from posthorn_imap.access import reassess
 from posthorn_imap.commands.fetch import send_new
 from posthorn_imap.commands.listing import gone_response, list_response
 from posthorn_imap.commands.status import status_response
 from posthorn_imap.mailbox_tree import Tree
+from posthorn_imap.places import Named, Place
 from posthorn_imap.protocol.commands import StatusItem
 from posthorn_imap.protocol.notify import Event, EventGroup, Filter, events_for
-from posthorn_imap.watched import WatchedAccount
+from posthorn_imap.watching import Watching
 from posthorn_model.errors import PosthornError
-from posthorn_model.ids import MailboxId
-from posthorn_model.mail import Mailbox
+from posthorn_model.rights import Right
 
 if TYPE_CHECKING:
     from posthorn_imap.session import Session
 
 COUNTS = (StatusItem.MESSAGES, StatusItem.UIDNEXT, StatusItem.UIDVALIDITY, StatusItem.UNSEEN)
 _OF_MESSAGES = frozenset({Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE, Event.FLAG_CHANGE})
-Known = Mapping[MailboxId, tuple[str, Mailbox]]
+Known = Mapping[Place, Named]
 
 
 @dataclass(slots=True)
 class Notifications:
     """One session's wishes and what it knows."""
 
-    account: WatchedAccount
+    watching: Watching
     selected: EventGroup | None
     others: tuple[EventGroup, ...]
     known: Known
@@ -43,16 +44,16 @@ class Notifications:
 class Change:
     """What became of one mailbox. `before` is None for a new one, `after` for one that is gone."""
 
-    before: tuple[str, Mailbox] | None
-    after: tuple[str, Mailbox] | None
+    before: Named | None
+    after: Named | None
 
     @property
     def events(self) -> frozenset[Event]:
         if self.before is None or self.after is None:
             return frozenset({Event.MAILBOX_NAME})
-        (old_name, old), (name, new) = self.before, self.after
+        old, new = self.before.box, self.after.box
         found = set()
-        if old_name != name:
+        if self.before.name != self.after.name:
             found.add(Event.MAILBOX_NAME)
         if old.subscribed != new.subscribed:
             found.add(Event.SUBSCRIPTION_CHANGE)
@@ -67,17 +68,17 @@ class Change:
 
 
 def known_of(tree: Tree) -> Known:
-    return {box.id: (name, box) for name, box in tree.all()}
+    return {named.place: named for named in tree.all()}
 
 
 def compared(before: Known, after: Known) -> Iterator[Change]:
     """Every mailbox that differs: those gone first, then in the order of `after`."""
-    for mailbox, was in before.items():
-        if mailbox not in after:
+    for place, was in before.items():
+        if place not in after:
             yield Change(was, None)
-    for mailbox, now in after.items():
-        if before.get(mailbox) != now:
-            yield Change(before.get(mailbox), now)
+    for place, now in after.items():
+        if before.get(place) != now:
+            yield Change(before.get(place), now)
 
 
 async def tell(session: "Session") -> None:
@@ -86,6 +87,13 @@ async def tell(session: "Session") -> None:
     assert wishes is not None
     wishes.due = False
     group = wishes.selected
+    try:
+        await reassess(session)
+    except PosthornError as error:
+        session.log.warning("could not ask what the session may do", reason=error.public)
+        return
+    if session.selection is not None and session.selection.lost is not None:
+        return
     if session.selection is not None and group is not None and group.events:
         await session.tell(
             expunges=group.filter is Filter.SELECTED, flags=Event.FLAG_CHANGE in group.events, uids=session.qresync
@@ -94,11 +102,10 @@ async def tell(session: "Session") -> None:
     if not wishes.others:
         return
     try:
-        await wishes.account.refresh()
+        tree = await wishes.watching.read(session)
     except PosthornError as error:
         session.log.warning("could not read what to notify of", reason=error.public)
         return
-    tree = Tree(wishes.account.mailboxes)
     before, wishes.known = wishes.known, known_of(tree)
     for change in compared(before, wishes.known):
         await _tell_change(session, wishes, tree, change)
@@ -106,22 +113,26 @@ async def tell(session: "Session") -> None:
 
 
 async def _tell_change(session: "Session", wishes: Notifications, tree: Tree, change: Change) -> None:
-    name, box = change.after or change.before or ("", None)
-    assert box is not None
-    wanted = events_for(wishes.others, name, subscribed=box.subscribed)
-    if change.before is not None and change.after is not None:
-        # Of a mailbox that is renamed or unsubscribed those hear who were to hear of it before.
-        wanted |= events_for(wishes.others, change.before[0], subscribed=change.before[1].subscribed)
-    events = change.events & wanted
-    if change.after is None:
-        if events:
-            session.write(gone_response(session, name))
+    # Of a mailbox that is renamed or unsubscribed those hear who were to hear of it before.
+    wanted = frozenset[Event]().union(*(_wanted(wishes, each) for each in (change.before, change.after) if each))
+    events, named = change.events & wanted, change.after
+    if named is None:
+        if events and change.before is not None:
+            session.write(gone_response(session, change.before.name))
         return
     if events & {Event.MAILBOX_NAME, Event.SUBSCRIPTION_CHANGE}:
-        old = change.before[0] if change.before is not None and change.before[0] != name else None
-        session.write(list_response(session, tree, box, old=old))
-    if events & _OF_MESSAGES and not _is_selected(session, box):
-        session.write(await status_response(session, name, box, status_items(session)))
+        renamed = change.before is not None and change.before.name != named.name
+        session.write(
+            list_response(session, tree, named, old=change.before.name if change.before and renamed else None)
+        )
+    if events & _OF_MESSAGES and not _is_selected(session, named):
+        session.write(await status_response(session, named, status_items(session)))
+
+
+def _wanted(wishes: Notifications, named: Named) -> frozenset[Event]:
+    """What the client wants to hear of a mailbox, as far as it may know of it."""
+    wanted = events_for(wishes.others, named.name, subscribed=named.box.subscribed, personal=not named.shared)
+    return wanted if named.may(Right.READ) else wanted - _OF_MESSAGES
 
 
 def status_items(session: "Session") -> tuple[StatusItem, ...]:
@@ -129,16 +140,15 @@ def status_items(session: "Session") -> tuple[StatusItem, ...]:
     return (*COUNTS, StatusItem.HIGHESTMODSEQ) if session.condstore else COUNTS
 
 
-def _is_selected(session: "Session", box: Mailbox) -> bool:
-    return session.selection is not None and session.selection.feed.id == box.id
+def _is_selected(session: "Session", named: Named) -> bool:
+    return session.selection is not None and session.selection.feed.place == named.place
 
 
 async def tell_all(session: "Session", wishes: Notifications, tree: Tree) -> None:
     """STATUS of each mailbox whose messages the client wants to hear of (RFC 5465 3.1, `SET STATUS`)."""
-    for name, box in tree.all():
-        wanted = events_for(wishes.others, name, subscribed=box.subscribed)
-        if wanted & _OF_MESSAGES and not _is_selected(session, box):
-            session.write(await status_response(session, name, box, status_items(session)))
+    for named in tree.all():
+        if _wanted(wishes, named) & _OF_MESSAGES and not _is_selected(session, named):
+            session.write(await status_response(session, named, status_items(session)))
             await session.connection.flow()
 
 

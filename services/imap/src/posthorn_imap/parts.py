@@ -32,6 +32,8 @@ class Parts:
     log: FilteringBoundLogger
     tls_context: Callable[..., ssl.SSLContext]
     hostname: str
+    jmap_url: str = ""
+    """Of the JMAP session object of the same accounts; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Header fields that the store does not keep are looked up in the messages themsel
 all else.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ from posthorn_imap.protocol.search_keys import (
     When,
     Where,
     children,
+    demanded,
 )
 from posthorn_imap.selection import Selection
 from posthorn_mail_format.headers import decode_text, iterate
@@ -70,9 +71,21 @@ async def matching(session: "Session", selection: Selection, key: Key) -> list[i
     return [uid for uid in found if selection.view.number(uid) and not selection.view.gone(uid)]
 
 
+def looked_at(selection: Selection, key: Key) -> Sequence[int]:
+    """UIDs of the messages that a search must look at: all, or those that the sets it demands leave; ascending.
+
+    Raises SyntaxProblem.
+    """
+    sets = [each for each in demanded(key) if isinstance(each, Numbered)]
+    if not sets:
+        return selection.view.uids
+    named = [{uid for _, uid in selection.chosen(each.numbers, uid=each.uid)} for each in sets]
+    return sorted(set.intersection(*named))
+
+
 async def _ask(session: "Session", selection: Selection, where: search.Condition) -> list[int]:
-    query = search.SearchQuery(where, mailbox=selection.feed.id)
-    result = await session.parts.storage.mail.search(selection.feed.account, query)
+    account, mailbox = selection.feed.place
+    result = await session.parts.storage.mail.search(account, search.SearchQuery(where, mailbox=mailbox))
     return [int(uid) for uid in result.uids]
 
 
@@ -209,10 +222,10 @@ async def _look_into_headers(
     """Which of the candidates have the header fields asked for, read from the messages in bounded batches."""
     found: dict[HeaderContains, list[MessageId]] = {key: [] for key in keys if isinstance(key, HeaderContains)}
     mail, feed = session.parts.storage.mail, selection.feed
-    blobs = await session.parts.storage.blobs.of(feed.account)
+    blobs = await session.parts.storage.blobs.of(feed.place.account)
     for start in range(0, len(uids), HEADER_BATCH):
         batch = uids[start : start + HEADER_BATCH]
-        for row in await mail.messages_by_uid(feed.account, feed.id, batch, MessageFields.STRUCTURE):
+        for row in await mail.messages_by_uid(*feed.place, batch, MessageFields.STRUCTURE):
             header = await _header(blobs, row)
             for key, messages in found.items():
                 if _holds(header, key):

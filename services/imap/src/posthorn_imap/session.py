@@ -4,15 +4,15 @@ Commands are answered in the order they came, however many were sent ahead. What
 (errors.py), what cannot be read BAD; what nobody foresaw becomes NO [SERVERBUG] with a reference.
 """
 
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 
+from structlog.typing import FilteringBoundLogger
+
 from posthorn_imap import notifications
+from posthorn_imap.answering import answer_of
 from posthorn_imap.capabilities import capabilities
-from posthorn_imap.commands.table import perform
 from posthorn_imap.connection import ClientConnection
 from posthorn_imap.contexts import leaving, refreshed
-from posthorn_imap.errors import answer_to, answer_to_bug
 from posthorn_imap.literals import Literals
 from posthorn_imap.notifications import Notifications
 from posthorn_imap.parts import Listening, Parts
@@ -33,7 +33,7 @@ from posthorn_imap.protocol.responses import (
     no,
     ok,
 )
-from posthorn_imap.protocol.state import State, allowed, may_tell_expunges, refusal
+from posthorn_imap.protocol.state import State, allowed, may_tell_expunges, refusal, speaks_of_numbers
 from posthorn_imap.selection import Selection
 from posthorn_model.errors import PosthornError
 from posthorn_node.stream.connection import ConnectionLost
@@ -53,14 +53,13 @@ class Session:
         self.state = State.FRESH
         self.account: AccountRecord | None = None
         self.selection: Selection | None = None
-        self.enabled: set[bytes] = set()
+        self.enabled: frozenset[bytes] = frozenset()
         self.notifications: Notifications | None = None
         self.failed_logins = 0
         self.tag = b""
         """Of the command at hand."""
         self.then: Callable[[], Awaitable[None]] | None = None
         """What begins after the answer at hand: TLS, compression."""
-        self.log = parts.log.bind(listener=listening.name, remote=address)
         limits = parts.settings.limits
         self.framer = Framer(FramerLimits(line=limits.line, skip=max(_SKIP, 2 * parts.settings.append_limit)))
         self._idling = False
@@ -116,8 +115,8 @@ class Session:
             return
         if data is not None:
             self.framer.feed(data)
-        elif self.selection is not None and self.selection.deleted:
-            self.end(bye("The selected mailbox was deleted", b"NONEXISTENT"))
+        elif self.selection is not None and self.selection.lost is not None:
+            self.end(self.selection.lost)
 
     async def _handle(self, event: Event) -> None:
         match event:
@@ -187,48 +186,28 @@ class Session:
         if not allowed(request.command, self.state):
             self._refuse(request.tag, bad(f"{request.verb}: {refusal(request.command, self.state)}"))
             return
-        if self.selection is not None and self.selection.deleted:
-            self.end(bye("The selected mailbox was deleted", b"NONEXISTENT"))
+        if self.uid_only and speaks_of_numbers(request.command):
+            self._refuse(request.tag, bad(f"{request.verb}: only UIDs since ENABLE UIDONLY", b"UIDREQUIRED"))
+            return
+        if self.selection is not None and self.selection.lost is not None:
+            self.end(self.selection.lost)
             return
         await self._answer(request)
 
     async def _answer(self, request: Request) -> None:
         started = self.parts.clock.monotonic()
         self.tag = request.tag
-        answer = await self._judged(request)
+        answer = await answer_of(self, request)
         await self.tell(expunges=may_tell_expunges(request.command), uids=request.verb.startswith("UID "))
         await self.update_contexts()
         self.write(answer.line(request.tag))
         self._count(answer)
-        verb = request.verb.lower()
-        self.parts.figures.commands.labels(verb, answer.condition.name.lower()).inc()
-        self.parts.figures.seconds.labels(verb).observe(self.parts.clock.monotonic() - started)
+        taken = self.parts.clock.monotonic() - started
+        self.parts.figures.answered(request.verb.lower(), answer.condition.name.lower(), taken)
         await self.connection.flow()
         then, self.then = self.then, None
         if then is not None:
             await then()
-
-    async def _judged(self, request: Request) -> Answer:
-        """The tagged response: whatever goes wrong is one."""
-        try:
-            return await perform(self, request.command)
-        except SyntaxProblem as problem:
-            return bad(f"{request.verb}: {problem}")
-        except Unsupported as problem:
-            return no(problem.text, problem.code)
-        except PosthornError as error:
-            self.log.info("refused", verb=request.verb, reason=error.public, **error.fields)
-            return answer_to(error)
-        except TimeoutError:
-            self.end(bye("Timed out waiting for you"))
-            return no("Timed out")
-        except ConnectionLost:
-            raise
-        except Exception:
-            reference = uuid.uuid4().hex[:12]
-            self.parts.figures.bugs.inc()
-            self.log.exception("internal error", verb=request.verb, reference=reference)
-            return answer_to_bug(reference)
 
     def _refuse(self, tag: bytes | None, answer: Answer, *, garbage: bool = False) -> None:
         self.write(answer.line() if tag is None else answer.line(tag))
@@ -249,8 +228,14 @@ class Session:
         self.connection.write(data)
 
     @property
-    def owner(self) -> AccountRecord:
-        """The account; only in states that have one."""
+    def log(self) -> FilteringBoundLogger:
+        """Put together when something is logged: thousands of idle sessions need none."""
+        log = self.parts.log.bind(listener=self.listening.name, remote=self.address)
+        return log if self.account is None else log.bind(account=self.account.address)
+
+    @property
+    def user(self) -> AccountRecord:
+        """Whose account it is that is logged in; only in states that have one."""
         assert self.account is not None
         return self.account
 
@@ -269,6 +254,10 @@ class Session:
         return b"QRESYNC" in self.enabled
 
     @property
+    def uid_only(self) -> bool:
+        return b"UIDONLY" in self.enabled
+
+    @property
     def rev2(self) -> bool:
         return b"IMAP4REV2" in self.enabled
 
@@ -279,18 +268,21 @@ class Session:
     def enable_condstore(self) -> None:
         """A command that shows the client to know mod-sequences turns them on (RFC 7162 3.1)."""
         if not self.condstore:
-            self.enabled.add(b"CONDSTORE")
+            self.enabled |= {b"CONDSTORE"}
             if self.selection is not None:
                 self.write(ok("Highest", b"HIGHESTMODSEQ %d" % self.selection.feed.highest).line())
 
     def capability_words(self) -> list[str]:
-        tls = self.connection.encrypted
+        tls, limits = self.connection.encrypted, self.parts.settings.limits
         return list(
             capabilities(
                 starttls=self.listening.starttls and not tls,
                 mechanisms=self.mechanisms,
                 logged_in=self.account is not None,
                 append_limit=self.parts.settings.append_limit,
+                messages=limits.messages,
+                saved_messages=limits.saved_messages,
+                jmap=bool(self.parts.jmap_url),
             )
         )
 
@@ -310,7 +302,11 @@ class Session:
             self.write(leaving(self.selection))
         last = self.selection.view.last
         news = self.selection.news(
-            expunges=expunges, uids=uids or self.qresync, modseqs=self.condstore, vanished=self.qresync, flags=flags
+            expunges=expunges,
+            uids=uids or self.qresync,
+            modseqs=self.condstore,
+            vanished=self.qresync or self.uid_only,
+            flags=flags,
         )
         if news:
             self.write(news)
@@ -318,13 +314,13 @@ class Session:
 
     def stop_notifications(self) -> None:
         if self.notifications is not None:
-            self.parts.changes.unwatch(self.notifications.account, self.wake)
+            self.notifications.watching.stop()
             self.notifications = None
 
     async def update_contexts(self) -> None:
         """Search again what the client has kept up to date (RFC 5267), and write what is different."""
         selection = self.selection
-        if selection is not None and selection.contexts and selection.contexts_stale and not selection.deleted:
+        if selection is not None and selection.contexts and selection.contexts_stale and selection.lost is None:
             self.write(await refreshed(self, selection))
 
     def idle(self, *, on: bool) -> None:
@@ -334,7 +330,7 @@ class Session:
     def wake(self) -> None:
         if self.notifications is not None:
             self.notifications.due = True
-        if self._idling or self.notifications is not None or (self.selection is not None and self.selection.deleted):
+        if self._idling or self.notifications is not None or (self.selection is not None and self.selection.lost):
             self.connection.wake()
 
     @property
@@ -344,17 +340,15 @@ class Session:
     def logged_in(self, account: AccountRecord) -> None:
         self.account = account
         self.state = State.AUTHENTICATED
-        self.log = self.log.bind(account=account.address)
 
     async def log_out(self) -> None:
         """Be as before the login (RFC 8437): no mailbox, nothing enabled; the client has its time to log in again."""
         self.stop_notifications()
         await self.deselect()
-        self.parts.logins.log_out(self.owner.id)
+        self.parts.logins.log_out(self.user.id)
         self.account = None
-        self.enabled.clear()
+        self.enabled = frozenset()
         self.state = State.FRESH
-        self.log = self.log.unbind("account")
         self._deadline = self._login_until()
 
     def select(self, selection: Selection) -> None:
@@ -368,9 +362,9 @@ class Session:
             return
         self.state = State.AUTHENTICATED
         self.parts.changes.leave(selection.feed, selection)
-        if selection.takes_recent and selection.gained and not selection.deleted:
+        if selection.takes_recent and selection.gained and selection.lost is None:
             try:
-                await self.parts.storage.mail.take_recent(selection.feed.account, selection.feed.id)
+                await self.parts.storage.mail.take_recent(*selection.feed.place)
             except PosthornError as error:
                 self.log.info("could not note what was seen", reason=error.public)
 

@@ -1,11 +1,12 @@
 """Settings of [imap]: limits, time limits and what a client may keep waiting."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from posthorn_node.settings import Duration, Section, ServiceSettings, Size
 from posthorn_node.settings.comparison import all_but
+from posthorn_node.settings.values import refused
 
 
 class SessionLimits(Section):
@@ -14,6 +15,10 @@ class SessionLimits(Section):
     connections: Annotated[int, Field(ge=1, le=1_000_000)] = 8192
     """In the whole process."""
     connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
+    messages: Annotated[int, Field(ge=0, le=4_294_967_295)] = 0
+    """That one command may be about (RFC 9738); 0: any number."""
+    saved_messages: Annotated[int, Field(ge=0, le=4_294_967_295)] = 0
+    """That one COPY or APPEND may be about, where only those have a limit; 0: any number."""
     connections_per_account: Annotated[int, Field(ge=1, le=1_000_000)] = 128
     """Logged in on this process."""
     line: Annotated[Size, Field(ge=8192, le=16_777_216)] = 65536
@@ -32,6 +37,12 @@ class SessionLimits(Section):
     """BAD responses in a row before the connection is closed."""
     logins: Annotated[int, Field(ge=1, le=100)] = 5
     """Failed logins of one connection before it is closed."""
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        if self.messages and self.saved_messages:
+            raise refused("`messages` holds for what is saved too: set one of the two", "saved-messages")
+        return self
 
 
 class SessionTimes(Section):
@@ -58,6 +69,8 @@ class ImapSettings(ServiceSettings):
 
     append_limit: Annotated[Size, Field(ge=65536, le=1_073_741_824)] = 52_428_800
     """Octets of one message in APPEND (RFC 7889)."""
+    jmap_url: Annotated[str, Field(pattern=r"^(https?://[^\s/\"]+(/[^\s\"]*)?)?$", max_length=1000)] = ""
+    """Where the accounts' mail is served by JMAP, which clients are told (RFC 9698)."""
     limits: SessionLimits = SessionLimits()
     timeouts: SessionTimes = SessionTimes()
 

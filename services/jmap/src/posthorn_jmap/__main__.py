@@ -1,7 +1,8 @@
 """Starts the jmap process."""
 
 from posthorn_jmap.settings import JmapSettings
-from posthorn_node import Node, Service, run
+from posthorn_node.node import Node, Service
+from posthorn_node.run import run
 
 
 async def build(node: Node) -> Service:

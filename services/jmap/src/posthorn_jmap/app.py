@@ -14,8 +14,8 @@ from posthorn_jmap.methods.push_subscription import application_key
 from posthorn_jmap.push import Watchers
 from posthorn_jmap.registry import METHODS
 from posthorn_jmap.settings import JmapSettings
-from posthorn_node import Node
 from posthorn_node.http import HttpServer, Latest, serve
+from posthorn_node.node import Node
 from posthorn_node.settings import ListenerSettings
 from posthorn_node.settings.comparison import all_but
 

@@ -1,7 +1,8 @@
 """Starts the maintenance process."""
 
 from posthorn_maintenance.settings import MaintenanceSettings
-from posthorn_node import Node, Service, run
+from posthorn_node.node import Node, Service
+from posthorn_node.run import run
 
 
 async def build(node: Node) -> Service:

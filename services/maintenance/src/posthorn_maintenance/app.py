@@ -28,8 +28,8 @@ from posthorn_maintenance.roles import RoleWork, follow_wishes, watch_lists
 from posthorn_maintenance.scheduler import Scheduler
 from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_maintenance.web_push.client import PushClient
-from posthorn_node import Node
 from posthorn_node.http import HttpServer, serve
+from posthorn_node.node import Node
 from posthorn_node.settings import parse_bind
 from posthorn_storage.roles import Lists
 

@@ -11,7 +11,7 @@ from posthorn_maintenance.jobs.job import Duty, Tenure
 from posthorn_maintenance.scheduler import Scheduler
 from posthorn_model.errors import PosthornError
 from posthorn_model.ids import NodeId
-from posthorn_node import Node
+from posthorn_node.node import Node
 from posthorn_storage.purge import Share
 from posthorn_storage.roles import Lists, RoleStore
 

@@ -1,6 +1,7 @@
 """Starts the smtp-in process."""
 
-from posthorn_node import Node, Service, run
+from posthorn_node.node import Node, Service
+from posthorn_node.run import run
 from posthorn_smtp_in.settings import SmtpInSettings
 
 

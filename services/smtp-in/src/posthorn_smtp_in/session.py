@@ -28,6 +28,7 @@ from posthorn_smtp_in.protocol.dialogue import (
     Malformed,
 )
 from posthorn_smtp_in.protocol.replies import Reply, reply
+from posthorn_smtp_in.protocol.requests import NOTHING
 from posthorn_smtp_in.protocol.states import Phase
 from posthorn_smtp_in.rates.allowance import Allowance
 from posthorn_smtp_in.reception import NO_SPACE, Origin, begin_judging, receive
@@ -295,7 +296,9 @@ class Session:
                 size_limit=self._parts.settings.max_message_size,
             )
         )
-        refusal = verdict.refusal or judge_requests(command.requests, self._offered(), self._parts.clock.time())
+        refusal = verdict.refusal
+        if refusal is None and command.requests is not NOTHING:
+            refusal = judge_requests(command.requests, self._offered(), self._parts.clock.time())
         if refusal is None:
             refusal = await self._allowance.refuse_message(command.sender, account.id if account else None)
         if refusal is not None:

@@ -1,6 +1,7 @@
 """Starts the smtp-out process."""
 
-from posthorn_node import Node, Service, run
+from posthorn_node.node import Node, Service
+from posthorn_node.run import run
 from posthorn_smtp_out.settings import SmtpOutSettings
 
 

@@ -30,6 +30,8 @@ from posthorn_smtp_out.tenure import Tenure
 BeforeEnd = Callable[[Sequence[int]], Awaitable[bool]]
 """Writes the intent for these recipients; says whether the final dot may be sent (C.3)."""
 TOO_LATE = Answer(Reply(554, ("5.4.7 Not delivered within the time that the sender set",)))
+SMALL = 16_384
+"""Octets of content that is read together with others'."""
 NO_CONTENT = Reply(554, ("5.3.0 The stored content is missing",))
 
 
@@ -119,7 +121,7 @@ async def _deliver(parts: Parts, tenure: Tenure, group: Group, before_end: Befor
     parts.figures.attempts.labels("relay" if destination.relay else "direct").inc()
     if group.first.terms.require_tls:
         destination = verified(destination)
-    content = in_lines(without_return_path(await parts.storage.blobs.read(None, group.first.blob)))
+    content = in_lines(without_return_path(await _content(parts, group.first)))
     if not destination.verified and needs_no_tls(content):
         destination = relaxed(destination)
     content = await parts.signer.signed(group.first, content)
@@ -141,24 +143,36 @@ async def _deliver(parts: Parts, tenure: Tenure, group: Group, before_end: Befor
         left = replace(left, recipients=[each for each in left.recipients if each.id in transaction.crowded])
 
 
+async def _content(parts: Parts, due: DueRecipient) -> bytes:
+    """As it was queued: small ones together with others'. Raises NotFound, Unavailable, Overloaded."""
+    if due.size <= SMALL:
+        return await parts.attempts.content(due.blob)
+    return await parts.storage.blobs.read(None, due.blob)
+
+
 async def _send(
     parts: Parts, tenure: Tenure, group: Group, destination: Destination, content: bytes, before_end: BeforeEnd
 ) -> tuple[Transaction, Mapping[int, Answer]]:
     """C.2 to C.4: connection, envelope, the intent on record, the final dot, the reply."""
     source = parts.sources.chosen(destination, group.first.sender)
     pool = tenure.pool(destination)
-    async with pool.connection(destination, source, tenure.lease.may_start) as remote:
+    async with pool.connection(destination, source, tenure.may_start) as remote:
         parts.brakes.check(group.site)  # it may have waited long for the connection
-        now = datetime.fromtimestamp(parts.clock.time(), UTC)
-        transaction = Transaction(_envelope(group, content, now), remote.capabilities)
-        uncertain = await remote.send(transaction, content, before_end)
-        _learn(pool, destination, transaction)
-        if uncertain:
-            parts.figures.in_doubt.inc(len(transaction.accepted))
-            parts.log.warning(
-                "the connection ended before the reply to the content", queue_message=group.message, remote=remote.name
-            )
-        return transaction, {identity: _answer(remote, reply) for identity, reply in transaction.replies.items()}
+        spent = await parts.warming.take(source.name)
+        if spent is None:
+            now = datetime.fromtimestamp(parts.clock.time(), UTC)
+            transaction = Transaction(_envelope(group, content, now), remote.capabilities)
+            uncertain = await remote.send(transaction, content, before_end)
+            _learn(pool, destination, transaction)
+            if uncertain:
+                parts.figures.in_doubt.inc(len(transaction.accepted))
+                parts.log.warning(
+                    "the connection ended before the reply to the content",
+                    queue_message=group.message,
+                    remote=remote.name,
+                )
+            return transaction, {identity: _answer(remote, reply) for identity, reply in transaction.replies.items()}
+    raise spent
 
 
 def _learn(pool: Pool, destination: Destination, transaction: Transaction) -> None:

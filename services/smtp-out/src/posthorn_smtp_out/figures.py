@@ -24,6 +24,9 @@ class Figures:
             "Recipients of the suppression list: refused, observed (would be), entered by a bounce",
             ["what"],
         )
+        self.warm_up = metrics.counter(
+            "smtp_out_warm_up_total", "Messages of sources that are being warmed up: sent, put-off", ["source", "what"]
+        )
         self.in_doubt = metrics.counter(
             "smtp_out_in_doubt_total", "Recipients sent again though the remote may have the message"
         )
@@ -34,6 +37,16 @@ class Figures:
         self.bounces = metrics.counter("smtp_out_reports_total", "Delivery status notifications written", ["action"])
         self.signed = metrics.counter(
             "smtp_out_dkim_signatures_total", "Messages signed by DKIM; no-from, no-key: that could not be", ["outcome"]
+        )
+        self.moved = metrics.counter(
+            "smtp_out_moved_total", "Recipients moved to another queue shard, of sites that are spread over several"
+        )
+        self.spread_sites = metrics.gauge("smtp_out_spread_sites", "Sites that are spread over several queue shards")
+        self.shared_held = metrics.gauge(
+            "smtp_out_shared_connections", "Connections to relays and spread sites that this process may have open"
+        )
+        self.shared_wanted = metrics.gauge(
+            "smtp_out_shared_connections_wanted", "Connections to relays and spread sites that it has work for"
         )
         self.shards = metrics.gauge("smtp_out_shards", "Queue shards owned by this process")
         self.depth = metrics.gauge("smtp_out_queue_depth", "Recipients in the whole queue, by state", ["state"])

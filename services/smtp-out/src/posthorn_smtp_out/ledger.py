@@ -5,7 +5,7 @@ lightly. After the lease it is: the next owner treats it as in doubt.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from structlog.typing import FilteringBoundLogger
 
@@ -30,11 +30,17 @@ class Ledger:
         self._lease = lease
         self._figures = figures
         self._log = log
+        self._open: set[int] = set()
+
+    def is_open(self, recipients: Collection[int]) -> bool:
+        """Whether the next owner would find one of them in flight: its intent is being written, its outcome is not."""
+        return not self._open.isdisjoint(recipients)
 
     async def start(self, recipients: Sequence[int]) -> bool:
         """Write that these are about to be sent (C.3); False when not all of them may be. Raises Unavailable."""
         if not self._lease.is_valid():
             return False
+        self._open.update(recipients)
         started = await self._attempts.start(Start(recipients, self._shard, self._lease.epoch))
         return started.issuperset(recipients) and self._lease.is_valid()
 
@@ -43,6 +49,7 @@ class Ledger:
 
         Tries as long as the lease holds. Never raises.
         """
+        self._open.update(recipients)
         while recipients and self._lease.is_valid():
             try:
                 await self._attempts.start(Start(recipients, self._shard, self._lease.epoch))
@@ -54,6 +61,10 @@ class Ledger:
 
     async def finish(self, outcomes: Sequence[Outcome], reports: Sequence[Report]) -> None:
         """Write what came of an attempt (C.5), its reports in the same transaction. Raises for bugs alone."""
+        await self._finish(outcomes, reports)
+        self._open.difference_update(outcome.recipient for outcome in outcomes)
+
+    async def _finish(self, outcomes: Sequence[Outcome], reports: Sequence[Report]) -> None:
         while outcomes and self._lease.is_valid():
             try:
                 changed = await self._attempts.finish(Finish(outcomes, self._shard, reports))

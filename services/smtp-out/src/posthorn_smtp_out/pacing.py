@@ -47,6 +47,18 @@ class Pace:
     """Times in a row that it was left alone."""
     until: float = 0.0
     reason: Reply | None = None
+    share: int | None = None
+    """Of a limit that is shared out: connections that this process may have; None: all of them are its own."""
+
+    @property
+    def connections(self) -> int:
+        """How many may be open from here."""
+        return self.limits.connections if self.share is None else self.share
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two turns from here: of a shared rate as large a part as of the connections."""
+        return self.limits.interval * (self.limits.connections / max(1, self.connections))
 
     def backing_off(self, now: float) -> bool:
         """Whether nothing may go there now."""
@@ -56,13 +68,13 @@ class Pace:
         """How many messages may be at hand for it. A relay has as many as there are, once it is well."""
         if self.allowed:
             return self.allowed
-        room = 1 << 30 if relay else self.limits.connections * AHEAD
-        return min(room, int(LOOK_AHEAD / self.limits.interval) + 1) if self.limits.interval else room
+        room = 1 << 30 if relay else max(1, self.connections) * AHEAD
+        return min(room, int(LOOK_AHEAD / self.interval) + 1) if self.limits.interval else room
 
     def turn(self, now: float) -> float:
         """Take the next turn; returns the seconds until it comes. Turns are evenly spaced, without bursts."""
         at = max(now, self.next_start)
-        self.next_start = at + self.limits.interval
+        self.next_start = at + self.interval
         return at - now
 
     def refused(self, now: float, reply: Reply, jitter: float) -> None:

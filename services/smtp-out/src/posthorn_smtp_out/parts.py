@@ -15,7 +15,9 @@ from posthorn_smtp_out.routes import Router
 from posthorn_smtp_out.settings import SmtpOutSettings
 from posthorn_smtp_out.signing import Signer
 from posthorn_smtp_out.sources import Sources
+from posthorn_smtp_out.spreading import Spreads
 from posthorn_smtp_out.suppression import Suppressing
+from posthorn_smtp_out.warming import Warming
 from posthorn_storage import Storage
 from posthorn_storage.queue import Attempts
 
@@ -31,13 +33,15 @@ class Parts:
     router: Router
     sources: Sources
     pool: Pool
-    """The connections to relays."""
+    """The connections to relays and to sites that are spread."""
     new_pool: Callable[[], Pool]
     """Makes the pool of a shard for one tenure."""
     signer: Signer
     policy: Policy
     brakes: Brakes
+    spreads: Spreads
     suppressing: Suppressing
+    warming: Warming
     clock: Clock
     """The database's: due times are judged by it, on whatever node."""
     scripts: Scripts

@@ -18,8 +18,10 @@ from posthorn_smtp_out.protocol.replies import Reply, ReplyFault
 from posthorn_smtp_out.remote import Manners, Remote, Unwilling
 from posthorn_smtp_out.resolver import NoRoute
 from posthorn_smtp_out.routes import Destination, Hop, Router
+from posthorn_smtp_out.slots import Slots
 from posthorn_smtp_out.sources import Source
 from posthorn_smtp_out.tls.greeting import Greeter
+from posthorn_storage.queue import Ask, Granted
 
 MAX_ATTEMPTS = 6
 """Addresses tried for one connection (RFC 5321 5.1 asks for at least two)."""
@@ -40,12 +42,11 @@ class Unreachable(Exception):
 
 
 class BackingOff(Unreachable):
-    """Nothing was tried: the destination is left alone for `seconds` more."""
+    """Nothing was tried, nor will be for `seconds` more: the destination is left alone, or a budget is used up."""
 
-    def __init__(self, pace: Pace, now: float) -> None:
-        self.seconds = pace.until - now
-        said = pace.reason.text if pace.reason is not None else ""
-        super().__init__(Reply(451, (f"4.4.5 The destination is left alone for a while; last: {said}",)))
+    def __init__(self, seconds: float, reply: Reply) -> None:
+        self.seconds = seconds
+        super().__init__(reply)
 
 
 class NotNow(Exception):
@@ -67,17 +68,31 @@ class _Idle:
 @dataclass(slots=True)
 class _Site:
     pace: Pace
-    slots: asyncio.Semaphore
+    slots: Slots
+    relay: bool = False
     open: int = 0
     """Connections there are, those included that are being opened or closed."""
     idle: list[_Idle] = field(default_factory=list)
     users: int = 0
+    asked: int = 0
+    """Of a shared limit: what was wanted the last time."""
     fewer: asyncio.Event = field(default_factory=asyncio.Event)
+    channels: set[Channel] = field(default_factory=set)
 
-    def closed(self, _: object = None) -> None:
-        """A connection is over."""
+    def closed(self, channel: Channel | None = None) -> None:
+        """A connection is over, or could not be made."""
+        if channel is not None:
+            self.channels.discard(channel)
         self.open -= 1
         self.fewer.set()
+
+    def take(self, share: int, now: float) -> None:
+        """So many connections may be open from now on."""
+        if not self.pace.share and share and self.pace.limits.interval:
+            # What others began just before counts too.
+            self.pace.next_start = max(self.pace.next_start, now + self.pace.limits.interval)
+        self.pace.share = share
+        self.slots.resize(share)
 
 
 class Pool:
@@ -92,8 +107,15 @@ class Pool:
         *,
         schedule: Sequence[float] = (120.0,),
         clock: Callable[[], float] | None = None,
+        shared: bool = False,
     ) -> None:
-        """`schedule`: pauses of messages in seconds, by which destinations are left alone. `clock` is monotonic."""
+        """`schedule`: pauses of messages in seconds, by which destinations are left alone. `clock` is monotonic.
+
+        `shared`: the limits are those of all processes; nothing is opened but what is granted (sharing.py).
+        """
+        self.wants = asyncio.Event()
+        """Of shared limits: set when more is wanted than was asked for."""
+        self._shared = shared
         self._greeter = greeter or Greeter()
         self._router = router
         self._manners = manners
@@ -124,10 +146,12 @@ class Pool:
         site = self._site(destination)
         key = destination, source.name
         site.users += 1
+        if self._shared and site.asked < site.users and site.asked < site.pace.limits.connections:
+            self.wants.set()
         try:
-            async with site.slots:
+            async with site.slots.place(may_start):
                 await self._turn(site.pace, may_start)
-                remote = self._take(site, key) or await self._dial(site, destination, source)
+                remote = self._take(site, key) or await self._dial(site, destination, source, may_start)
                 try:
                     yield remote
                 except BaseException:
@@ -144,7 +168,57 @@ class Pool:
     def backs_off(self, destination: Destination) -> BackingOff | None:
         """Why nothing may go there now; None when it may."""
         pace, now = self.pace(destination), self._clock()
-        return BackingOff(pace, now) if pace.backing_off(now) else None
+        return _left_alone(pace, now) if pace.backing_off(now) else None
+
+    def asks(self) -> list[Ask]:
+        """What to ask of shared limits now. What is said not to be kept is not used from here on."""
+        found = []
+        for name, site in self._sites.items():
+            most = site.pace.limits.connections
+            wanted = min(most, max(site.users, site.open))
+            if site.slots.size > max(wanted, site.open):
+                site.slots.resize(max(wanted, site.open))
+            kept = max(site.slots.size, site.open)
+            if wanted or kept or site.asked or site.pace.share:
+                found.append(Ask(name, most, wanted, kept, spread=not site.relay))
+            site.asked = wanted
+        return found
+
+    def grant(self, name: str, granted: Granted | None) -> None:
+        """The answer; None: the limit is not shared out. Connections beyond the target are closed as they get free."""
+        site = self._sites.get(name)
+        if site is None:
+            return
+        site.take(min(granted.connections, granted.target) if granted is not None else 0, self._clock())
+        for entry in site.idle[: max(0, site.open - site.slots.size)]:
+            self._end(entry, site)
+
+    def cut(self) -> None:
+        """Nothing is granted any more: cut everything, also what is in use."""
+        for site in self._sites.values():
+            site.take(0, self._clock())
+            for channel in tuple(site.channels):
+                channel.abort()
+        self.abort()
+
+    def dismiss(self, name: str) -> None:
+        """Who waits for a connection to this destination is told to look again."""
+        if name in self._sites:
+            self._sites[name].slots.dismiss(NotNow())
+
+    def dismiss_in_vain(self) -> None:
+        """The same for those who may not start any more, wherever they want to go."""
+        for site in self._sites.values():
+            site.slots.dismiss(NotNow(), vain=True)
+
+    async def retire(self, name: str) -> None:
+        """Close what nobody uses of a destination, and return when it has no connection any more."""
+        site = self._sites.get(name)
+        while site is not None and site.open:
+            while site.idle:
+                self._end(site.idle[-1], site)
+            site.fewer.clear()
+            await site.fewer.wait()
 
     def abort(self) -> None:
         """Cut every idle connection; the others are cut by the end of those that use them."""
@@ -168,7 +242,10 @@ class Pool:
             limits = self._limits(destination)
             # What a former owner began just before counts too.
             pace = Pace(limits, self._schedule, next_start=self._began + limits.interval)
-            site = self._sites[destination.key] = _Site(pace, asyncio.Semaphore(limits.connections))
+            if self._shared:
+                pace.share = 0
+            slots = Slots(pace.connections)
+            site = self._sites[destination.key] = _Site(pace, slots, destination.relay is not None)
         return site
 
     def _forget(self) -> None:
@@ -177,19 +254,20 @@ class Pool:
             now = self._clock()
             for key, site in tuple(self._sites.items()):
                 pace = site.pace
-                if not (site.users or site.open or pace.failures or pace.next_start > now or pace.recipients):
+                busy = site.users or site.open or site.asked or pace.share
+                if not (busy or pace.failures or pace.next_start > now or pace.recipients):
                     del self._sites[key]
 
     async def _turn(self, pace: Pace, may_start: Callable[[], bool]) -> None:
         """Wait for this transaction's turn. Raises BackingOff, NotNow."""
         now = self._clock()
         if pace.backing_off(now):
-            raise BackingOff(pace, now)
+            raise _left_alone(pace, now)
         if pace.limits.interval:
             await asyncio.sleep(pace.turn(now))
             now = self._clock()
             if pace.backing_off(now):
-                raise BackingOff(pace, now)
+                raise _left_alone(pace, now)
         if not may_start():
             raise NotNow
 
@@ -206,7 +284,7 @@ class Pool:
         if not remote.usable:
             return
         limits = site.pace.limits
-        if remote.messages >= limits.messages or not limits.idle:
+        if remote.messages >= limits.messages or not limits.idle or site.open > site.slots.size:
             self._quit(remote)
             return
         entry = _Idle(key, remote)
@@ -225,45 +303,53 @@ class Pool:
 
     async def _room(self, site: _Site) -> None:
         """Wait until one more connection may be opened, and count it; an idle one of another source makes way."""
-        while site.open >= site.pace.limits.connections:
+        while site.open >= site.slots.size:
             if site.idle:
                 self._end(site.idle[0], site)
             site.fewer.clear()
             await site.fewer.wait()
         site.open += 1
 
-    async def _dial(self, site: _Site, destination: Destination, source: Source) -> Remote:
+    async def _dial(
+        self, site: _Site, destination: Destination, source: Source, may_start: Callable[[], bool]
+    ) -> Remote:
         """Try the hops in their order. When none takes us the destination is left alone for a while.
 
         Not so for what is asked for one message alone, such as a source or verified TLS. The last failure counts. A
         refusal at the door is never final (RFC 5321 5.1).
         """
         try:
-            return await self._first_willing(site, destination, source)
+            return await self._first_willing(site, destination, source, may_start)
         except (Unreachable, NoRoute) as error:
             if not error.reply.permanent and error.reply is not NO_OWN_ADDRESS and not destination.verified:
                 self.refused(destination, error.reply)
             raise
 
-    async def _first_willing(self, site: _Site, destination: Destination, source: Source) -> Remote:
+    async def _first_willing(
+        self, site: _Site, destination: Destination, source: Source, may_start: Callable[[], bool]
+    ) -> Remote:
         manners = replace(self._manners(destination), hello=source.hello)
         failure = Unreachable(NO_OWN_ADDRESS)
 
         async def connect(hop: Hop) -> Channel:
             await self._room(site)
+            if not may_start():  # DNS may have taken long, or this process stood still: the site is another's by now
+                site.closed()
+                raise NotNow
             try:
                 channel = await open_channel(hop.address, hop.port, manners.times.connect, source.local(hop.address))
             except BaseException:
                 site.closed()
                 raise
-            channel.lost.add_done_callback(site.closed)
+            site.channels.add(channel)
+            channel.lost.add_done_callback(lambda _: site.closed(channel))
             return channel
 
         hops = [hop for hop in await self._router.hops(destination) if source.reaches(hop)]
         left = hops[:MAX_ATTEMPTS]
         while left:
             try:
-                hop, channel = await connected(left, connect, lambda: site.open < site.pace.limits.connections)
+                hop, channel = await connected(left, connect, lambda: site.open < site.slots.size)
             except ChannelLost as error:
                 failure = Unreachable(Reply(451, (f"4.4.1 {error}",)))
                 continue
@@ -274,6 +360,12 @@ class Pool:
             except (ChannelLost, ReplyFault) as error:
                 failure = Unreachable(Reply(451, (f"4.4.1 {hop}: {error}",)))
         raise failure
+
+
+def _left_alone(pace: Pace, now: float) -> BackingOff:
+    said = pace.reason.text if pace.reason is not None else ""
+    reply = Reply(451, (f"4.4.5 The destination is left alone for a while; last: {said}",))
+    return BackingOff(pace.until - now, reply)
 
 
 def _temporary(reply: Reply) -> Reply:

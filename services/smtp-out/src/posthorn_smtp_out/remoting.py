@@ -3,17 +3,18 @@
 import ssl
 from collections.abc import Callable, Mapping
 
+from posthorn_model.sites import at_site
 from posthorn_node.settings import Problem, SettingsError, parse_bind, parse_rate
 from posthorn_smtp_out.pacing import Limits
 from posthorn_smtp_out.remote import Login, Manners, client_context
 from posthorn_smtp_out.resolver import Resolver
 from posthorn_smtp_out.routes import Destination, Relay
 from posthorn_smtp_out.settings import SiteSettings, SmtpOutSettings
-from posthorn_smtp_out.sites import at_site
 from posthorn_smtp_out.sources import Source, Sources
 from posthorn_smtp_out.tls.guard import Guard, Note
 from posthorn_smtp_out.tls.policy_host import PolicyHosts
 from posthorn_smtp_out.tls.promises import Promises
+from posthorn_storage.queue import SendingTerms, SiteTerms
 from posthorn_storage.sts_policies import StsPolicies
 
 
@@ -108,6 +109,31 @@ def limits(settings: SmtpOutSettings) -> Callable[[Destination], Limits]:
         )
 
     return towards
+
+
+def spread_of(settings: SmtpOutSettings) -> Callable[[str], int | None]:
+    """Over how many shards the settings want a site spread; None: it depends on how much is due."""
+    sites = {name.lower(): each for name, each in settings.sites.items()}
+
+    def wanted(site: str) -> int | None:
+        own = at_site(sites, site)
+        return None if own is None else own.spread
+
+    return wanted
+
+
+def sending_terms(settings: SmtpOutSettings) -> SendingTerms:
+    """What others are told of the settings, who explain why something waits."""
+    return SendingTerms(
+        settings.retry,
+        settings.expire,
+        settings.connections_per_site,
+        settings.messages_per_connection,
+        sites={name.lower(): SiteTerms(each.connections, each.rate) for name, each in settings.sites.items()},
+        routes={domain.lower(): route for domain, route in settings.routes.items()},
+        relay=settings.relay,
+        suppression=settings.suppression.mode,
+    )
 
 
 def _login(name: str, password: str) -> Login | None:

@@ -4,15 +4,15 @@ import asyncio
 import ipaddress
 import random
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from posthorn_model.sites import at_site
 from posthorn_node.settings import parse_bind
 from posthorn_smtp_out.protocol.replies import Reply
 from posthorn_smtp_out.remote import Login
 from posthorn_smtp_out.resolver import NO_ADDRESS, NO_SERVER, Addresses, NoRoute, Resolver, in_turn
-from posthorn_smtp_out.sites import at_site
 from posthorn_smtp_out.tls.demand import UNVERIFIED, Demand
 from posthorn_smtp_out.tls.guard import Guard
 
@@ -61,6 +61,13 @@ class Destination:
     """Only to hosts that something vouches for, over TLS with a certificate (RFC 8689)."""
     relaxed: bool = False
     """Whatever the domain publishes about TLS (RFC 8689 4.1)."""
+    spread: bool = False
+    """Served by several workers (spreading.py)."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether its limits are shared out among the processes; else one owner has them whole."""
+        return self.spread or self.relay is not None
 
 
 class Router:
@@ -81,6 +88,8 @@ class Router:
 
         Without a guard nothing is said of what hops must show.
         """
+        self.spread: Callable[[str], bool] = lambda _: False
+        """Says of a site whether it is; set by who knows."""
         self._guard = guard
         self._resolver = resolver
         self._hostname = hostname.lower()
@@ -100,13 +109,13 @@ class Router:
         if route == "local":
             return None
         if route == "mx":
-            return Destination(site)
+            return Destination(site, spread=self.spread(site))
         return Destination(route, self._relays.get(route) or Relay((parse_bind(route),)))
 
     async def hops(self, destination: Destination) -> Sequence[Hop]:
         """The addresses to try, in their order; one at least. Raises NoRoute."""
         if destination.relay is not None:
-            return await self._relay_hops(destination.relay, require_tls=destination.verified)
+            return await self._relay_hops(destination.relay, destination)
         if destination.verified and self._guard is None:
             raise NoRoute(UNVERIFIED)
         site = destination.key
@@ -149,14 +158,18 @@ class Router:
         site = await self._guard.site(destination.key, secure=False, require_tls=destination.verified)
         return await self._guard.host(site, address, Addresses())
 
-    async def _relay_hops(self, relay: Relay, *, require_tls: bool) -> Sequence[Hop]:
+    async def _relay_hops(self, relay: Relay, destination: Destination) -> Sequence[Hop]:
         """The addresses of all hosts of a relay, the hosts in random order: they share its load."""
         hops: list[Hop] = []
         failure: NoRoute | None = None
         guard = self._guard if relay.tls is None else None
         for host, port in random.sample(relay.hosts, len(relay.hosts)):
             try:
-                demand = None if guard is None else guard.fixed(host, require_tls=require_tls)
+                demand = None
+                if guard is not None:
+                    demand = await guard.fixed(
+                        host, port, require_tls=destination.verified, relaxed=destination.relaxed
+                    )
                 hops += await _system_hops(host, port, demand)
             except NoRoute as error:
                 failure = error

@@ -1,6 +1,7 @@
 """Settings of [smtp-out]: routes, relays, sources, limits towards a destination, retries and time limits."""
 
 import ipaddress
+from datetime import date
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
@@ -37,6 +38,25 @@ class RelaySettings(Section):
         return self
 
 
+Limit = Annotated[int, Field(ge=1, le=1_000_000_000)]
+
+
+class WarmUpSettings(Section):
+    """[smtp-out.sources.NAME.warm-up]: messages of the first, second, ... day; then there is no limit."""
+
+    since: date
+    """Its first day, in UTC."""
+    per_day: Annotated[tuple[Limit, ...], Field(max_length=366)] = ()
+    per_hour: Annotated[tuple[Limit, ...], Field(max_length=366)] = ()
+    """In each hour of that day."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if not self.per_day and not self.per_hour:
+            raise refused("per-day or per-hour says how much may be sent", "per-day")
+        return self
+
+
 class SourceSettings(Section):
     """[smtp-out.sources.NAME]: addresses that connections leave from."""
 
@@ -45,6 +65,7 @@ class SourceSettings(Section):
     """Said in EHLO; "": server.hostname."""
     sender_domains: tuple[str, ...] = ()
     """Mail of senders in these domains leaves from here."""
+    warm_up: WarmUpSettings | None = None
 
 
 class SendTimes(Section):
@@ -80,6 +101,8 @@ class SiteSettings(Section):
     recipients_per_transaction: Annotated[int, Field(ge=1, le=1000)] | None = None
     rate: Rate = "none"
     """Transactions, evenly spaced."""
+    spread: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Over how many queue shards its recipients are spread, of a site; 1: never."""
 
 
 class SmtpOutSettings(ServiceSettings):
@@ -132,6 +155,10 @@ class SmtpOutSettings(ServiceSettings):
     """How long an unused connection is kept for the next message; 0: not at all."""
     sites: dict[str, SiteSettings] = Field(default_factory=dict)
     """By domain, "*.domain", "*", or the name of a relay."""
+    spread: Annotated[int, Field(ge=1, le=1024)] = 4
+    """Over how many queue shards a site is spread of which much is due."""
+    spread_from: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000
+    """How many recipients that is; 0: none is spread by itself."""
     in_progress: Annotated[int, Field(ge=1, le=100_000)] = 500
     """Recipients of one shard that are worked on at once."""
     poll: Annotated[Duration, Field(gt=0)] = 1.0

@@ -11,12 +11,15 @@ from posthorn_smtp_out.attempt import attempt, may_wait, postpone
 from posthorn_smtp_out.groups import Group, grouped
 from posthorn_smtp_out.ledger import Ledger
 from posthorn_smtp_out.parts import Parts
-from posthorn_smtp_out.pool import NotNow
+from posthorn_smtp_out.pool import BackingOff, NotNow
 from posthorn_smtp_out.routes import Destination
 from posthorn_smtp_out.tenure import Tenure
+from posthorn_smtp_out.widening import Widening
 
 MIN_PAUSE = 0.01
 """Seconds between two claims: a storm of events costs no more than a hundred claims a second."""
+LAST_SECONDS = 5.0
+"""How long attempts may go on that have not come to the end of their content when their shard is given back."""
 MAX_CLAIMS = 5
 """In a row, while what they bring makes way for others."""
 
@@ -24,8 +27,13 @@ MAX_CLAIMS = 5
 class ShardWorker:
     """Works until its lease ends or `drain` is called; attempts under way are finished first.
 
+    Messages that wait for a connection then are left to the next owner, and after a while those whose content has not
+    ended. Who has been sent a whole message may take as long to say so as the shard can be kept: otherwise it would be
+    sent again.
+
     Connections to the shard's sites are this tenure's own: a site is in one shard, a shard has one owner, so the limits
-    of a site hold in the whole cluster. They are closed before the shard is given back, and cut when it is lost.
+    of a site hold in the whole cluster. They are closed before the shard is given back, and cut when it is lost. Those
+    to sites that are spread over several shards are the process's, by its part of their limits.
     """
 
     def __init__(self, parts: Parts, shard: int, lease: HeldLease) -> None:
@@ -34,15 +42,16 @@ class ShardWorker:
         self._lease = lease
         self._log = parts.log.bind(shard=shard, epoch=lease.epoch)
         ledger = Ledger(parts.attempts, shard, lease, figures=parts.figures, log=self._log)
-        self._tenure = Tenure(shard, lease, ledger, sites=parts.new_pool(), relays=parts.pool)
+        self._tenure = Tenure(shard, lease, ledger, sites=parts.new_pool(), shared=parts.pool)
         self._busy: set[int] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], set[int]] = {}
+        """Attempts, and their recipients."""
         self._at_hand: Counter[str] = Counter()
         """Messages of each destination."""
         self._full: dict[str, str] = {}
         """Sites that are not asked for more for now, and their destinations' keys."""
         self._wake = asyncio.Event()
-        self._draining = False
+        self._widening = Widening(parts, self._tenure, self._at_hand, self._log, self._wake.set)
         self._more = False
         """The last claim was cut off by its limit: more is due than was taken."""
 
@@ -57,30 +66,54 @@ class ShardWorker:
 
     def drain(self) -> None:
         """Start nothing new; `run` returns when what is under way has been written."""
-        self._draining = True
+        self._tenure.leaving.set()
         self._wake.set()
 
     async def run(self) -> None:
         """Returns after a clean hand-over; cancelled, it leaves what was in flight to the next owner's doubt."""
         ending = asyncio.create_task(self._wake_at_the_end(), name="lease end")
         try:
-            while not self._draining and not self._lease.ending.is_set():
+            await self._know_what_is_spread()
+            while not self._tenure.ends():
                 pause = await self._look() if self._lease.may_start() else self._parts.settings.poll
                 self._wake.clear()
-                if self._draining or self._lease.ending.is_set():
+                if self._tenure.ends():
                     break
                 await asyncio.sleep(MIN_PAUSE)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._wake.wait()
-            if self._tasks:
-                await asyncio.wait(set(self._tasks))
+            await self._finish()
             await self._tenure.sites.close()
         finally:
             ending.cancel()
+            self._widening.stop()
             for task in self._tasks:
                 task.cancel()
             self._tenure.sites.abort()
+
+    async def _finish(self) -> None:
+        """See the head of the class."""
+        for pool in (self._tenure.sites, self._tenure.shared):
+            pool.dismiss_in_vain()
+        if self._tasks:
+            await asyncio.wait(self._tasks.copy(), timeout=LAST_SECONDS)
+        for task, recipients in self._tasks.items():
+            if not self._tenure.ledger.is_open(recipients):
+                task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks.copy())
+
+    async def _know_what_is_spread(self) -> None:
+        """Of the others this owner has the whole limits: under the lease nobody else can change it any more."""
+        while not self._tenure.ends():
+            try:
+                await self._parts.spreads.read()
+            except PosthornError as error:
+                self._log.warning("spread sites not read", reason=error.public)
+                await asyncio.sleep(self._parts.settings.poll)
+            else:
+                return
 
     async def _wake_at_the_end(self) -> None:
         await self._lease.ending.wait()
@@ -89,6 +122,7 @@ class ShardWorker:
     async def _look(self) -> float:
         """Start attempts for what is due; returns how long to sleep when nothing wakes us (C.1)."""
         try:
+            await self._widening.look(busy=self._more or bool(self._full))
             for _ in range(MAX_CLAIMS):
                 found, put_back = await self._claim()
                 if not put_back:
@@ -114,33 +148,32 @@ class ShardWorker:
             self._more = True
             return 0, 0
         due = await self._parts.storage.queue.claim(
-            self._shard, self._lease.epoch, limit, exclude=self._busy, sites=tuple(self._full)
+            self._shard, self._lease.epoch, limit, exclude=self._busy, sites=(*self._full, *self._widening.sites)
         )
         self._more = len(due) >= limit
         going = await self._parts.brakes.pass_on(due, self._shard, self._lease.epoch)
+        going = await self._parts.spreads.in_place(going, self._shard, self._lease.epoch)
+        going = self._widening.take(going)
         put_back = len(due) - len(going)
-        waiting: dict[str, list[Group]] = {}
+        waiting: dict[str, tuple[BackingOff, list[Group]]] = {}
         for group in grouped(going, self._transaction):
             destination = self._destination(group.site)
             pool = None if destination is None else self._tenure.pool(destination)
             if pool is not None and destination is not None:
-                if pool.backs_off(destination) is not None and may_wait(self._parts, group):
-                    waiting.setdefault(group.site, []).append(group)
+                reason = pool.backs_off(destination) or self._parts.warming.spent(
+                    self._parts.sources.chosen(destination, group.first.sender).name
+                )
+                if reason is not None and may_wait(self._parts, group):
+                    waiting.setdefault(reason.reply.text, (reason, []))[1].append(group)
                     continue
                 if self._at_hand[destination.key] >= pool.pace(destination).room(relay=destination.relay is not None):
                     self._full[group.site] = destination.key
                     put_back += len(group.recipients)
                     continue
             self._start(group, "" if destination is None else destination.key)
-        await self._postpone(waiting)
+        for why, groups in waiting.values():
+            await postpone(self._parts, self._tenure, groups, why)
         return len(due), put_back
-
-    async def _postpone(self, waiting: dict[str, list[Group]]) -> None:
-        for site, groups in waiting.items():
-            destination = self._destination(site)
-            why = None if destination is None else self._tenure.pool(destination).backs_off(destination)
-            if why is not None:
-                await postpone(self._parts, self._tenure, groups, why)
 
     def _transaction(self, site: str) -> int:
         destination = self._destination(site)
@@ -157,14 +190,15 @@ class ShardWorker:
         self._busy |= ids
         self._at_hand[key] += 1
         task = asyncio.create_task(self._attempt(group), name=f"attempt {group.message}")
-        self._tasks.add(task)
+        self._tasks[task] = ids
 
         def done(finished: "asyncio.Task[None]") -> None:
-            self._tasks.discard(finished)
+            del self._tasks[finished]
             self._busy.difference_update(ids)
             self._at_hand[key] -= 1
             if not self._at_hand[key]:
                 del self._at_hand[key]
+            self._widening.ended()
             self._ask_again(key)
             if self._more and len(self._busy) <= self._parts.settings.in_progress // 2:
                 self._wake.set()
@@ -229,9 +263,10 @@ class Shards:
             worker.become(parts)
 
     def wake(self, shard: int | None = None) -> None:
-        """Something became due in a shard; None: perhaps in any."""
+        """Something became due for a site with this home; None: perhaps anywhere."""
+        woken = None if shard is None else self._parts.spreads.woken_with(shard)
         for number, worker in self._workers.items():
-            if shard is None or number == shard:
+            if woken is None or number in woken:
                 worker.wake()
 
     async def drain(self) -> None:

@@ -1,6 +1,7 @@
 """One shard under one lease: what its attempts share, and what ends with it."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from posthorn_bus.leases import HeldLease
 from posthorn_smtp_out.ledger import Ledger
@@ -10,14 +11,24 @@ from posthorn_smtp_out.routes import Destination
 
 @dataclass(frozen=True, slots=True)
 class Tenure:
-    """`relays` are this process's connections to relays, which all its shards share; `sites` end with the lease."""
+    """`shared` are this process's connections to relays and to sites that are spread; `sites` end with the lease."""
 
     shard: int
     lease: HeldLease
     ledger: Ledger
     sites: Pool
-    relays: Pool
+    shared: Pool
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the process is about to end: nothing new may be started."""
+
+    def may_start(self) -> bool:
+        """Whether a transaction may be begun now."""
+        return not self.leaving.is_set() and self.lease.may_start()
+
+    def ends(self) -> bool:
+        """Whether the shard is to be given back, or has been lost."""
+        return self.leaving.is_set() or self.lease.ending.is_set()
 
     def pool(self, destination: Destination) -> Pool:
-        """The connections to a destination: one site is one shard's, and so one owner's in the whole cluster."""
-        return self.sites if destination.relay is None else self.relays
+        """The connections to a destination: other sites are one shard's, and so one owner's in the whole cluster."""
+        return self.shared if destination.shared else self.sites

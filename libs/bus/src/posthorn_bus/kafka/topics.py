@@ -41,6 +41,8 @@ async def ensure_topics(admin: AIOKafkaAdminClient, settings: KafkaSettings) -> 
         "retention.ms": str(int(settings.retention * 1000)),
         "segment.ms": str(int(settings.retention * 500)),
         "min.insync.replicas": str(in_sync),
+        # The broker's time: it refuses what comes from an hour ahead, and removes early what comes from behind.
+        "message.timestamp.type": "LogAppendTime",
     }
     there = await partitions(admin, settings)
     missing = {topic: count for topic, count in wanted_partitions(settings).items() if topic not in there}

@@ -5,9 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
-from rich.table import Table
-
 from posthorn_ctl.cluster.layout import Endpoint, Layout
 
 _COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
@@ -56,6 +53,9 @@ class Screen:
 
     def rows(self, rows: Sequence[tuple[str, str, str, str]]) -> None:
         """Print node, service, address, state."""
+        from rich.console import Console
+        from rich.table import Table
+
         table = Table("node", "service", "address", "state")
         for row in rows:
             table.add_row(*row)

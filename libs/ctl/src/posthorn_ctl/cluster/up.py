@@ -98,12 +98,11 @@ class LocalCluster:
         shards = next(iter(settings.values())).cluster.queue_shards
         seeding = self._seeded(dsn, around, shards, kept)
         parts_start = together(seeding, self._started_kafka(broker))
-        services_start = self._start_services(plan.vitals())
         if known:
-            await together(parts_start, services_start)
+            await together(parts_start, self._start_services(plan.vitals()))
         else:  # nothing for the services to find yet: they would only wait and complain
             await parts_start
-            await services_start
+            await self._start_services(plan.vitals())
         await self._until_ready(plan.vitals())
         self._about = replace(self._about, accounts=dict(kept.accounts))
         self._become("ready")

@@ -10,7 +10,6 @@ import typer
 
 from posthorn_ctl.cluster.errors import ClusterError
 from posthorn_ctl.cluster.folder import at, holder
-from posthorn_ctl.cluster.node_file import judged, path_of
 from posthorn_ctl.cluster.running import NOT_RUNNING, content_of
 from posthorn_ctl.commands.data_option import DEFAULT_DATA, DataOption
 
@@ -25,6 +24,8 @@ def reload(
     What can change while running holds for new connections; each process says in its log what it took, and what needs a
     restart. The next `posthorn up` writes the files anew, from its --set. A service elsewhere is told by SIGHUP.
     """
+    from posthorn_ctl.cluster.node_file import judged, path_of
+
     folder = at(data)
     content = content_of(folder)
     if holder(folder) is None:

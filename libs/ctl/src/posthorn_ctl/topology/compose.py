@@ -20,6 +20,9 @@ PUBLISHED = {
     "imaps": "IMAPS_PORT",
     "http": "HTTP_PORT",
 }
+PATIENCE: Tree = {"start_period": "5m", "retries": 60}
+"""Of the image's own check, every 5 s: Swarm replaces what is unhealthy, which must not befall every process while
+what it waits for (the database, a migration) is away for minutes. HAProxy asks by itself, each second."""
 RESOURCES = {
     "reservations": {"cpus": "${CPU_RESERVATION:-0.10}", "memory": "${MEMORY_RESERVATION:-128M}"},
     "limits": {"cpus": "${CPU_LIMIT:-0}", "memory": "${MEMORY_LIMIT:-0}"},
@@ -94,6 +97,7 @@ def _task(group: Group) -> Tree:
         "read_only": True,
         "cap_drop": ["ALL"],
         "stop_grace_period": "50s",
+        "healthcheck": PATIENCE,
         "volumes": [
             {"type": "tmpfs", "target": "/tmp"},  # noqa: S108 (in the container)
             {"type": "volume", "target": "/var/lib/posthorn"},

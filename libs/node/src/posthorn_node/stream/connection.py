@@ -128,11 +128,14 @@ class Connection(asyncio.Protocol):
         Raises TimeoutError after `timeout` seconds, Interrupted after `interrupt` when nothing is there.
         """
         if not (self._input or self._ended or self._interrupted):
-            self._readable = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            self._readable = loop.create_future()
+            # Not asyncio.timeout, which costs several times as much, for every command of every session.
+            timer = loop.call_later(timeout, _too_late, self._readable)
             try:
-                async with asyncio.timeout(timeout):
-                    await self._readable
+                await self._readable
             finally:
+                timer.cancel()
                 self._readable = None
         if self._interrupted and not self._input:
             self._interrupted = False
@@ -253,3 +256,8 @@ class Connection(asyncio.Protocol):
 def _wake(waiter: "asyncio.Future[None] | None") -> None:
     if waiter is not None and not waiter.done():
         waiter.set_result(None)
+
+
+def _too_late(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())

@@ -4,6 +4,7 @@ import hashlib
 import io
 import mmap
 import tempfile
+import threading
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +27,8 @@ FRAMED_FROM: Final = 4 * frames.PIECE
 LEVEL = 3
 IN_THREAD = 128 * 1024
 """Content above this size is hashed and encoded outside of the event loop."""
-
+_OWN = threading.local()
+"""Compressors of each thread; they may not be shared by several."""
 
 Result = TypeVar("Result")
 
@@ -92,8 +94,18 @@ def decode_frames(stored: bytes | memoryview, places: list[int], encoding: int) 
 def _compressor(encoding: int) -> Callable[[bytes | memoryview], bytes]:
     if encoding in (ZSTD, ZSTD_FRAMES):
         # Whole content is compared with its hash; a frame that is read alone has only its checksum.
-        return zstandard.ZstdCompressor(level=LEVEL, write_checksum=encoding in FRAMED).compress
+        return _zstd(checksum=encoding in FRAMED).compress
     return lambda data: bytes(lz4.frame.compress(data, content_checksum=True))
+
+
+def _zstd(*, checksum: bool) -> zstandard.ZstdCompressor:
+    """This thread's compressor: to make one costs more than to compress a short message."""
+    name = "checked" if checksum else "plain"
+    found: zstandard.ZstdCompressor | None = getattr(_OWN, name, None)
+    if found is None:
+        found = zstandard.ZstdCompressor(level=LEVEL, write_checksum=checksum)
+        setattr(_OWN, name, found)
+    return found
 
 
 def _guarded(work: Callable[[], Result]) -> Result:

@@ -37,6 +37,7 @@ KEYS = """
 SELECT key FROM (SELECT key FROM blob WHERE key > $1 ORDER BY key LIMIT $2) AS page ORDER BY key DESC LIMIT 1
 """
 KEYS_AT_ONCE: Final = 1000
+ABOVE_ALL_KEYS: Final = b"\xff" * 34
 
 COUNT = """
 SELECT (SELECT count(*) FROM account_counter WHERE state <> 2) AS accounts,
@@ -96,6 +97,7 @@ class Check:
         while (until := await self._database.fetchval(KEYS, last, KEYS_AT_ONCE)) is not None:
             yield Step(1, await self._findings(BLOB_RULES, last, until))
             last = until
+        yield Step(0, await self._findings(BLOB_RULES, last, ABOVE_ALL_KEYS))
 
     async def repair(self, account: AccountId) -> Mapping[str, int]:
         """Put right what can be put right of an account, under its lock; how many things, by rule.

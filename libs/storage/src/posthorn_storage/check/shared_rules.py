@@ -85,13 +85,13 @@ BLOB_RULES: Final = (
     ),
     Rule(
         "reference-to-nothing",
-        "something refers to a blob that is being removed, or was never stored (law 3)",
+        "something refers to a blob that is not there, is being removed, or was never stored (law 3)",
         """
-        SELECT f.account_id, f.kind, f.ref_id AS object, encode(b.key, 'hex') AS blob, b.state
-        FROM blob b JOIN blob_ref f ON f.blob_key = b.key
-        WHERE b.key > $1 AND b.key <= $2 AND b.state <> 1
+        SELECT f.account_id, f.kind, f.ref_id AS object, encode(f.blob_key, 'hex') AS blob, b.state
+        FROM blob_ref f LEFT JOIN blob b ON b.key = f.blob_key
+        WHERE f.blob_key > $1 AND f.blob_key <= $2 AND b.state IS DISTINCT FROM 1
         """,
-        "restore the object from a backup of the blob store, and set blob.state to 1",
+        "restore the object from a backup of the blob store, and its row in blob with state 1",
     ),
 )
-"""Of the blobs whose keys lie above $1 and not above $2."""
+"""Of the blobs, and of references to those, whose keys lie above $1 and not above $2."""

@@ -18,7 +18,8 @@ from posthorn_storage.database.admission import Admission, Load
 from posthorn_storage.database.connect import Hosts, Kept, server_settings
 from posthorn_storage.database.failures import DEMOTED, REFUSED, ROLLED_BACK, translated
 from posthorn_storage.database.limits import DatabaseLimits, Share
-from posthorn_storage.database.pooler import Connection, Isolation, begin
+from posthorn_storage.database.pooler import begin
+from posthorn_storage.database.undoing import Connection, Isolation, begun
 
 Row: TypeAlias = Any
 """An asyncpg.Record."""
@@ -86,7 +87,14 @@ class Connections:
     async def give_back(self, connection: Connection) -> None:
         """End what is still open on it. When that fails the connection is gone, and what was committed still is."""
         with suppress(Unavailable), translated("release"):
-            await self._pool.release(connection, timeout=self.limits.give_back)
+            if _at_rest(connection):
+                # What the pool's own release shields from being cancelled waits for nothing then: it would only cost
+                # a task, and whoever waits for the result of the work a turn of the loop more. That is 73 instead of
+                # 88 us of processor for a question that is alone, 37 instead of 42 with ten under way.
+                connection._con._on_release()
+                await connection._holder.release(self.limits.give_back)
+            else:
+                await self._pool.release(connection, timeout=self.limits.give_back)
 
     async def renew(self) -> None:
         """Throw all connections away: those in use when they come back, the others before they are used again."""
@@ -151,11 +159,12 @@ class Database:
         Raises Overloaded, Unavailable. After Unavailable it is not known whether a commit that was under way happened.
         """
         async with self._taken() as connection:
+            limits = self._connections.limits
             if self._pooled:
-                begun = begin(connection, self._connections.limits, isolation, read_only=read_only)
+                whole = begin(connection, limits, isolation, read_only=read_only)
             else:
-                begun = connection.transaction(isolation=isolation, readonly=read_only)
-            async with begun:
+                whole = begun(connection, limits.give_back, isolation, read_only=read_only)
+            async with whole:
                 yield connection
 
     @asynccontextmanager
@@ -232,6 +241,14 @@ async def _nothing_to_reset(_connection: Connection) -> None:
     No statement here leaves anything in its session: settings and advisory locks are those of a transaction, and a
     transaction that is still open asyncpg has rolled back by now.
     """
+
+
+def _at_rest(connection: Connection) -> bool:
+    """Whether nothing is open on it or under way, so that giving it back sends nothing."""
+    held = connection._con
+    return held is not None and not (
+        held.is_closed() or held.is_in_transaction() or held._top_xact or held._protocol._is_cancelling()
+    )
 
 
 def affected(tag: str) -> int:

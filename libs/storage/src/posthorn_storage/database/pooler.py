@@ -5,17 +5,11 @@ its settings along with its BEGIN, in the same round trip.
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
-from typing import Any, Literal, TypeAlias
-
-import asyncpg
+from contextlib import asynccontextmanager
 
 from posthorn_storage.database.connect import transaction_settings
 from posthorn_storage.database.limits import DatabaseLimits
-
-Connection: TypeAlias = Any
-"""An asyncpg connection (or its pool proxy) inside a unit of work."""
-Isolation: TypeAlias = Literal["read_committed", "repeatable_read", "serializable"]
+from posthorn_storage.database.undoing import Connection, Isolation, undone
 
 
 @asynccontextmanager
@@ -29,7 +23,6 @@ async def begin(
     try:
         yield
     except BaseException:
-        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            await connection.execute("ROLLBACK")
+        await undone(connection, lambda: connection.execute("ROLLBACK"), limits.give_back)
         raise
     await connection.execute("COMMIT")

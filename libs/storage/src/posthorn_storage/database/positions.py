@@ -2,7 +2,8 @@
 
 A reader never sees an account go back in time. Of a change whose position is known, the server must have replayed that
 much. Of what was seen somewhere else without its position (on the primary, on another replica, an event that names
-none), the server must have replayed as much as the primary had written at some moment after that.
+none), the server must have replayed as much as the primary had written at some moment after that. An account that is
+met for the first time counts as seen just then: who reads it knows of it from somewhere, and it may be new.
 """
 
 from collections import OrderedDict
@@ -40,60 +41,54 @@ class Written:
 
 @dataclass(slots=True)
 class _Known:
-    needed: int = 0
-    seen: float = -1.0
+    seen: float
     """When something of unknown position was seen or done."""
+    needed: int = 0
     at: object = None
     """Where that was; a server is never behind what was seen on itself."""
 
 
 class Positions:
-    """What this process remembers of the accounts it met lately; older ones share the strictest of what they had."""
+    """What this process remembers of the accounts it met lately; those it forgot are met for the first time again."""
 
     def __init__(self, limit: int = MAX_REMEMBERED) -> None:
         self._limit = limit
         self._known: OrderedDict[AccountId, _Known] = OrderedDict()
-        self._others = _Known()
 
-    def clear(self, now: float) -> None:
-        """After a fail-over: old positions mean nothing, and all must be as new as the primary was after `now`."""
+    def clear(self) -> None:
+        """After a fail-over: old positions mean nothing."""
         self._known.clear()
-        self._others = _Known(seen=now)
 
-    def changed(self, account: AccountId, position: int) -> None:
+    def changed(self, account: AccountId, position: int, now: float) -> None:
         """A change of the account is in the log at `position` or before."""
-        known = self._entry(account)
+        known = self._entry(account, now)
         known.needed = max(known.needed, position)
 
     def seen(self, account: AccountId, now: float) -> None:
         """The account was read on the primary, or heard to have changed, by this time."""
-        known = self._entry(account)
+        known = self._entry(account, now)
         known.seen, known.at = now, None
 
     def read(self, account: AccountId, at: object, begun: float, now: float, replayed: int) -> None:
         """The account was read on a replica that had replayed so much; what was seen elsewhere meanwhile stays seen."""
-        known = self._entry(account)
+        known = self._entry(account, now)
         known.at = at if known.at is at or known.seen < begun else None
         known.seen = now
         known.needed = max(known.needed, replayed)
 
-    def needed(self, account: AccountId, at: object, written: Written) -> int | None:
+    def needed(self, account: AccountId, at: object, written: Written, now: float) -> int | None:
         """How much the server `at` must have replayed; None when no look at the primary was late enough to tell."""
-        known = self._known.get(account)
-        if known is None:
-            known = self._others
-        elif known.at is at:
+        known = self._entry(account, now)
+        if known.at is at:
             return known.needed
         return max(known.needed, written.position) if written.begun > known.seen else None
 
-    def _entry(self, account: AccountId) -> _Known:
+    def _entry(self, account: AccountId, now: float) -> _Known:
         known = self._known.get(account)
         if known is None:
-            known = self._known[account] = _Known(self._others.needed, self._others.seen)
+            known = self._known[account] = _Known(now)
             if len(self._known) > self._limit:
-                _, old = self._known.popitem(last=False)
-                self._others.needed = max(self._others.needed, old.needed)
-                self._others.seen = max(self._others.seen, old.seen)
+                self._known.popitem(last=False)
         else:
             self._known.move_to_end(account)
         return known

@@ -118,7 +118,7 @@ class Replicas:
         if position is None:
             self.seen([event.account])
         else:
-            self._positions.changed(event.account, position)
+            self._positions.changed(event.account, position, time.monotonic())
 
     def seen(self, accounts: Sequence[AccountId]) -> None:
         """These accounts were read on the primary, by something else than `read`."""
@@ -141,13 +141,13 @@ class Replicas:
         An account is read from one replica as long as it can be, so that it never waits for another to catch up.
         """
         alive = [replica for replica in self._near if replica.life is not None]
-        if not alive and not self._primary_is_near:
+        if not alive and not self._has_primary_near():
             alive = [replica for replica in self._replicas if replica.life is not None]
-        written = self._written
-        if not alive or written is None or time.monotonic() - written.begun > self._limits.fresh:
+        written, now = self._written, time.monotonic()
+        if not alive or written is None or now - written.begun > self._limits.fresh:
             return None
         replica = alive[account % len(alive)]
-        needed = self._positions.needed(account, replica.life, written)
+        needed = self._positions.needed(account, replica.life, written, now)
         if needed is not None and replica.replayed >= needed:
             return replica
         self._counts["waited"] += 1
@@ -155,6 +155,11 @@ class Replicas:
             return replica
         self._counts["behind"] += 1
         return None
+
+    def _has_primary_near(self) -> bool:
+        """Where the primary stands by now, if it is one of those that were replicas; else as the settings say."""
+        leading = [replica for replica in self._replicas if replica.leads]
+        return any(replica in self._near for replica in leading) if leading else self._primary_is_near
 
     async def _nearly_there(self, account: AccountId, replica: Replica, needed: int | None) -> bool:
         """Wait for what must be known of the account, and then for the replica, together as long as allowed."""
@@ -167,7 +172,7 @@ class Replicas:
                 async with asyncio.timeout_at(end):
                     await turn
             if self._written is not None:
-                needed = self._positions.needed(account, replica.life, self._written)
+                needed = self._positions.needed(account, replica.life, self._written, time.monotonic())
         return needed is not None and await replica.reached(needed, end)
 
     async def _look_at_primary(self) -> Written | None:
@@ -182,7 +187,7 @@ class Replicas:
         found = Written(begun, row["system"], row["timeline"], row["position"])
         known = self._written
         if known is None or (found.system, found.timeline) != (known.system, known.timeline):
-            self._positions.clear(begun)
+            self._positions.clear()
             for replica in self._replicas:
                 replica.leave_out("the primary is another")
         if known is None or found.begun > known.begun:
@@ -215,7 +220,7 @@ class Replicas:
         for _ in range(len(self._untold) if count is None else min(count, len(self._untold))):
             event, notify = self._untold.popleft()
             if written is not None:
-                self._positions.changed(event.account, written.position)
+                self._positions.changed(event.account, written.position, time.monotonic())
                 event = replace(event, position=written.text())
             with suppress(Exception):
                 notify(event)

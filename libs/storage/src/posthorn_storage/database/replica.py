@@ -18,8 +18,8 @@ from posthorn_storage.database.admission import Admission
 from posthorn_storage.database.database import Connections, Database
 from posthorn_storage.database.failures import translated
 from posthorn_storage.database.limits import DatabaseLimits, ReplicaLimits, Share
-from posthorn_storage.database.pooler import Connection
 from posthorn_storage.database.positions import Written
+from posthorn_storage.database.undoing import Connection, begun
 
 REPLAYED: Final = "SELECT COALESCE((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, 0)"
 
@@ -31,11 +31,16 @@ SELECT pg_is_in_recovery() AS standby,
        (SELECT system_identifier FROM pg_control_system()) AS system,
        greatest((SELECT timeline_id FROM pg_control_checkpoint()),
                 (SELECT min_recovery_end_timeline FROM pg_control_recovery()),
-                (SELECT received_tli FROM pg_stat_wal_receiver)) AS timeline
+                (SELECT received_tli FROM pg_stat_wal_receiver),
+                CASE WHEN NOT pg_is_in_recovery()
+                     THEN ('x' || substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8))::bit(32)::int END
+               ) AS timeline
 """
 
 PAUSE: Final = 0.002
 """Seconds between two looks while somebody waits for the replica."""
+GIVE_BACK: Final = 0.5
+"""Seconds for the end of a question without an answer; then its connection is closed."""
 NO_WAIT: Final = 1.0
 """Seconds in which nobody waits for a replica again that was waited for in vain."""
 
@@ -64,6 +69,8 @@ class Replica:
         self.life: object | None = None
         self.state = ReplicaState(name, "not yet looked at", 0, 0.0)
         self.replayed = 0
+        self.leads = False
+        """Whether it is the primary by now: it was promoted, and writes go there."""
         self._database: Database | None = None
         self._readers: set[asyncio.Timeout] = set()
         self._looking: asyncio.Task[int] | None = None
@@ -72,7 +79,7 @@ class Replica:
     async def open(self, dsn: str, limits: DatabaseLimits) -> None:
         """Prepare connections; nothing is opened yet, so a replica that is down does no harm."""
         size = min(limits.pool_size, self.limits.connections or limits.pool_size)
-        bounded = replace(limits, pool_size=size, connect=min(2.0, limits.connect), give_back=0.5)
+        bounded = replace(limits, pool_size=size, connect=min(2.0, limits.connect), give_back=GIVE_BACK)
         connections = await Connections.open(dsn, bounded, first=0, target="any", check=self._check)
         self._database = Database(connections, Admission(size, {"reading": Share(0, size)}, waiting=0), "reading")
 
@@ -104,15 +111,21 @@ class Replica:
 
     async def look(self, written: Written | None) -> None:
         """Judge its state, with a look at the primary that began before. Never raises."""
+        # Readers do not wait for what the end of a question without an answer takes.
+        late = asyncio.get_running_loop().call_later(self.limits.answer, self.leave_out, "no answer: in time")
         try:
             async with asyncio.timeout(self.limits.answer):
                 row = await self.database.fetchrow(STATE)
         except (PosthornError, asyncpg.PostgresError, TimeoutError) as error:
+            self.leads = False
             self.leave_out(f"no answer: {getattr(error, 'fields', {}).get('cause') or repr(error)}")
             return
+        finally:
+            late.cancel()
         if row is None or written is None:
             self.leave_out("the primary is not known")
             return
+        self.leads = not row["standby"] and (row["system"], row["timeline"]) == (written.system, written.timeline)
         behind = max(0, written.position - row["replayed"])
         seconds = max(0.0, row["age"]) if behind else 0.0
         reason = self._judged(row, written, seconds)
@@ -170,7 +183,7 @@ class Replica:
     async def _check(self, connection: Connection) -> None:
         """A server that was started again may be behind what it had shown: a new connection is not trusted unseen."""
         with translated("connect"):
-            async with connection.transaction(readonly=True):
+            async with begun(connection, GIVE_BACK, "read_committed", read_only=True):
                 replayed = await connection.fetchval(REPLAYED)
         if replayed < self.replayed:
             self.leave_out("started again")

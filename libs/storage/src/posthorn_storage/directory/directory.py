@@ -6,7 +6,7 @@ domains, accounts, aliases and passwords is counted in the database, where every
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import asyncpg
 
@@ -213,6 +213,10 @@ class Directory:
         if not rows:
             raise AccountNotFound(account=account)
         return record_of(rows[0])
+
+    async def accounts(self, ids: Collection[AccountId]) -> list[AccountRecord]:
+        """Those of these accounts that there are, in one query."""
+        return [record_of(row) for row in await self._database.fetch(sql.BY_ID, list(ids))] if ids else []
 
     async def list_accounts(self, after: str = "", limit: int = 1000) -> list[AccountRecord]:
         """At most `limit` accounts whose address is greater than `after`, by address."""

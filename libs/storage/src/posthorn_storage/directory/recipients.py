@@ -6,7 +6,7 @@ is under way are asked together, in one statement after it: nobody waits when it
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from posthorn_model.errors import TooMany
 from posthorn_model.ids import AccountId, MailboxId
@@ -47,6 +47,8 @@ class Found:
     """Who may write to it beside its owner: "anyone", "members" or "nobody", when it is a list itself."""
     owner: str = ""
     """Of a list."""
+    rooms: Mapping[AccountId, Room] = field(default_factory=dict, compare=False)
+    """Of those accounts where it came with the answer: of an address of their own, and living at home."""
 
     @property
     def known(self) -> bool:
@@ -67,6 +69,7 @@ class _Behind:
     members: Sequence[str] = ()
     owner: str = ""
     posting: str = ""
+    rooms: dict[AccountId, Room] = field(default_factory=dict)
 
 
 class Recipients:
@@ -161,7 +164,8 @@ class Recipients:
         elif behind.kind == "list":
             return Found(lists=(key,), key=key, posting=behind.posting, owner=behind.owner)
         elif not behind.kind:
-            return Found(tuple(sorted(behind.accounts)), self._detail(candidates[0], key), key=key)
+            detail = self._detail(candidates[0], key)
+            return Found(tuple(sorted(behind.accounts)), detail, key=key, rooms=behind.rooms)
         else:
             members = list(behind.members)
         accounts, remote, lists = await self._follow(key, behind, members)
@@ -225,6 +229,8 @@ def _add(behind: _Behind, row: Row) -> None:
         behind.members = [*behind.members, row["own"]]
     elif row["id"] is not None:
         behind.accounts.append(AccountId(row["id"]))
+        if row["used"] is not None:
+            behind.rooms[AccountId(row["id"])] = (row["used"], row["room"])
     else:
         behind.kind, behind.members = row["kind"], row["members"] or ()
         behind.owner, behind.posting = row["owner"], row["posting"]

@@ -48,6 +48,8 @@ class Document:
     texts: Texts
     problem: str | None = None
     """Why something of the message could not be read; what could be is in `texts`."""
+    grams: bytes | None = None
+    """The signature of its stored texts (posthorn_storage.index.grams)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,14 +28,14 @@ WITH done AS (
         AND t.attempt = c.attempt
     RETURNING t.account_id, t.message_id
 )
-INSERT INTO message_index (account_id, message_id, version, language, problem, words)
-SELECT account_id, message_id, $5, n.language, n.problem, n.words::tsvector
-FROM unnest($1::bigint[], $2::bigint[], $6::text[], $7::text[], $8::text[])
-    AS n (account_id, message_id, language, problem, words)
+INSERT INTO message_index (account_id, message_id, version, language, problem, words, grams)
+SELECT account_id, message_id, $5, n.language, n.problem, n.words::tsvector, n.grams
+FROM unnest($1::bigint[], $2::bigint[], $6::text[], $7::text[], $8::text[], $9::bytea[])
+    AS n (account_id, message_id, language, problem, words, grams)
 JOIN done USING (account_id, message_id)
 ON CONFLICT (account_id, message_id) DO UPDATE SET
     version = EXCLUDED.version, language = EXCLUDED.language, problem = EXCLUDED.problem, words = EXCLUDED.words,
-    indexed_at = now()
+    grams = EXCLUDED.grams, indexed_at = now()
 RETURNING 1
 """
 
@@ -116,6 +116,7 @@ class PostgresIndex:
             [language for language, _ in made],
             [document.problem for document in documents],
             [text for _, text in made],
+            [document.grams for document in documents],
         ]
 
         async def work(connection: Connection) -> int:

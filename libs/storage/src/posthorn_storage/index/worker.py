@@ -5,6 +5,7 @@ attachments alone. What cannot be read of an attachment is left out, with the re
 fails for no known reason, is tried again alone, then without its attachments, and then given up. None holds up another.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from posthorn_model.errors import PosthornError, Unavailable
 from posthorn_model.ids import BlobKey, Epoch
 from posthorn_storage.blobs.store import Blobs
 from posthorn_storage.database import Database, Row
+from posthorn_storage.index.grams import signature
 from posthorn_storage.index.port import Claim, Document, SearchIndex
 from posthorn_storage.index.postgres import texts_of
 from posthorn_storage.index.tasks import IndexTasks
@@ -44,12 +46,16 @@ DOWN_PAUSE: Final = 10.0
 """Seconds until claims are due again that could not be worked on because a store did not answer."""
 
 READ = """
-SELECT t.account_id, t.message_id, t."from", t."to", t.cc, t.bcc, t.subject, left(t.body, $3) AS body,
+SELECT t.account_id, t.message_id, t."from", t."to", t.cc, t.bcc, t.subject, left(t.body, $3) AS body, t.headers,
+    length(t.body) AS length,
     substring(t.headers FROM '(?:^|\\n)content-language:([^\\n]{1,100})') AS languages, m.blob_key, m.size, m.structure
 FROM unnest($1::bigint[], $2::bigint[]) AS c (account_id, message_id)
 JOIN message_text t ON t.account_id = c.account_id AND t.message_id = c.message_id
 JOIN message m ON m.account_id = t.account_id AND m.id = t.message_id
 """
+
+_STORED: Final = ("from", "to", "cc", "bcc", "subject", "headers", "body")
+"""The columns of message_text in which substrings are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +177,9 @@ class Indexer:
         else:
             problem = "attachments left out: earlier attempts failed"
         tags = tuple(tag.strip() for tag in (row["languages"] or "").split(","))
-        return Document(claim, replace(texts_of(row), attachments=texts, languages=tags), problem)
+        whole = row["length"] == len(row["body"])
+        grams = await asyncio.to_thread(signature, [row[name] for name in _STORED]) if whole else None
+        return Document(claim, replace(texts_of(row), attachments=texts, languages=tags), problem, grams)
 
     async def _attachments(self, row: Row) -> tuple[str, str | None]:
         """Names and texts of the attachments, and what was wrong with those not read."""

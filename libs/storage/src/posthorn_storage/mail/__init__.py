@@ -4,8 +4,9 @@ posthorn_storage.mail_store is the door to them: it knows on which database an a
 """
 
 from posthorn_storage.mail.changes import Changes
+from posthorn_storage.mail.columns import Column
 from posthorn_storage.mail.copying import Copied
-from posthorn_storage.mail.flags import FlagsResult
+from posthorn_storage.mail.flags import FlagsResult, FlagsScope
 from posthorn_storage.mail.messages import MessageFields, PlacedMessage, StoredMessage
 from posthorn_storage.mail.search import SearchQuery, SearchResult
 from posthorn_storage.mail.sorting import SortFacts, SortFields
@@ -15,8 +16,10 @@ from posthorn_storage.mail.view import MailboxView
 
 __all__ = [
     "Changes",
+    "Column",
     "Copied",
     "FlagsResult",
+    "FlagsScope",
     "MailboxView",
     "MessageFields",
     "MessageUpdate",

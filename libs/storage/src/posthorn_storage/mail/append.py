@@ -4,11 +4,9 @@ What can fail is found while planning (mailbox, quota), item by item, before any
 be stored takes nothing from its neighbours in the batch.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from posthorn_mail_format.search_texts import clean, search_texts
 from posthorn_model.errors import PosthornError, Unavailable
 from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq, ThreadId, Uid
@@ -17,51 +15,18 @@ from posthorn_storage.blobs.attach import attach
 from posthorn_storage.codes import CREATED, UPDATED
 from posthorn_storage.database import Connection, Row
 from posthorn_storage.mail import append_sql, seen, threads
-from posthorn_storage.mail.journal import Journal, Place, Units, columns_of
+from posthorn_storage.mail.append_columns import (
+    blob_columns,
+    key_columns,
+    message_columns,
+    place_columns,
+    seen_columns,
+)
+from posthorn_storage.mail.journal import Journal, Units
+from posthorn_storage.mail.planned import Keys, Planned, keys_of
 
 _APPENDED = frozenset({ChangeKind.EMAIL, ChangeKind.THREAD})
 _DELIVERED = _APPENDED | {ChangeKind.EMAIL_DELIVERY}
-
-
-class Keys(NamedTuple):
-    """What a message is looked for by, made once."""
-
-    delivery: seen.Key | None
-    digest: seen.Key | None
-    thread: list[threads.Key]
-
-    @property
-    def seen(self) -> list[seen.Key]:
-        """Those under which its delivery is remembered."""
-        return [key for key in self[:2] if key is not None]
-
-
-def keys_of(messages: Iterable[NewMessage]) -> dict[int, Keys]:
-    """The keys of each message, by its identity."""
-    return {id(message): _keys(message) for message in messages}
-
-
-def _keys(message: NewMessage) -> Keys:
-    return Keys(seen.id_key(message), seen.digest_key(message), threads.keys(message.account, message.summary))
-
-
-@dataclass(slots=True, eq=False)
-class Planned:
-    """One message of a batch: where it goes, or which earlier one it repeats."""
-
-    new: NewMessage
-    places: list[Place]
-    keys: Keys
-    repeats: "Planned | MessageId | None" = None
-    id: MessageId = field(default=MessageId(0))
-    thread: ThreadId = field(default=ThreadId(0))
-    thread_op: int = UPDATED
-    modseq: Modseq = field(default=Modseq(0))
-    uids: list[Uid] = field(default_factory=list)
-
-    @property
-    def account(self) -> AccountId:
-        return self.new.account
 
 
 @dataclass(slots=True)
@@ -158,11 +123,11 @@ class Batch:
         await self._join_threads()
         blobs = {blob.key: blob for blob in (*(one.new.blob for one in planned), *others)}
         columns = [
-            *_message_columns(planned, self._remembered),
-            *_place_columns(planned),
-            *_seen_columns(planned, self._remembered),
-            *_key_columns(planned, self._threaded),
-            *_blob_columns(list(blobs.values())),
+            *message_columns(planned, self._remembered),
+            *place_columns(planned),
+            *seen_columns(planned, self._remembered),
+            *key_columns(planned, self._threaded),
+            *blob_columns(list(blobs.values())),
             *self.journal.columns(),
         ]
         if not await connection.fetchval(append_sql.WRITE, *columns):
@@ -251,83 +216,6 @@ class Batch:
 def _appended(one: Planned, *, duplicate: bool) -> Appended:
     uids = tuple((MailboxId(place.id), place.uidvalidity, uid) for place, uid in zip(one.places, one.uids, strict=True))
     return Appended(one.account, one.id, one.thread, one.modseq, uids, duplicate)
-
-
-def _message_columns(planned: Sequence[Planned], remembered: Container[seen.Key]) -> list[list[object]]:
-    """Arrays 1 to 33 of WRITE: messages, their searched texts and first mailboxes, keys of deliveries not yet there."""
-    rows = []
-    for one in planned:
-        new, summary = one.new, one.new.summary
-        texts = summary.texts or search_texts(summary)
-        rows.append(
-            (
-                one.account,
-                one.id,
-                one.thread,
-                one.thread_op,
-                new.blob.key,
-                summary.size,
-                new.received_at,
-                summary.sent_at,
-                one.modseq,
-                summary.has_attachment,
-                None if summary.message_id is None else clean(summary.message_id),
-                clean(summary.subject),
-                clean(summary.base_subject),
-                clean(summary.preview),
-                summary.envelope,
-                summary.body_structure,
-                summary.body,
-                summary.structure,
-                summary.listing,
-                summary.headers,
-                *texts,
-                one.places[0].id,
-                one.uids[0],
-                int(new.flags.system),
-                " ".join(sorted(new.flags.keywords)),
-                _unless(one.keys.delivery, remembered),
-                _unless(one.keys.digest, remembered),
-            )
-        )
-    return columns_of(rows, 33)
-
-
-def _unless(key: seen.Key | None, remembered: Container[seen.Key]) -> bytes | None:
-    return None if key is None or key in remembered else key[1]
-
-
-def _place_columns(planned: Sequence[Planned]) -> list[list[object]]:
-    """Arrays 34 to 36 of WRITE: further rows of mailbox_message."""
-    rows = [
-        (one.id, place.id, uid)
-        for one in planned
-        if len(one.places) > 1
-        for place, uid in list(zip(one.places, one.uids, strict=True))[1:]
-    ]
-    return columns_of(rows, 3)
-
-
-def _seen_columns(planned: Sequence[Planned], remembered: Container[seen.Key]) -> list[list[object]]:
-    """Arrays 37 to 39 of WRITE: rows of delivery_seen that stand for earlier messages."""
-    rows = [(*key, one.id) for one in planned for key in one.keys.seen if key in remembered] if remembered else []
-    return columns_of(rows, 3)
-
-
-def _key_columns(planned: Sequence[Planned], threaded: Container[threads.Key]) -> list[list[object]]:
-    """Arrays 40 to 42 of WRITE: the rows of thread_key that are not there yet."""
-    rows = {key: one.thread for one in planned for key in one.keys.thread}
-    return columns_of([(*key, thread) for key, thread in rows.items() if key not in threaded], 3)
-
-
-def _blob_columns(blobs: Sequence[PreparedBlob]) -> list[list[object]]:
-    """Arrays 43 to 46 of WRITE: blobs to store or to lock."""
-    return [
-        [blob.key for blob in blobs],
-        [blob.size for blob in blobs],
-        [blob.encoding for blob in blobs],
-        [blob.inline for blob in blobs],
-    ]
 
 
 async def open_batch(

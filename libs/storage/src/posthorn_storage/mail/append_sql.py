@@ -62,7 +62,8 @@ WITH stored AS (
     ON CONFLICT (key) DO NOTHING
     RETURNING key
 ), held AS (
-    SELECT state FROM blob WHERE key = ANY ($43::bytea[]::bytea[]) ORDER BY key FOR KEY SHARE
+    SELECT state FROM blob
+    WHERE key = ANY (ARRAY(SELECT unnest($43::bytea[]) EXCEPT ALL SELECT key FROM stored)) ORDER BY key FOR KEY SHARE
 ), ready AS MATERIALIZED (
     SELECT (SELECT count(*) FROM stored) + (SELECT count(*) FROM held WHERE state = 1) = cardinality($43::bytea[]) AS ok
 ), new AS MATERIALIZED (

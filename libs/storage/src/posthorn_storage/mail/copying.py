@@ -14,11 +14,10 @@ from posthorn_storage.database import Row
 from posthorn_storage.mail.expunge import TAKE, TAKE_ALL, take_out
 from posthorn_storage.mail.journal import Journal, Place
 from posthorn_storage.mail.kinds import EMAIL, THREAD
+from posthorn_storage.mail.runs import entries, runs_of
 
-CHOSEN = """
-SELECT uid, message_id, size, flags, keywords FROM mailbox_message
-WHERE account_id = $1 AND mailbox_id = $2 AND uid = ANY ($3::bigint[])
-"""
+_COPIED = "uid, message_id, size, flags, keywords"
+CHOSEN = f"SELECT {_COPIED} FROM {entries(_COPIED)} ORDER BY uid"  # noqa: S608  constants only
 
 THERE = """
 SELECT message_id FROM mailbox_message
@@ -78,7 +77,7 @@ async def copy(
 ) -> Copied:
     """Copy messages with their flags; UIDs that are not there are passed over. Raises MailboxNotFound, OverQuota."""
     await journal.places(account, [source, target])
-    rows = sorted(await journal.connection.fetch(CHOSEN, account, source, uids), key=lambda row: row["uid"])
+    rows = await journal.connection.fetch(CHOSEN, account, source, *runs_of(uids))
     counter = journal.counters[account]
     modseqs = {row["message_id"]: counter.take() for row in rows}
     clones = await _clones(journal, account, target, rows, modseqs)
@@ -100,7 +99,7 @@ async def move(
     if uids is None:
         rows = await journal.connection.fetch(TAKE_ALL, account, source)
     else:
-        rows = await journal.connection.fetch(TAKE, account, source, uids)
+        rows = await journal.connection.fetch(TAKE, account, source, *runs_of(uids))
     rows = sorted(rows, key=lambda row: row["uid"])
     modseqs = await take_out(journal, account, rows)
     fresh = {message: journal.counters[account].take() for message in modseqs}

@@ -14,8 +14,9 @@ from posthorn_model.queue_items import NewQueueMessage
 from posthorn_storage.combiner import Combiner
 from posthorn_storage.database import Connection
 from posthorn_storage.mail import seen
-from posthorn_storage.mail.append import Planned, open_batch
+from posthorn_storage.mail.append import open_batch
 from posthorn_storage.mail.journal import Journal, Units
+from posthorn_storage.mail.planned import Planned
 
 Enqueue: TypeAlias = Callable[[Connection, Sequence[NewQueueMessage]], Awaitable[Any]]
 

@@ -8,17 +8,16 @@ from posthorn_storage.codes import DESTROYED, REF_MESSAGE, UPDATED
 from posthorn_storage.database import Row
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import EMAIL, THREAD, VANISHED
+from posthorn_storage.mail.runs import entries, runs_of
 
 _OUT = "RETURNING mailbox_id, uid, message_id, modseq, size, flags, keywords"
-TAKE = f"""
-DELETE FROM mailbox_message WHERE account_id = $1 AND mailbox_id = $2 AND uid = ANY ($3::bigint[]) {_OUT}
-"""  # noqa: S608
-TAKE_ALL = f"DELETE FROM mailbox_message WHERE account_id = $1 AND mailbox_id = $2 {_OUT}"  # noqa: S608
-TAKE_DELETED = f"""
-DELETE FROM mailbox_message
-WHERE account_id = $1 AND mailbox_id = $2 AND flags & 8 <> 0 AND ($3::bigint[] IS NULL OR uid = ANY ($3::bigint[]))
-{_OUT}
-"""  # noqa: S608
+_NAMED = "DELETE FROM mailbox_message m USING (SELECT place FROM {entries}) AS named WHERE m.ctid = named.place {out}"
+"""By their places, which the account's lock keeps: nothing is looked for but the runs."""
+TAKE = _NAMED.format(entries=entries("ctid AS place"), out=_OUT)
+_ALL = "DELETE FROM mailbox_message WHERE account_id = $1 AND mailbox_id = $2"
+TAKE_ALL = f"{_ALL} {_OUT}"
+TAKE_DELETED = _NAMED.format(entries=f"{entries('ctid AS place, flags')} WHERE flags & 8 <> 0", out=_OUT)
+TAKE_ALL_DELETED = f"{_ALL} AND flags & 8 <> 0 {_OUT}"
 TAKE_MESSAGES = f"""
 DELETE FROM mailbox_message WHERE account_id = $1 AND message_id = ANY ($2::bigint[]) {_OUT}
 """  # noqa: S608
@@ -91,13 +90,10 @@ async def expunge(
     Returns the UIDs that vanished, ascending. Raises MailboxNotFound.
     """
     await journal.places(account, [mailbox])
-    chosen = None if uids is None else list(uids)
-    if only_deleted:
-        rows = await journal.connection.fetch(TAKE_DELETED, account, mailbox, chosen)
-    elif chosen is None:
-        rows = await journal.connection.fetch(TAKE_ALL, account, mailbox)
+    if uids is None:
+        rows = await journal.connection.fetch(TAKE_ALL_DELETED if only_deleted else TAKE_ALL, account, mailbox)
     else:
-        rows = await journal.connection.fetch(TAKE, account, mailbox, chosen)
+        rows = await journal.connection.fetch(TAKE_DELETED if only_deleted else TAKE, account, mailbox, *runs_of(uids))
     await discard(journal, account, rows)
     return sorted(row["uid"] for row in rows)
 

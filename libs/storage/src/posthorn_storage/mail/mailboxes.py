@@ -33,6 +33,10 @@ COLUMNS: Final = (
 )
 ALL = f"SELECT {COLUMNS} FROM mailbox WHERE account_id = $1 ORDER BY sort_order, name, id"  # noqa: S608
 ONE = f"SELECT {COLUMNS} FROM mailbox WHERE account_id = $1 AND id = $2"  # noqa: S608
+ALL_OF_MANY = f"""
+SELECT account_id, {COLUMNS} FROM mailbox WHERE account_id = ANY ($1::bigint[])
+ORDER BY account_id, sort_order, name, id
+"""  # noqa: S608
 WITH_ROLE = "SELECT account_id, id FROM mailbox WHERE account_id = ANY ($1::bigint[]) AND role = $2"
 TREE = "SELECT id, parent_id FROM mailbox WHERE account_id = $1"
 
@@ -90,6 +94,14 @@ async def all_of(database: Database, account: AccountId) -> list[Mailbox]:
     return [mailbox_of(row) for row in await database.fetch(ALL, account)]
 
 
+async def all_of_many(database: Database, accounts: Sequence[AccountId]) -> dict[AccountId, list[Mailbox]]:
+    """Every mailbox of each of these accounts, as `all_of` has them."""
+    found: dict[AccountId, list[Mailbox]] = {}
+    for row in await database.fetch(ALL_OF_MANY, accounts):
+        found.setdefault(row["account_id"], []).append(mailbox_of(row))
+    return found
+
+
 async def with_role(database: Database, accounts: Sequence[AccountId], role: Role) -> dict[AccountId, MailboxId]:
     """The mailbox of a special use, of each account that has one."""
     return {row["account_id"]: row["id"] for row in await database.fetch(WITH_ROLE, accounts, role.value)}
@@ -113,7 +125,10 @@ async def create(
     subscribed: bool,
     sort_order: int,
 ) -> Mailbox:
-    """Make a mailbox. Raises AlreadyExists, InvalidName, MailboxNotFound (the parent), TooMany."""
+    """Make a mailbox; others may do in it what they may in its parent (RFC 4314 3).
+
+    Raises AlreadyExists, InvalidName, MailboxNotFound (the parent), TooMany.
+    """
     tree = await _tree(journal.connection, account)
     name = _checked_name(name, parent)
     _check_depth(tree, parent, 1)
@@ -124,6 +139,8 @@ async def create(
     row = await _unique(
         journal.connection, INSERT, account, name, parent, role, subscribed, sort_order, uidvalidity, modseq
     )
+    if parent:
+        await journal.connection.execute(rights.INHERIT, account, row["id"], parent)
     journal.log(account, MAILBOX, CREATED, row["id"], modseq)
     journal.adopt(Place(account, row["id"], uidvalidity, 1))
     return mailbox_of(row)

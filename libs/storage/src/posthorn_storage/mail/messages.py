@@ -10,6 +10,7 @@ from posthorn_model.flags import Flags
 from posthorn_model.ids import AccountId, BlobKey, MailboxId, MessageId, Modseq, ThreadId, Uid
 from posthorn_storage.database import Database, Row
 from posthorn_storage.mail.flags import flags_of
+from posthorn_storage.mail.runs import MESSAGES, entries, runs_of
 
 
 class MessageFields(IntFlag):
@@ -100,14 +101,12 @@ ORDER BY wanted.place
 @cache
 def _by_uid(fields: MessageFields) -> str:
     return f"""
-SELECT own.uid AS own_uid, own.flags AS own_flags, own.keywords AS own_keywords, own.modseq AS own_modseq,
-       own.saved_at AS own_saved_at,
+SELECT b.uid AS own_uid, b.flags AS own_flags, b.keywords AS own_keywords, b.modseq AS own_modseq,
+       b.saved_at AS own_saved_at,
        {_selected(fields)}
-FROM mailbox_message own
-JOIN message m ON m.account_id = own.account_id AND m.id = own.message_id
+FROM {entries("uid, message_id, flags, keywords, modseq, saved_at")} {MESSAGES}
 {_PLACES if fields & MessageFields.MAILBOXES else ""}
-WHERE own.account_id = $1 AND own.mailbox_id = $2 AND own.uid = ANY ($3::bigint[])
-ORDER BY own.uid
+ORDER BY b.uid
 """  # noqa: S608
 
 
@@ -127,7 +126,7 @@ async def by_uids(
     database: Database, account: AccountId, mailbox: MailboxId, uids: Sequence[int], fields: MessageFields
 ) -> list[PlacedMessage]:
     """Messages of one mailbox by ascending UID; those not there are left out. The caller bounds how many."""
-    rows = await database.fetch(_by_uid(fields), account, mailbox, uids)
+    rows = await database.fetch(_by_uid(fields), account, mailbox, *runs_of(uids))
     return [
         PlacedMessage(
             row["own_uid"],

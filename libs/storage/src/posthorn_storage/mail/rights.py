@@ -55,6 +55,11 @@ FROM after
 
 STAMP = "UPDATE mailbox SET modseq = $3 WHERE account_id = $1 AND id = $2"
 
+INHERIT = """
+INSERT INTO mailbox_right (account_id, mailbox_id, grantee_id, negative, rights)
+SELECT account_id, $2, grantee_id, negative, rights FROM mailbox_right WHERE account_id = $1 AND mailbox_id = $3
+"""
+
 CLEAR = "DELETE FROM mailbox_right WHERE account_id = $1 AND mailbox_id = $2"
 
 EFFECTIVE = """

@@ -1,7 +1,8 @@
 """Compiles a SearchQuery to one parametrised statement and runs it.
 
 Texts are looked up by scalar sub-selects, which PostgreSQL evaluates last, so that a search in few UIDs unpacks few
-texts. Every value is a parameter; the statement is put together from the fixed pieces of this module alone.
+texts, and of those only the ones that their signatures (posthorn_storage.index.grams) do not rule out. Every value is a
+parameter; the statement is put together from the fixed pieces of this module alone.
 """
 
 from datetime import date
@@ -13,6 +14,7 @@ from posthorn_model.errors import AccountNotFound, TooMany
 from posthorn_model.flags import Flags, SystemFlag
 from posthorn_model.ids import AccountId, Modseq
 from posthorn_storage.database import Database
+from posthorn_storage.index.grams import sought
 from posthorn_storage.mail import search
 from posthorn_storage.mail.search import Condition, SearchQuery, SearchResult, SortKey, TextField
 
@@ -33,6 +35,11 @@ _COLUMNS: Final = {
     TextField.TEXT: ("t.subject", 't."from"', 't."to"', "t.cc", "t.bcc", "t.body"),
     TextField.EVERYWHERE: ("t.subject", 't."from"', 't."to"', "t.cc", "t.bcc", "t.headers", "t.body"),
 }
+# A message without a signature is in no set of those ruled out, whoever made its row or did not yet.
+_RULED_OUT = (
+    "(SELECT i.message_id FROM message_index i WHERE i.account_id = $1 AND i.grams IS NOT NULL AND ({lacking}))"
+)
+_LACKING = "get_bit(i.grams, {place} & (8 * octet_length(i.grams) - 1)) = 0"
 _LOCAL_PART = "coalesce(substring(t.{} FROM '^[^<\\n]*<([^@>\\n]*)'), '')"
 _DISPLAY = "coalesce(nullif(trim(substring(t.{0} FROM '^[^<\\n]*')), ''), substring(t.{0} FROM '<([^>\\n]*)>'), '')"
 _WRITTEN_DAY = (
@@ -91,7 +98,8 @@ class _Statement:
                 return self._header(name, text, wanted=wanted)
             case search.Contains(field, text):
                 needle = self.value(fold(text), "text")
-                return self.text(" OR ".join(f"strpos({column}, {needle}) > 0" for column in _COLUMNS[field]))
+                test = self.text(" OR ".join(f"strpos({column}, {needle}) > 0" for column in _COLUMNS[field]))
+                return f"({self._not_ruled_out(text)}{test})"
             case search.HasFlags(flags):
                 return self.has_flags(flags)
             case search.ThreadHasFlags(flags, every):
@@ -194,7 +202,15 @@ class _Statement:
         test = f"EXISTS (SELECT FROM string_to_table(t.headers, E'\\n') AS line WHERE {line})"
         if field in (TextField.FROM, TextField.TO, TextField.CC, TextField.BCC, TextField.SUBJECT) and text:
             test += f" OR strpos({_COLUMNS[TextField(field)][0]}, {needle}) > 0"
-        return self.text(test)
+        return f"({self._not_ruled_out(text)}{self.text(test)})"
+
+    def _not_ruled_out(self, text: str) -> str:
+        """A test that spares looking into the texts of messages whose signatures lack what is in this one."""
+        places = sought(fold(text))
+        if not places:
+            return ""
+        lacking = " OR ".join(_LACKING.format(place=self.value(place, "bigint")) for place in places)
+        return f"{self.message} NOT IN {_RULED_OUT.format(lacking=lacking)} AND "
 
     def order(self, sort: search.Sort) -> str:
         """Compile one sort key."""

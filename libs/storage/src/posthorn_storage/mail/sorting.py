@@ -11,6 +11,7 @@ from functools import cache
 
 from posthorn_model.ids import AccountId, MailboxId, Uid
 from posthorn_storage.database import Database
+from posthorn_storage.mail.runs import MESSAGES, entries, runs_of
 
 
 class SortFields(IntFlag):
@@ -53,8 +54,7 @@ def _statement(fields: SortFields) -> str:
     chosen = ", ".join(column if field & fields else absent for field, column, absent in _COLUMNS)
     return f"""
 SELECT b.uid, b.size, m.received_at, coalesce(m.sent_at, m.received_at), {chosen}
-FROM mailbox_message b JOIN message m ON m.account_id = b.account_id AND m.id = b.message_id
-WHERE b.account_id = $1 AND b.mailbox_id = $2 AND b.uid = ANY ($3::bigint[])
+FROM {entries("uid, message_id, size")} {MESSAGES}
 ORDER BY b.uid
 """  # noqa: S608  constants only
 
@@ -63,4 +63,5 @@ async def sort_facts(
     database: Database, account: AccountId, mailbox: MailboxId, uids: Sequence[int], fields: SortFields
 ) -> list[SortFacts]:
     """Facts of messages by ascending UID; those not there are left out. The caller bounds how many."""
-    return [SortFacts(*row) for row in await database.fetch(_statement(fields), account, mailbox, uids)]
+    rows = await database.fetch(_statement(fields), account, mailbox, *runs_of(uids))
+    return [SortFacts(*row) for row in rows]

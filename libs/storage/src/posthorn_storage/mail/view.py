@@ -27,12 +27,16 @@ SELECT array_agg(uid) AS uids, array_agg(message_id) AS messages, array_agg(flag
     array_agg(modseq) AS modseqs, array_agg(uid) FILTER (WHERE cardinality(keywords) > 0) AS worded,
     array_agg(array_to_string(keywords, ' ')) FILTER (WHERE cardinality(keywords) > 0) AS words
 FROM (
-    SELECT uid, message_id, flags, keywords, modseq FROM mailbox_message
-    WHERE account_id = $1 AND mailbox_id = $2 {which}
+    SELECT uid, message_id, flags, keywords, modseq FROM {which}
     ORDER BY uid) AS ordered
 """
-ENTRIES = _ENTRIES.format(which="")
-CHANGED = _ENTRIES.format(which="AND modseq > $3::bigint")
+_HELD = "mailbox_message WHERE account_id = $1 AND mailbox_id = $2"
+ENTRIES = _ENTRIES.format(which=_HELD)
+# Two orders, so that the latest are looked for by modseq: in the order of UIDs the whole mailbox is read, since a third
+# of it is what the planner expects to be later than a modseq it does not know.
+CHANGED = _ENTRIES.format(
+    which=f"(SELECT * FROM {_HELD} AND modseq > $3::bigint ORDER BY modseq OFFSET 0) AS latest"  # noqa: S608
+)
 
 _GONE = """
 SELECT array_agg(uid ORDER BY uid) AS gone FROM change_log
@@ -60,13 +64,16 @@ QUOTAS = "SELECT account_id, used_bytes, quota FROM account_counter WHERE accoun
 MODSEQS = "SELECT account_id, modseq FROM account_counter WHERE account_id = ANY ($1::bigint[]) AND state <> 2"
 MAILBOX_MODSEQS = "SELECT id, modseq FROM mailbox WHERE account_id = $1"
 
-# The counter is locked by every change, not by this: recent_uid is nobody's state but the next session's.
+# The counter is locked by every change, not by this: recent_uid is nobody's state but the next session's. Where it has
+# nothing to take, nothing is locked either, since that is written to the log, and the disk would be waited for. Who
+# finds that another session took them while it waited for the lock has nothing to take.
 TAKE_RECENT = """
 WITH before AS (
-    SELECT recent_uid FROM mailbox WHERE account_id = $1 AND id = $2 FOR NO KEY UPDATE
+    SELECT recent_uid FROM mailbox WHERE account_id = $1 AND id = $2 AND recent_uid < uidnext FOR NO KEY UPDATE
+), taken AS (
+    UPDATE mailbox SET recent_uid = uidnext FROM before WHERE account_id = $1 AND id = $2 RETURNING before.recent_uid
 )
-UPDATE mailbox SET recent_uid = uidnext FROM before WHERE account_id = $1 AND id = $2
-RETURNING before.recent_uid
+SELECT coalesce((SELECT recent_uid FROM taken), uidnext) FROM mailbox WHERE account_id = $1 AND id = $2
 """
 
 

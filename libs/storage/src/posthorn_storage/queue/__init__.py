@@ -5,16 +5,21 @@ from posthorn_storage.queue.listing import QueuedMessage, QueuedRecipient, Queue
 from posthorn_storage.queue.operations import Action, Done, Meant, Operations
 from posthorn_storage.queue.pauses import Pause, PauseStore, Scope
 from posthorn_storage.queue.selection import QueueFilter, Standing
+from posthorn_storage.queue.shares import Ask, Granted, ShareStore
+from posthorn_storage.queue.spreads import SpreadStore
 from posthorn_storage.queue.store import QueueStore
 from posthorn_storage.queue.suppression import Suppression, SuppressionList
-from posthorn_storage.queue.why import Explanation, SendingTerms
+from posthorn_storage.queue.warm_up import Sent, WarmUpCounts
+from posthorn_storage.queue.why import Explanation, SendingTerms, SiteTerms
 
 __all__ = [
     "Action",
+    "Ask",
     "Attempts",
     "Done",
     "Explanation",
     "Finish",
+    "Granted",
     "Meant",
     "Operations",
     "Pause",
@@ -27,9 +32,14 @@ __all__ = [
     "Report",
     "Scope",
     "SendingTerms",
+    "Sent",
     "ShardDepth",
+    "ShareStore",
+    "SiteTerms",
+    "SpreadStore",
     "Standing",
     "Start",
     "Suppression",
     "SuppressionList",
+    "WarmUpCounts",
 ]

@@ -1,4 +1,4 @@
-"""What an attempt writes, before its final dot and after the reply, and the combiner that writes for many at once.
+"""What an attempt reads, and writes before its final dot and after the reply, and the combiners that do it for many.
 
 Attempts of all shards of this process share a transaction: each row is written under the lease of its own shard.
 """
@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
-from posthorn_model.ids import Epoch
+from posthorn_model.errors import PosthornError
+from posthorn_model.ids import BlobKey, Epoch
 from posthorn_model.mail import NewMessage
 from posthorn_model.queue_items import NewQueueMessage, Outcome
 from posthorn_storage.combiner import Combiner
@@ -36,7 +37,7 @@ class Finish:
 
 
 class AttemptStore(Protocol):
-    """Where intents and outcomes go: posthorn_storage.queue.QueueStore."""
+    """Where intents and outcomes go, and contents come from: posthorn_storage.queue.QueueStore."""
 
     async def start_all(self, starts: Sequence[Start]) -> list[set[int]]:
         """See QueueStore."""
@@ -46,9 +47,13 @@ class AttemptStore(Protocol):
         """See QueueStore."""
         ...
 
+    async def contents(self, keys: Sequence[BlobKey]) -> list[bytes | PosthornError]:
+        """See QueueStore."""
+        ...
+
 
 class Attempts:
-    """Writes for the attempts of this process, those within `window` seconds together. Close it to write what waits.
+    """Works for the attempts of this process, those within `window` seconds together. Close it to write what waits.
 
     A caller that is cancelled while its batch runs leaves it to be written all the same.
     """
@@ -56,6 +61,11 @@ class Attempts:
     def __init__(self, store: AttemptStore, window: float) -> None:
         self._starts: Combiner[Start, set[int]] = Combiner(store.start_all, window=window)
         self._ends: Combiner[Finish, int] = Combiner(store.finish_all, window=window)
+        self._contents: Combiner[BlobKey, bytes] = Combiner(store.contents, window=window)
+
+    async def content(self, key: BlobKey) -> bytes:
+        """The content of a small message, which others may wait for. Raises BlobNotFound, Unavailable, Overloaded."""
+        return await self._contents.submit(key)
 
     async def start(self, start: Start) -> set[int]:
         """See QueueStore.start_attempts. Raises Unavailable, Overloaded."""
@@ -67,6 +77,7 @@ class Attempts:
 
     async def close(self) -> None:
         """Return when everything is written or has failed."""
+        await self._contents.close()
         await self._starts.close()
         await self._ends.close()
 

@@ -10,9 +10,13 @@ from posthorn_storage.database import Database, Row
 from posthorn_storage.queue.attempts import lease_of
 from posthorn_storage.queue.listing import QueuedMessage, QueueEvent
 from posthorn_storage.queue.pauses import Pause
-from posthorn_storage.queue.why import Explanation, Facts, SendingTerms, ShardOwner, explained
+from posthorn_storage.queue.shares import ShareStore
+from posthorn_storage.queue.suppression import SuppressionList
+from posthorn_storage.queue.why import Explanation, Facts, SendingTerms, ShardOwner, SiteTerms, explained
 
 TERMS: Final = "queue_terms"
+MOST: Final = 2000
+"""Sites and routes that are told."""
 SEEN_SECONDS: Final = 30.0
 """A process that was seen so lately counts as running."""
 
@@ -40,6 +44,10 @@ async def tell_terms(database: Database, terms: SendingTerms) -> None:
         "expire": terms.expire,
         "connections": terms.connections,
         "messages": terms.messages,
+        "sites": {name: [each.connections, each.rate] for name, each in list(terms.sites.items())[:MOST]},
+        "routes": None if terms.routes is None or len(terms.routes) > MOST else dict(terms.routes),
+        "relay": terms.relay,
+        "suppression": terms.suppression,
     }
     await database.execute(TELL, TERMS, json.dumps(told))
 
@@ -50,11 +58,17 @@ async def explain(
     events: Sequence[QueueEvent],
     pauses: Sequence[Pause],
     doubt_seconds: float,
+    lists: tuple[SuppressionList, ShareStore],
 ) -> list[Explanation]:
     """The answer for each recipient, in their order. Raises Unavailable, Overloaded."""
     (around,) = await database.fetch(AROUND, TERMS, SEEN_SECONDS)
     keys = sorted({lease_of(each.shard) for each in message.recipients})
     owners = {row["key"]: _owner(row) for row in await database.fetch(OWNERS, keys)}
+    terms = _terms(around["terms"])
+    suppressions, shares = lists
+    stopped = await suppressions.find({each.address for each in message.recipients}, message.sender)
+    names = {each.site: each.site if terms is None else terms.destination(each.site) for each in message.recipients}
+    held = await shares.held(sorted(set(names.values())))
     return [
         explained(
             Facts(
@@ -65,8 +79,10 @@ async def explain(
                 owner=owners.get(lease_of(each.shard)),
                 workers=around["workers"],
                 pauses=pauses,
-                terms=_terms(around["terms"]),
+                terms=terms,
                 doubt_seconds=doubt_seconds,
+                suppression=stopped.get(each.address),
+                shares=[share for share in held if share.name == names[each.site]],
             )
         )
         for each in message.recipients
@@ -88,6 +104,10 @@ def _terms(text: str | None) -> SendingTerms | None:
             expire=float(told["expire"]),
             connections=int(told["connections"]),
             messages=int(told["messages"]),
+            sites={name: SiteTerms(*limits) for name, limits in told.get("sites", {}).items()},
+            routes=told.get("routes"),
+            relay=told.get("relay"),
+            suppression=told.get("suppression", "off"),
         )
         return replace(terms, said_at=datetime.fromisoformat(told["said_at"]))
     except (KeyError, TypeError, ValueError):

@@ -9,7 +9,8 @@ from posthorn_storage.mail.plans import one_plan
 from posthorn_storage.queue.selection import ANY_RECIPIENT, MESSAGES
 from posthorn_storage.queue.selection import RECIPIENTS as RECIPIENTS_MEANT
 
-# $1-$14 arrays over messages, $15 onward arrays over recipients, whose `n` is the message's place from 1.
+# $1-$14 arrays over messages, $15-$22 arrays over recipients, whose `n` is the message's place from 1, $23 how many
+# shards there are. The rows of a site that is spread stand in several (spreads.py).
 ENQUEUE = """
 WITH new AS (
     SELECT nextval('queue_message_id_seq') AS id, m.*
@@ -28,10 +29,12 @@ WITH new AS (
     RETURNING id
 ), recipients AS (
     INSERT INTO queue_recipient (message_id, shard, due, state, site, address, notify, orcpt, priority)
-    SELECT new.id, r.shard, coalesce(new.hold_until, now()), 0, r.site, r.address, r.notify, r.orcpt, r.priority
-    FROM unnest($15::bigint[], $16::smallint[], $17::text[], $18::text[], $19::text[], $20::text[], $21::smallint[])
-        AS r (n, shard, site, address, notify, orcpt, priority)
-    JOIN new USING (n) JOIN made ON made.id = new.id
+    SELECT new.id, CASE WHEN s.spread IS NULL THEN r.shard ELSE (r.shard + r.salt % s.spread) % $23::int END,
+           coalesce(new.hold_until, now()), 0, r.site, r.address, r.notify, r.orcpt, r.priority
+    FROM unnest($15::bigint[], $16::smallint[], $17::text[], $18::text[], $19::text[], $20::text[], $21::smallint[],
+                $22::int[])
+        AS r (n, shard, site, address, notify, orcpt, priority, salt)
+    JOIN new USING (n) JOIN made ON made.id = new.id LEFT JOIN queue_spread s ON s.site = r.site
 ), referred AS (
     INSERT INTO blob_ref (blob_key, kind, account_id, ref_id)
     SELECT new.blob_key, 2, 0, new.id FROM new JOIN made USING (id)
@@ -44,21 +47,21 @@ SELECT new.n, new.id FROM new JOIN made USING (id)
 ENQUEUED_BEFORE = "SELECT delivery_id, id FROM queue_message WHERE delivery_id = ANY ($1::uuid[])"
 
 # $1 keys of leases, $2 epochs, $3 numbers of shards.
-_FENCE = f"""fence AS MATERIALIZED (
+FENCE = f"""fence AS MATERIALIZED (
     SELECT f.shard, l.epoch, l.owner
     FROM unnest($1::text[], $2::bigint[], $3::smallint[]) AS f (key, epoch, shard), LATERAL (
         SELECT epoch, owner, {STANDING} FROM lease WHERE lease.key = f.key AND lease.epoch = f.epoch FOR SHARE) AS l
 )"""  # noqa: S608  constants only
 
 # An attempt whose end nobody will ever write: of an owner of the past, or lost by this one long ago.
-_IN_DOUBT = """(r.state = 1 AND (
+IN_DOUBT = """(r.state = 1 AND (
     r.epoch < {epoch} AND r.since <= now() - make_interval(secs => {doubt})
     OR r.since <= now() - make_interval(secs => {lost})))"""
 
 _DUE = f"""
     (SELECT * FROM queue_recipient r
     WHERE r.shard = $3 AND r.state IN (0, 1) AND r.due <= now()
-        AND (r.state = 0 OR {_IN_DOUBT.format(epoch="$2", doubt="$4", lost="$5")})
+        AND (r.state = 0 OR {IN_DOUBT.format(epoch="$2", doubt="$4", lost="$5")})
         AND r.id <> ALL ($7::bigint[]) AND r.site <> ALL ($8::text[]) AND {{which}}
     ORDER BY {{order}} LIMIT $6)"""  # noqa: S608  constants only
 
@@ -87,13 +90,13 @@ ORDER BY r.priority DESC, r.due, r.id
 
 # $4 recipients with $5 their shards and $6 the epochs under which they are started; seconds of doubt: $7, $8.
 START = one_plan(f"""
-WITH {_FENCE}, open AS MATERIALIZED (
+WITH {FENCE}, open AS MATERIALIZED (
     SELECT r.*, w.epoch, fence.owner
     FROM unnest($4::bigint[], $5::smallint[], $6::bigint[]) AS w (id, shard, epoch) JOIN fence USING (shard, epoch),
     LATERAL (
         SELECT r.id, r.ctid AS place, r.state FROM queue_recipient r
         WHERE r.id = w.id AND r.shard = w.shard
-            AND (r.state = 0 AND r.parked IS NULL OR {_IN_DOUBT.format(epoch="w.epoch", doubt="$7", lost="$8")})
+            AND (r.state = 0 AND r.parked IS NULL OR {IN_DOUBT.format(epoch="w.epoch", doubt="$7", lost="$8")})
         FOR NO KEY UPDATE) AS r
 ), started AS (
     UPDATE queue_recipient r SET
@@ -114,14 +117,14 @@ FAR = "timestamptz '9999-01-01 00:00:00+00'"
 # $4 recipients of one shard and $5 the pauses that stop them; seconds of doubt: $6, $7. An attempt whose end is unknown
 # is in doubt from now on, whatever becomes of the pause.
 PARK = f"""
-WITH {_FENCE}, standing AS MATERIALIZED (
+WITH {FENCE}, standing AS MATERIALIZED (
     SELECT id FROM queue_pause WHERE id = ANY ($5::bigint[]) AND lifted_at IS NULL FOR SHARE
 ), open AS MATERIALIZED (
     SELECT r.*, w.pause
     FROM unnest($4::bigint[], $5::bigint[]) AS w (id, pause) JOIN standing ON standing.id = w.pause, fence, LATERAL (
         SELECT r.ctid AS place, r.state FROM queue_recipient r
         WHERE r.id = w.id AND r.shard = fence.shard AND r.parked IS NULL
-            AND (r.state = 0 OR {_IN_DOUBT.format(epoch="fence.epoch", doubt="$6", lost="$7")})
+            AND (r.state = 0 OR {IN_DOUBT.format(epoch="fence.epoch", doubt="$6", lost="$7")})
         FOR NO KEY UPDATE) AS r
 ), parked AS (
     UPDATE queue_recipient r SET
@@ -143,7 +146,7 @@ SELECT count(*) FROM parked
 # is ever opened again. Where others seem open it must be looked at once more, under its lock: they may be closed just
 # now by somebody who sees this one open.
 FINISH = one_plan(f"""
-WITH {_FENCE}, ended AS MATERIALIZED (
+WITH {FENCE}, ended AS MATERIALIZED (
     SELECT o.*, fence.owner
     FROM unnest($4::bigint[], $5::smallint[], $6::bigint[], $7::smallint[], $8::text[], $9::text[], $10::text[],
                 $11::timestamptz[], $12::text[], $13::bool[], $14::text[], $15::smallint[])
@@ -182,8 +185,8 @@ WITH {_FENCE}, ended AS MATERIALIZED (
 ), touched AS (
     UPDATE blob SET touched_at = now() FROM held WHERE blob.ctid = held.place
 )
-SELECT f.id, CASE WHEN NOT c.alone THEN f.message_id END AS undecided
-FROM finished f LEFT JOIN closed c ON c.message_id = f.message_id AND f.state > 1
+SELECT id, NULL AS undecided FROM finished
+UNION ALL SELECT NULL, message_id FROM closed WHERE NOT alone
 """)  # noqa: S608  constants only
 
 # Alone in its statement: the next one then sees what those who held the rows before have closed.
@@ -200,7 +203,7 @@ NOTICES = "SELECT id, notices FROM queue_recipient WHERE id = ANY ($1::bigint[])
 
 # $4 recipients with $5 when they are due, and what is said of them: $6, $7.
 POSTPONE = one_plan(f"""
-WITH {_FENCE}, postponed AS (
+WITH {FENCE}, postponed AS (
     UPDATE queue_recipient r SET due = w.due, status = $6, reply = $7
     FROM unnest($4::bigint[], $5::timestamptz[]) AS w (id, due), fence
     WHERE r.id = w.id AND r.shard = fence.shard AND r.state = 0 AND r.parked IS NULL

@@ -4,12 +4,14 @@ Enqueueing is part of somebody's transaction; attempts and outcomes are written 
 nothing, chooses no retry times and composes no bounces.
 """
 
+import asyncio
+import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, TypeAlias
 
-from posthorn_model.errors import InvalidContent, NotFound
+from posthorn_model.errors import InvalidContent, NotFound, PosthornError
 from posthorn_model.events import Changed
 from posthorn_model.ids import BlobKey, Epoch, QueueMessageId
 from posthorn_model.mail import NewMessage
@@ -41,7 +43,10 @@ from posthorn_storage.queue.listing import (
 from posthorn_storage.queue.operations import Action, Done, Operations
 from posthorn_storage.queue.pauses import PauseStore
 from posthorn_storage.queue.selection import QueueFilter, Standing, standing_of
+from posthorn_storage.queue.shares import ShareStore
+from posthorn_storage.queue.spreads import SpreadStore, salt
 from posthorn_storage.queue.suppression import SuppressionList
+from posthorn_storage.queue.warm_up import WarmUpCounts
 from posthorn_storage.queue.why import Explanation, SendingTerms
 
 DOUBT_SECONDS: Final = 10.0
@@ -75,9 +80,12 @@ class QueueStore:
         self.operations = Operations(database, self._close)
         self.pauses = PauseStore(database, doubt_seconds=doubt_seconds, lost_seconds=LOST_SECONDS)
         self.suppressions = SuppressionList(database)
+        self.spreads = SpreadStore(database, shards, doubt_seconds=doubt_seconds, lost_seconds=LOST_SECONDS)
+        self.shares = ShareStore(database)
+        self.warm_up = WarmUpCounts(database)
 
     def shard_of(self, site: str) -> int:
-        """The shard of a destination: the same on every node, for ever."""
+        """The shard of a destination: the same on every node, for ever. Of one that is spread the first."""
         return int.from_bytes(hashlib.blake2b(site.encode(), digest_size=8).digest(), "big") % self.shards
 
     async def enqueue(self, message: NewQueueMessage) -> QueueMessageId:
@@ -93,7 +101,9 @@ class QueueStore:
         if not all(message.recipients for message in messages):
             raise InvalidContent("a message without recipients cannot be queued")
         await attach(connection, [message.blob for message in messages])
-        rows = await connection.fetch(sql.ENQUEUE, *_message_columns(messages), *self._recipient_columns(messages))
+        rows = await connection.fetch(
+            sql.ENQUEUE, *_message_columns(messages), *self._recipient_columns(messages), self.shards
+        )
         found = {row["n"]: QueueMessageId(row["id"]) for row in rows}
         if len(found) < len(messages):
             again = [m.delivery_id for n, m in enumerate(messages, 1) if n not in found]
@@ -156,7 +166,7 @@ class QueueStore:
         async def work(connection: Connection) -> tuple[list[int], Sequence[Changed]]:
             rows = await connection.fetch(sql.FINISH, *fence_columns(ends), *outcome_columns(ends))
             await self._close(connection, {row["undecided"] for row in rows if row["undecided"] is not None})
-            left = {row["id"] for row in rows}
+            left = {row["id"] for row in rows if row["id"] is not None}
             counts = []
             dsns: list[Report] = []
             for end in ends:
@@ -238,7 +248,14 @@ class QueueStore:
     async def why(self, message: QueueMessageId) -> list[Explanation]:
         """Of each recipient why it is still here and what happens next, in their order. Raises NotFound."""
         shown, events = await self.show(message), await self.time_line(message)
-        return await explain(self._database, shown, events, await self.pauses.all(), self._doubt_seconds)
+        return await explain(
+            self._database,
+            shown,
+            events,
+            await self.pauses.all(),
+            self._doubt_seconds,
+            (self.suppressions, self.shares),
+        )
 
     async def tell_terms(self, terms: SendingTerms) -> None:
         """What the settings of smtp-out say, for whoever asks why something waits."""
@@ -258,6 +275,21 @@ class QueueStore:
         if not rows:
             raise NotFound("no such message in the queue", message=message)
         return await self._blobs.read(BlobKey(rows[0]["blob_key"]))
+
+    async def contents(self, keys: Sequence[BlobKey]) -> list[bytes | PosthornError]:
+        """The contents of queued messages, of those that lie in the database in one statement; or why it cannot be had.
+
+        For small ones: they are in memory at once, and the first waits for the last.
+        """
+        with contextlib.suppress(PosthornError):  # whoever cannot be read is told so below
+            await self._blobs.warm(set(keys))
+        return await asyncio.gather(*map(self._content, keys))
+
+    async def _content(self, key: BlobKey) -> bytes | PosthornError:
+        try:
+            return await self._blobs.read(key)
+        except PosthornError as error:
+            return error
 
     async def _apply(self, action: Action, message: QueueMessageId) -> Done:
         done = await self.operations.apply(action, QueueFilter(message=message))
@@ -280,7 +312,7 @@ class QueueStore:
 
     def _recipient_columns(self, messages: Sequence[NewQueueMessage]) -> list[list[object]]:
         rows = [
-            (n, self.shard_of(r.site), r.site, r.address, r.notify, r.orcpt, message.terms.priority)
+            (n, self.shard_of(r.site), r.site, r.address, r.notify, r.orcpt, message.terms.priority, salt(r.address))
             for n, message in enumerate(messages, 1)
             for r in message.recipients
         ]

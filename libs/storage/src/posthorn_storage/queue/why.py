@@ -3,13 +3,25 @@
 It reads nothing and knows no clock: facts.py gathers what is known, at one moment.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from posthorn_model.sites import at_site
+from posthorn_storage.codes import LOCAL_SITE
 from posthorn_storage.queue.listing import QueuedMessage, QueuedRecipient, QueueEvent
 from posthorn_storage.queue.pauses import Pause
 from posthorn_storage.queue.selection import Standing
+from posthorn_storage.queue.shares import Share
+from posthorn_storage.queue.suppression import Suppression
+
+
+@dataclass(frozen=True, slots=True)
+class SiteTerms:
+    """Limits of one destination; None: as for everybody."""
+
+    connections: int | None = None
+    rate: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +35,29 @@ class SendingTerms:
     messages: int
     """Over one connection."""
     said_at: datetime | None = None
+    sites: Mapping[str, SiteTerms] = field(default_factory=dict)
+    """By domain, "*.domain", "*" or the name of a relay."""
+    routes: Mapping[str, str] | None = None
+    """By domain or "*.domain"; None: not told."""
+    relay: str | None = None
+    suppression: str = "off"
+    """Or "observe", "enforce"."""
+
+    def route(self, site: str) -> str | None:
+        """The route of a site: the name of a relay, "host:port", "mx" or "local"; None: not told."""
+        if site == LOCAL_SITE or self.routes is None:
+            return "local" if site == LOCAL_SITE else None
+        return at_site(self.routes, site) or self.relay or "mx"
+
+    def destination(self, site: str) -> str:
+        """What the limits of a site's mail are counted by: the site, or the relay that its mail goes to."""
+        route = self.route(site)
+        return site if route in (None, "mx", "local") else str(route)
+
+    def limits(self, name: str) -> tuple[int, str]:
+        """How many connections a destination may have at once, and its rate ("none": no limit)."""
+        own = at_site(self.sites, name.lower())
+        return (own.connections or self.connections, own.rate) if own is not None else (self.connections, "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +86,10 @@ class Facts:
     pauses: Sequence[Pause]
     terms: SendingTerms | None
     doubt_seconds: float
+    suppression: Suppression | None = None
+    """An entry of the suppression list that stands against the recipient."""
+    shares: Sequence[Share] = ()
+    """Who holds what of the limit of its destination, where that is shared out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +191,50 @@ def _waiting(facts: Facts, last: QueueEvent | None) -> _Answer:
         because.append("It was queued for a later time, or rescheduled before its first attempt.")
     elif not recipient.attempt:
         because.append("It has not been tried yet.")
-    stopping = [pause for pause in facts.pauses if not pause.lifted and _stops(pause, recipient)]
+    put_off = next((event for event in reversed(facts.events) if event.kind in (*_ENDS, "postponed")), None)
+    if put_off is not None and put_off.kind == "postponed":
+        because.append(f"It was put off without an attempt at {_time(put_off.at)}: {put_off.reply}")
+    because += _suppressed(facts)
+    route = None if facts.terms is None else facts.terms.route(recipient.site)
+    stopping = [pause for pause in facts.pauses if not pause.lifted and _stops(pause, recipient, route)]
     if stopping:
         return [*because, *map(_pause_text, stopping)], [_until(pause) for pause in stopping], None
-    routes = [pause.name for pause in facts.pauses if not pause.lifted and pause.scope == "route"]
+    paused = [pause.name for pause in facts.pauses if not pause.lifted and pause.scope == "route"]
+    routes = paused if route is None else []
     late = (facts.now - recipient.due).total_seconds()
     if late > 0:
         because.append(f"It is due since {_time(recipient.due)} ({late:,.0f} s).")
-        turn = "It waits for its turn"
-        if facts.terms is not None:
-            turn += f": at most {facts.terms.connections} connections to a destination are open at once"
-        after = [f"{turn}."]
+        after = _turn(facts)
     else:
         after = [f"The next attempt is at {_time(recipient.due)}."]
     if routes:
         after.append(f"Not while its route is paused: paused are {', '.join(routes[:10])}.")
     return because, [*after, *_owned(facts)], max(recipient.due, facts.now)
+
+
+def _suppressed(facts: Facts) -> list[str]:
+    entry, mode = facts.suppression, "off" if facts.terms is None else facts.terms.suppression
+    if entry is None or mode == "off" or not facts.message.sender:
+        return []
+    whose = f"mail of {entry.scope}" if entry.scope else "everybody's mail"
+    then = "at the next attempt it fails at once" if mode == "enforce" else "that is only observed"
+    return [f"The address is suppressed for {whose} since {_time(entry.since)} ({entry.reason}): {then}."]
+
+
+def _turn(facts: Facts) -> list[str]:
+    """What something that is due waits for."""
+    terms, site = facts.terms, facts.recipient.site
+    if terms is None or terms.route(site) == "local":
+        return ["It waits for its turn."]
+    name = terms.destination(site)
+    connections, rate = terms.limits(name)
+    turn = f"It waits for its turn: at most {connections} connections to {name} are open at once"
+    if rate != "none":
+        turn += f", for {rate} messages"
+    if not facts.shares:
+        return [f"{turn}."]
+    held = ", ".join(f"{each.connections} by {_place(each.node, each.hostname)}" for each in facts.shares[:10])
+    return [f"{turn}; they are shared out: {held}."]
 
 
 def _owned(facts: Facts) -> list[str]:
@@ -192,8 +259,8 @@ def _expiry(facts: Facts, expires: datetime) -> str:
     return f"If it is not delivered, it is tried until {_time(expires)}; then {whom}."
 
 
-def _stops(pause: Pause, recipient: QueuedRecipient) -> bool:
-    return pause.scope == "everything" or (pause.scope == "site" and pause.name == recipient.site)
+def _stops(pause: Pause, recipient: QueuedRecipient, route: str | None) -> bool:
+    return pause.scope == "everything" or pause.name == {"site": recipient.site, "route": route}.get(pause.scope)
 
 
 def _pause_text(pause: Pause) -> str:
@@ -209,9 +276,12 @@ def _until(pause: Pause) -> str:
 
 
 def _who(owner: ShardOwner) -> str:
-    place = f"node {owner.node}" if owner.node is not None else "a process"
-    host = f" on {owner.hostname}" if owner.hostname else ""
-    return f"{place}{host} ({owner.boot}, epoch {owner.epoch})"
+    return f"{_place(owner.node, owner.hostname)} ({owner.boot}, epoch {owner.epoch})"
+
+
+def _place(node: int | None, hostname: str) -> str:
+    place = f"node {node}" if node is not None else "a process"
+    return f"{place} on {hostname}" if hostname else place
 
 
 def _time(at: datetime) -> str:

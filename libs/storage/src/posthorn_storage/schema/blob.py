@@ -2,7 +2,8 @@
 
 Rules (design law 3, flows.md A.4 and E):
   - A reference row may only be inserted in a transaction that has gone through `posthorn_storage.blobs.attach` for the
-    key: it stores inline bytes, locks the blob row FOR KEY SHARE and refuses a row that is not live.
+    key: it stores inline bytes, locks the blob row FOR KEY SHARE and refuses a row that is not live. No foreign key
+    repeats that, row by row (decision 0045).
   - References are removed only through `posthorn_storage.blobs.release`, which puts the blob on the collector's list.
   - A row in state `deleting` is never revived; equal content gets a key with the next generation byte.
   - The object in the object store is named by `object`, from a sequence, so a late delete can never hit newer content.
@@ -17,7 +18,6 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
-    ForeignKey,
     Index,
     LargeBinary,
     Sequence,
@@ -88,7 +88,7 @@ blob_walk = Table(
 blob_ref = Table(
     "blob_ref",
     metadata,
-    Column("blob_key", LargeBinary, ForeignKey("blob.key"), primary_key=True),
+    Column("blob_key", LargeBinary, primary_key=True),
     Column("kind", SmallInteger, primary_key=True),
     Column("account_id", BigInteger, primary_key=True, comment="0 when it belongs to no account"),
     Column("ref_id", BigInteger, primary_key=True),

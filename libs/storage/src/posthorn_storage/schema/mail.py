@@ -171,7 +171,6 @@ change_log = Table(
         "modseq",
         postgresql_where=text("container_id IS NOT NULL"),
     ),
-    Index("ix_change_log_at", "at", postgresql_using="brin"),
     Index("ix_change_log_age", "at"),
     postgresql_with=PASSING,
 )
@@ -195,6 +194,23 @@ mailbox_metadata = Table(
     Column("holder_id", BigInteger, primary_key=True, autoincrement=False, comment="whose private entry; 0: shared"),
     Column("entry", Text, primary_key=True, comment="lower case, with its slashes"),
     Column("value", LargeBinary, nullable=False),
+)
+
+shared_subscription = Table(
+    "shared_subscription",
+    metadata,
+    Column("account_id", BigInteger, primary_key=True, autoincrement=False, comment="who subscribed"),
+    Column("owner_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("mailbox_id", BigInteger, primary_key=True, autoincrement=False, comment="of the owner"),
+)
+
+url_key = Table(
+    "url_key",
+    metadata,
+    Column("account_id", BigInteger, primary_key=True, autoincrement=False, comment="who lends a right by URLs"),
+    Column("owner_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("mailbox_id", BigInteger, primary_key=True, autoincrement=False, comment="of the owner"),
+    Column("key", LargeBinary, nullable=False),
 )
 
 mailbox_right = Table(

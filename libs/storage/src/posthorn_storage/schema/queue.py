@@ -9,6 +9,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    Integer,
     LargeBinary,
     SmallInteger,
     Table,
@@ -18,7 +19,7 @@ from sqlalchemy import (
 )
 
 from posthorn_storage.schema.naming import metadata
-from posthorn_storage.schema.upkeep import PASSING, QUEUED
+from posthorn_storage.schema.upkeep import PASSING, QUEUED, SMALL_AND_HOT
 
 OPEN = "state IN (0, 1)"
 """WAITING or IN_FLIGHT: what an owner of a shard still has to do."""
@@ -81,7 +82,9 @@ queue_event = Table(
     "queue_event",
     metadata,
     Column("id", BigInteger, Identity(cache=32), primary_key=True),
-    Column("message_id", BigInteger, ForeignKey("queue_message.id", ondelete="CASCADE"), nullable=False),
+    Column(
+        "message_id", BigInteger, nullable=False
+    ),  # a trigger on queue_message removes the events of what is deleted
     Column("recipient_id", BigInteger, comment="NULL: concerns the whole message"),
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
     Column("kind", Text, nullable=False, comment="queued, in-doubt, delivered, deferred, failed, cancelled, retry"),
@@ -122,4 +125,37 @@ queue_suppression = Table(
     Column("until", DateTime(timezone=True), comment="NULL: until it is removed"),
     CheckConstraint("source IN ('bounce', 'complaint', 'operator')", name="source"),
     Index("ix_queue_suppression_until", "until", postgresql_where="until IS NOT NULL"),
+)
+
+queue_spread = Table(
+    "queue_spread",
+    metadata,
+    Column("site", Text, primary_key=True),
+    Column("home", SmallInteger, nullable=False, comment="the shard whose owner alone writes this row"),
+    Column("spread", SmallInteger, nullable=False, comment="in how many shards, from home on"),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("spread > 1", name="spread"),
+    Index(None, "home"),
+)
+
+queue_share = Table(
+    "queue_share",
+    metadata,
+    Column("name", Text, primary_key=True, comment="of the site or relay whose limit is shared out"),
+    Column("holder", Text, primary_key=True, comment="the boot id of a process"),
+    Column("connections", Integer, nullable=False, comment="that the holder may have open"),
+    Column("wanted", Integer, nullable=False, comment="that the holder has work for"),
+    Column("until", DateTime(timezone=True), nullable=False, comment="nobody's after it"),
+    postgresql_with=SMALL_AND_HOT,
+)
+
+queue_warm_up = Table(
+    "queue_warm_up",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("day", Integer, nullable=False, comment="since 1970, in UTC"),
+    Column("day_sent", Integer, nullable=False),
+    Column("hour", Integer, nullable=False, comment="since 1970"),
+    Column("hour_sent", Integer, nullable=False),
+    postgresql_with=SMALL_AND_HOT,
 )

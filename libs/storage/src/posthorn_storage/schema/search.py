@@ -5,7 +5,7 @@ in (or moves to another message id) gets a task, one that goes takes its task an
 statement waits for a worker that is writing them, and the second then sees what was written: no words stay behind.
 """
 
-from sqlalchemy import BigInteger, Column, DateTime, Index, SmallInteger, Table, Text, func
+from sqlalchemy import BigInteger, Column, DateTime, Index, LargeBinary, SmallInteger, Table, Text, func
 from sqlalchemy.dialects.postgresql import TSVECTOR
 
 from posthorn_storage.schema.naming import metadata
@@ -35,6 +35,7 @@ message_index = Table(
     Column("problem", Text, comment="what could not be read"),
     Column("indexed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("words", TSVECTOR, nullable=False, comment="every word begins with the account's number"),
+    Column("grams", LargeBinary, comment="which sequences of three characters the texts hold; NULL: not known"),
     Index("ix_message_index_words", "words", postgresql_using="gin", postgresql_with={"fastupdate": "off"}),
     postgresql_with={"autovacuum_vacuum_insert_scale_factor": 0.1},
 )

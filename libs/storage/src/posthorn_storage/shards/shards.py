@@ -5,14 +5,14 @@ done again there, within seconds; nobody but it notices (flows.md F).
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 from posthorn_model.errors import AccountMoving, AccountNotFound, Unavailable
 from posthorn_model.ids import AccountId
 from posthorn_storage.database import Database
 from posthorn_storage.mail.journal import Journal
-from posthorn_storage.shards.placement import Placements
+from posthorn_storage.shards.placement import Placement, Placements
 from posthorn_storage.shards.shard import HOME, Shard
 
 PAUSES: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0)
@@ -73,6 +73,7 @@ class Shards:
 
         It must look up the accounts' shards itself, and have no effect when it raises.
         """
+        looked_up: Mapping[AccountId, Placement] | None = None
         for pause in PAUSES:
             try:
                 return await work()
@@ -80,19 +81,17 @@ class Shards:
                 self.placements.forget(accounts)
                 await asyncio.sleep(pause)
             except AccountNotFound:
-                if not await self._moved(accounts):
+                if len(self._shards) == 1:
+                    raise
+                # What is remembered now is not what the work went by: others may have looked the accounts up meanwhile.
+                self.placements.forget(accounts)
+                before, looked_up = looked_up, await self.placements.of_all(accounts)
+                if before == looked_up:
                     raise
         return await work()
 
     async def _change(self, account: AccountId, work: Callable[[Journal], Awaitable[T]]) -> T:
         return await (await self.of(account)).units.change([account], work)
-
-    async def _moved(self, accounts: Sequence[AccountId]) -> bool:
-        if len(self._shards) == 1:
-            return False
-        before = await self.placements.of_all(accounts)
-        self.placements.forget(accounts)
-        return await self.placements.of_all(accounts) != before
 
     def numbered(self, number: int) -> Shard:
         """Raises Unavailable for a shard that this node's settings do not have."""

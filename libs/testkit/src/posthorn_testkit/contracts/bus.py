@@ -33,6 +33,8 @@ from posthorn_testkit.contracts.fleet import (
     until,
     write_under_lease,
 )
+from posthorn_testkit.contracts.speaker import speaker
+from posthorn_testkit.false_clock import false_clock
 
 
 class BusContract:
@@ -147,7 +149,26 @@ class BusContract:
         assert one.bus.health().dropped == 5
         # Counted by the bus: a subscriber without room for all that comes makes a gap of its own.
         await until(lambda: two.bus.health().gaps > before, "the other is told")
-        await until(lambda: {gap.topic for gap in ears[1].gaps} == {Topic.QUEUE}, "its subscribers hear a gap")
+        # A coordinator that a busy machine lost for a moment makes gaps of the other topics too.
+        await until(lambda: Topic.QUEUE in {gap.topic for gap in ears[1].gaps}, "its subscribers hear a gap")
+
+    async def test_clocks_hours_apart_change_nothing(self, fleet: Fleet) -> None:
+        """Of three processes the second is two hours ahead, and the third two hours behind."""
+        station = await fleet.station(1)
+        ear = Ear(station.bus.subscribe(*Topic))
+        async with (
+            speaker(fleet, 2, environ=false_clock("+2h")) as early,
+            speaker(fleet, 3, environ=false_clock("-2h")) as late,
+        ):
+            told = [Control(f"by node {node}") for node in (1, 2, 3)]
+
+            def everybody_hears() -> bool:
+                station.bus.publish(told[0])
+                early.publish(told[1])
+                late.publish(told[2])
+                return ear.heard(*told) and all(event in each.heard for each in (early, late) for event in told)
+
+            await until(everybody_hears, "everybody hears everybody")
 
     async def test_keys_are_shared_out_and_follow_those_who_come_and_go(self, fleet: Fleet) -> None:
         stations = [await fleet.station(node) for node in (1, 2)]

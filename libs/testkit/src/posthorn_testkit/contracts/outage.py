@@ -1,16 +1,21 @@
-"""The contract of every bus when its coordinator is down at the start, answers no more, or has lost its data.
+"""The contract of every bus when its coordinator is down at the start, answers no more or slowly, or has lost its data.
 
 Nothing stops, the log and the health say what is wrong, and events flow again by themselves. A test module subclasses
 OutageContract and gives it a fixture `fleet`: an OutageFleet, whose coordinator the tests may do this to.
 """
 
 import abc
+import asyncio
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 
 import pytest
 
-from posthorn_model.events import QueueDue, Topic
+from posthorn_model.events import Control, QueueDue, Topic
 from posthorn_testkit.contracts.fleet import QUICK, SHARDS, Ear, Fleet, Station, idle, owned_by, until
+
+SLOW = 0.5
 
 
 class OutageFleet(Fleet):
@@ -79,6 +84,24 @@ class OutageContract:
         await heard_of(fleet, ears)
         await fleet.settle(*ears)
 
+    async def test_it_answers_slowly(self, fleet: OutageFleet) -> None:
+        """Whoever is there hears what is said, if late, and who comes meanwhile is let in."""
+        stations, ears = await two(fleet)
+        await fleet.settle(*ears)
+        async with slow(fleet):
+            third = await fleet.station(3)
+            ears.append(Ear(third.bus.subscribe(*Topic)))
+            told = [Control(f"slowly by node {station.identity.node}") for station in (*stations, third)]
+
+            def all_heard() -> bool:
+                for station, event in zip((*stations, third), told, strict=True):
+                    station.bus.publish(event)
+                return all(ear.heard(*told) for ear in ears)
+
+            await until(all_heard, "everybody hears everybody")
+            assert all(station.bus.health().connected for station in (*stations, third))
+        await fleet.settle(*ears)
+
     async def test_it_loses_its_data(self, fleet: OutageFleet) -> None:
         stations, ears = await two(fleet)
         for station in stations:
@@ -92,6 +115,26 @@ class OutageContract:
             lambda: owned_by(stations) == sorted(SHARDS) and all(station.owners[0].owned for station in stations),
             "every shard is owned, by both",
         )
+
+
+@contextlib.asynccontextmanager
+async def slow(fleet: OutageFleet) -> AsyncIterator[None]:
+    """Every answer takes about SLOW seconds while the block runs: it rests so long, and is awake for a moment."""
+
+    async def rest() -> None:
+        while True:
+            await fleet.pause()
+            await asyncio.sleep(SLOW)
+            await fleet.resume()
+            await asyncio.sleep(SLOW / 10)
+
+    resting = asyncio.create_task(rest())
+    try:
+        yield
+    finally:
+        resting.cancel()
+        await asyncio.gather(resting, return_exceptions=True)
+        await fleet.resume()
 
 
 async def two(fleet: OutageFleet) -> tuple[list[Station], list[Ear]]:

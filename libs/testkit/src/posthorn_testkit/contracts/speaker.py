@@ -7,6 +7,7 @@ port of this machine through another one (`ways`), which a test can shut. Plan a
 import asyncio
 import importlib.util
 import json
+import os
 import pickle
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -54,9 +55,14 @@ class Speaker:
 
 @asynccontextmanager
 async def speaker(
-    fleet: "Fleet", node: int, *, schema: Path | None = None, ways: Mapping[int, int] | None = None
+    fleet: "Fleet",
+    node: int,
+    *,
+    schema: Path | None = None,
+    ways: Mapping[int, int] | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Speaker]:
-    """Run one; it listens to every topic."""
+    """Run one; it listens to every topic. `environ` is added to this process's environment."""
     from posthorn_bus import BusIdentity
     from posthorn_model.ids import NodeId
 
@@ -76,6 +82,7 @@ async def speaker(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=1 << 24,
+        env={**os.environ, **(environ or {})},
     )
     assert process.stdin is not None
     process.stdin.write(json.dumps(plan).encode() + b"\n")

@@ -4,17 +4,18 @@ from typing import TYPE_CHECKING
 
 from posthorn_imap.protocol.commands import Close
 from posthorn_imap.protocol.responses import Answer, ok
+from posthorn_model.rights import Right
 
 if TYPE_CHECKING:
     from posthorn_imap.session import Session
 
 
 async def close(session: "Session", command: Close) -> Answer:
-    """CLOSE expunges without telling; both leave the mailbox."""
+    """CLOSE expunges without telling, where that is allowed; both leave the mailbox."""
     selection = session.selected
-    if command.expunge and not selection.read_only:
+    if command.expunge and Right.EXPUNGE in selection.held and not selection.examined:
         feed = selection.feed
-        uids = await session.parts.storage.mail.expunge(feed.account, feed.id, only_deleted=True)
+        uids = await session.parts.storage.mail.expunge(*feed.place, only_deleted=True)
         session.parts.changes.leave(feed, selection)
         feed.expunged(uids)
     await session.deselect()

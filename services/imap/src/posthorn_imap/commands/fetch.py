@@ -1,4 +1,4 @@
-"""FETCH and UID FETCH (RFC 9051 6.4.5, RFC 7162): streamed in bounded batches, at the pace of the client."""
+"""FETCH and UID FETCH (RFC 9051 6.4.5, RFC 7162, 9738): streamed in bounded batches, at the pace of the client."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -7,15 +7,17 @@ from enum import Flag, auto
 from typing import TYPE_CHECKING
 
 from posthorn_imap.body_sections import decodable, decoded_size, needed_fields, needs_blob, read_sections
+from posthorn_imap.column_rows import as_asked, columns_of, send_columns
 from posthorn_imap.commands.select import vanished_since
+from posthorn_imap.message_limit import check_partial, last_of, told
 from posthorn_imap.protocol.commands import Fetch
-from posthorn_imap.protocol.dates import write_date_time
 from posthorn_imap.protocol.fetch_items import Content, Decoded, DecodedSize, FetchItem, Item, Section
 from posthorn_imap.protocol.flag_names import write_flags
 from posthorn_imap.protocol.partial import part_of
-from posthorn_imap.protocol.responses import Answer, bad, no, ok, string, untagged
+from posthorn_imap.protocol.responses import Answer, bad, no, ok, untagged
 from posthorn_imap.protocol.sets import SAVED
 from posthorn_imap.selection import Selection
+from posthorn_imap.stored_items import stored
 from posthorn_model.errors import BlobNotFound
 from posthorn_model.flags import SystemFlag
 from posthorn_model.ids import Modseq
@@ -70,6 +72,7 @@ async def fetch(session: "Session", command: Fetch) -> Answer:
         session.enable_condstore()
     chosen = selection.chosen(command.numbers, uid=command.uid)
     if command.partial is not None:
+        check_partial(session, command.partial)
         chosen = part_of(chosen, command.partial)
     if command.changed_since is not None:
         since = Modseq(command.changed_since)
@@ -78,16 +81,20 @@ async def fetch(session: "Session", command: Fetch) -> Answer:
             if gone:
                 session.write(untagged(b"VANISHED (EARLIER)", gone))
         chosen = [pair for pair in chosen if selection.modseq(pair[1]) > since]
+    chosen, left_out = last_of(session, chosen)
     problems = Problem.GONE if selection.view.names_gone(command.numbers, uid=command.uid) else Problem.NONE
     wanted = _wanted(selection, command)
     if _FROM_MEMORY.issuperset(wanted.items):
         await _send_from_memory(session, selection, wanted, chosen)
     else:
-        for start in range(0, len(chosen), BATCH):
-            problems |= await _send_batch(session, selection, wanted, chosen[start : start + BATCH])
+        problems |= await _send_from_store(session, selection, wanted, chosen)
+    return told(session, _answer(problems, uid=command.uid), left_out)
+
+
+def _answer(problems: Problem, *, uid: bool) -> Answer:
     if Problem.ENCODING in problems:
         return no("A part has an encoding that cannot be undone", b"UNKNOWN-CTE")
-    if Problem.GONE in problems and not command.uid:
+    if Problem.GONE in problems and not uid:
         return no("Some of the messages are gone", b"EXPUNGEISSUED")
     return ok("FETCH completed")
 
@@ -100,13 +107,12 @@ async def send_new(
     if _FROM_MEMORY.issuperset(wanted.items):
         await _send_from_memory(session, selection, wanted, new)
     else:
-        for start in range(0, len(new), BATCH):
-            await _send_batch(session, selection, wanted, new[start : start + BATCH])
+        await _send_from_store(session, selection, wanted, new)
 
 
 def _wanted(selection: Selection, command: Fetch) -> Wanted:
     items = command.items
-    if command.uid and Item.UID not in items:
+    if command.uid and Item.UID not in items and not selection.uid_only:
         items = (Item.UID, *items)
     if command.changed_since is not None and Item.MODSEQ not in items:
         items = (*items, Item.MODSEQ)
@@ -116,7 +122,7 @@ def _wanted(selection: Selection, command: Fetch) -> Wanted:
     for item in items:
         if isinstance(item, Item):
             fields |= _FIELDS.get(item, MessageFields.NONE)
-    marks_seen = not selection.read_only and any(not section.peek for section in sections)
+    marks_seen = selection.marks_seen and any(not section.peek for section in sections)
     return Wanted(items, sections, decoded, fields, marks_seen)
 
 
@@ -128,7 +134,7 @@ async def _send_from_memory(
         lines = []
         for number, uid in chosen[start : start + 1000]:
             words = [_known(selection, item, uid) for item in wanted.items]
-            lines.append(b"* %d FETCH (%s)\r\n" % (number, b" ".join(words)))
+            lines.append(b"%s%s)\r\n" % (selection.fetched(number, uid), b" ".join(words)))
         if Item.FLAGS in wanted.items:
             selection.view.told([uid for _, uid in chosen[start : start + 1000]])
         session.write(b"".join(lines))
@@ -143,6 +149,21 @@ def _known(selection: Selection, item: FetchItem, uid: int) -> bytes:
     return b"MODSEQ (%d)" % selection.modseq(uid)
 
 
+async def _send_from_store(
+    session: "Session", selection: Selection, wanted: Wanted, chosen: Sequence[Numbered]
+) -> Problem:
+    """Send messages; returns what could not be told of them."""
+    columns = None if wanted.marks_seen else columns_of(wanted.items)
+    if columns is not None:
+        chosen = await send_columns(
+            session, selection, wanted.items, columns, chosen, lambda item, uid: _known(selection, item, uid)
+        )
+    problems = Problem.NONE
+    for start in range(0, len(chosen), BATCH):
+        problems |= await _send_batch(session, selection, wanted, chosen[start : start + BATCH])
+    return problems
+
+
 async def _send_batch(session: "Session", selection: Selection, wanted: Wanted, batch: Sequence[Numbered]) -> Problem:
     """Send some messages; returns what could not be told of them."""
     storage, feed = session.parts.storage, selection.feed
@@ -151,25 +172,26 @@ async def _send_batch(session: "Session", selection: Selection, wanted: Wanted, 
     if wanted.marks_seen:
         unseen = [uid for _, uid in batch if not selection.seen(uid)]
         if unseen:
-            result = await storage.mail.set_flags(feed.account, feed.id, unseen, op="add", system=SystemFlag.SEEN)
+            result = await storage.mail.set_flags(*feed.place, unseen, op="add", system=SystemFlag.SEEN)
             feed.flags_set(result)
             newly_seen = {int(entry.uid) for entry in result.changed}
-    rows = await storage.mail.messages_by_uid(feed.account, feed.id, list(numbers), wanted.fields)
+    rows = as_asked(await storage.mail.messages_by_uid(*feed.place, list(numbers), wanted.fields), batch)
     found, unreadable = 0, False
-    blobs = await storage.blobs.of(feed.account)
+    blobs = await storage.blobs.of(feed.place.account)
     for group in _groups(rows, wanted.sections):
         async with session.parts.body_memory.held(_memory(group, wanted)):
             if needs_blob(wanted.sections):
                 await blobs.warm(row.message.blob for row in group)
-            contents = await asyncio.gather(*(_contents(blobs, row, wanted.sections) for row in group))
+            reads = [_contents(blobs, row, wanted.sections) for row in group]
+            contents = await asyncio.gather(*reads) if len(reads) > 1 else [await reads[0]]
             for row, content in zip(group, contents, strict=True):
                 if content is None:
                     continue
                 found += 1
                 unreadable |= not all(decodable(row.message, item.part) for item in wanted.decoded)
-                told = Item.FLAGS in wanted.items or row.uid in newly_seen
-                await _send(session, selection, wanted, numbers[row.uid], row, content, flags_too=told)
-                if told:
+                flags_too = Item.FLAGS in wanted.items or row.uid in newly_seen
+                await _send(session, selection, wanted, numbers[row.uid], row, content, flags_too=flags_too)
+                if flags_too:
                     selection.view.told([row.uid])
     gone = Problem.GONE if found < len(batch) else Problem.NONE
     return gone | (Problem.ENCODING if unreadable else Problem.NONE)
@@ -218,7 +240,7 @@ async def _send(
 ) -> None:
     """One FETCH response. Everything it holds is at hand: it is never broken off half-way by the store."""
     connection = session.connection
-    session.write(b"* %d FETCH (" % number)
+    session.write(selection.fetched(number, row.uid))
     separator = b""
     for item in wanted.items:
         if isinstance(item, Section | Decoded):
@@ -228,7 +250,7 @@ async def _send(
         elif item in _FROM_MEMORY:
             session.write(separator + _known(selection, item, row.uid))
         else:
-            session.write(separator + _stored(item, row))
+            session.write(separator + stored(item, row))
         separator = b" "
     if flags_too and Item.FLAGS not in wanted.items:
         session.write(b" " + _known(selection, Item.FLAGS, row.uid))
@@ -248,31 +270,3 @@ async def _send_section(session: "Session", name: bytes, octets: bytes | memoryv
     for start in range(0, len(octets), SLICE):
         session.write(octets[start : start + SLICE])
         await session.connection.flow()
-
-
-def _stored(item: Item, row: PlacedMessage) -> bytes:
-    """An item from what was computed when the message came."""
-    message = row.message
-    match item:
-        case Item.INTERNALDATE:
-            value = write_date_time(message.received_at)
-        case Item.SAVEDATE:
-            value = b"NIL" if row.saved_at is None else write_date_time(row.saved_at)
-        case Item.SIZE:
-            value = b"%d" % message.size
-        case Item.ENVELOPE:
-            value = message.envelope or b"NIL"
-        case Item.BODY:
-            value = message.body or b"NIL"
-        case Item.BODYSTRUCTURE:
-            value = message.body_structure or b"NIL"
-        case Item.EMAILID:
-            value = b"(E%d)" % message.id
-        case Item.THREADID:
-            value = b"(T%d)" % message.thread
-        case Item.PREVIEW:
-            value = string((message.preview or "").encode())
-        case _:
-            raise AssertionError(item)
-    name: bytes = item.value
-    return name + b" " + value

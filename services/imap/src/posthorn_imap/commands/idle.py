@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from posthorn_imap import notifications
+from posthorn_imap.access import reassess
 from posthorn_imap.protocol.commands import Idle
 from posthorn_imap.protocol.responses import Answer, bad, bye, continuation, ok
 
@@ -28,13 +29,14 @@ async def idle(session: "Session", _command: Idle) -> Answer:
 async def _until_done(session: "Session") -> bytes | None:
     """The line that ends it; None when the server does."""
     while True:
+        await reassess(session)
+        if session.selection is not None and session.selection.lost is not None:
+            session.end(session.selection.lost)
+            return None
         await session.tell(expunges=True)
         await session.update_contexts()
         if session.notifications is not None:
             await notifications.tell(session)
-        if session.selection is not None and session.selection.deleted:
-            session.end(bye("The selected mailbox was deleted", b"NONEXISTENT"))
-            return None
         if session.draining:
             session.end(bye("Server shutting down", b"UNAVAILABLE"))
             return None

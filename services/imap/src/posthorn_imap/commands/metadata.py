@@ -3,22 +3,25 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from posthorn_imap.mailbox_tree import read_tree
+from posthorn_imap.mailbox_tree import find_mailbox
+from posthorn_imap.places import Named, Place, permitted
 from posthorn_imap.protocol.commands import GetMetadata, SetMetadata
 from posthorn_imap.protocol.responses import Answer, astring, listed, no, ok, string8, untagged
-from posthorn_model.errors import MailboxNotFound, TooLarge, TooMany
-from posthorn_model.ids import MailboxId
+from posthorn_model.errors import MissingRight, TooLarge, TooMany
+from posthorn_model.rights import Right
 from posthorn_storage.mail import metadata
 
 if TYPE_CHECKING:
     from posthorn_imap.session import Session
 
+_ANNOTATING = Right.READ | Right.SEEN | Right.WRITE | Right.INSERT | Right.POST
+
 
 async def get_metadata(session: "Session", command: GetMetadata) -> Answer:
     """Entries that are not set are told as NIL; of those below them that are, only values."""
-    place = await _place(session, command.mailbox)
+    place = await _place(session, command.mailbox, Right.LOOKUP)
     kept = await session.parts.storage.mail.metadata(
-        session.owner.id, place, command.entries, holder=session.owner.id, below=command.depth > 0
+        *place, command.entries, holder=session.user.id, below=command.depth > 0
     )
     shown = {name: value for name, value in kept.items() if _near(name, command)}
     longest = max((len(value) for value in shown.values()), default=0)
@@ -46,21 +49,21 @@ def metadata_response(session: "Session", mailbox: str, names: Iterable[str], va
     return untagged(b"METADATA", session.name(mailbox), listed(words))
 
 
-async def metadata_of(session: "Session", name: str, mailbox: MailboxId, entries: Sequence[str]) -> bytes:
+async def metadata_of(session: "Session", named: Named, entries: Sequence[str]) -> bytes:
     """The METADATA response that LIST gives with a mailbox (RFC 9590)."""
-    owner = session.owner.id
+    mail = session.parts.storage.mail
     return metadata_response(
-        session, name, entries, await session.parts.storage.mail.metadata(owner, mailbox, entries, holder=owner)
+        session, named.name, entries, await mail.metadata(*named.place, entries, holder=session.user.id)
     )
 
 
 async def set_metadata(session: "Session", command: SetMetadata) -> Answer:
-    place = await _place(session, command.mailbox)
-    if place == metadata.ACCOUNT and any(name.startswith("/shared/") for name, _ in command.values):
+    shared = any(name.startswith("/shared/") for name, _ in command.values)
+    place = await _place(session, command.mailbox, Right.LOOKUP | (Right.WRITE if shared else Right.NONE))
+    if place.mailbox == metadata.ACCOUNT and shared:
         return no("What is shared by all of the server is not yours to set", b"NOPERM")
-    owner = session.owner.id
     try:
-        await session.parts.storage.mail.set_metadata(owner, place, dict(command.values), holder=owner)
+        await session.parts.storage.mail.set_metadata(*place, dict(command.values), holder=session.user.id)
     except TooLarge as error:
         return no(error.public, b"METADATA MAXSIZE %d" % metadata.MAX_VALUE)
     except TooMany as error:
@@ -68,11 +71,14 @@ async def set_metadata(session: "Session", command: SetMetadata) -> Answer:
     return ok("SETMETADATA completed")
 
 
-async def _place(session: "Session", name: str) -> MailboxId:
-    """The mailbox, or the account itself for the empty name. Raises MailboxNotFound."""
+async def _place(session: "Session", name: str, needed: Right) -> Place:
+    """The mailbox, or the account itself for the empty name.
+
+    Beside the rights needed one of r s w i p must be there (RFC 5464 3.3). Raises MailboxNotFound, MissingRight.
+    """
     if not name:
-        return metadata.ACCOUNT
-    found = (await read_tree(session)).find(name)
-    if found is None:
-        raise MailboxNotFound
-    return found.id
+        return Place(session.user.id, metadata.ACCOUNT)
+    named = permitted(await find_mailbox(session, name), needed)
+    if not named.held & _ANNOTATING:
+        raise MissingRight(account=named.place.account, mailbox=named.place.mailbox)
+    return named.place

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from posthorn_imap.mailbox_tree import Tree
 from posthorn_imap.notifications import Notifications, known_of, tell_all
 from posthorn_imap.protocol.notify import Notify
 from posthorn_imap.protocol.responses import Answer, ok
+from posthorn_imap.watching import Watching
 
 if TYPE_CHECKING:
     from posthorn_imap.session import Session
@@ -16,16 +16,16 @@ async def notify(session: "Session", command: Notify) -> Answer:
     if not command.groups:
         session.stop_notifications()
         return ok("NOTIFY completed")
-    account = session.parts.changes.watch(session.owner.id, session.wake)
+    before = session.notifications
+    watching = Watching(session.parts.changes, session.wake) if before is None else before.watching
     try:
-        await account.refresh()
+        tree = await watching.read(session)
     except BaseException:
-        if session.notifications is None:
-            session.parts.changes.unwatch(account, session.wake)
+        if before is None:
+            watching.stop()
         raise
-    tree = Tree(account.mailboxes)
     session.notifications = Notifications(
-        account,
+        watching,
         next((group for group in command.groups if group.of_selected), None),
         tuple(group for group in command.groups if not group.of_selected),
         known_of(tree),

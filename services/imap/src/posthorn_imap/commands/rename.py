@@ -1,31 +1,35 @@
-"""RENAME (RFC 9051 6.3.6). INBOX stays and gives its messages to the new name."""
+"""RENAME (RFC 9051 6.3.6). One's own INBOX stays and gives its messages to the new name; another's is not renamed."""
 
 from typing import TYPE_CHECKING
 
-from posthorn_imap.commands.create import make_parents
-from posthorn_imap.mailbox_tree import read_tree
+from posthorn_imap.commands.create import make_way
+from posthorn_imap.mailbox_tree import branch_of
+from posthorn_imap.places import permitted
 from posthorn_imap.protocol.commands import Rename
 from posthorn_imap.protocol.mailbox_names import levels
-from posthorn_imap.protocol.responses import Answer, ok
-from posthorn_model.errors import AlreadyExists, MailboxNotFound
+from posthorn_imap.protocol.responses import Answer, no, ok
+from posthorn_model.errors import MailboxNotFound
 from posthorn_model.mail import Role
+from posthorn_model.rights import Right
 
 if TYPE_CHECKING:
     from posthorn_imap.session import Session
 
 
 async def rename(session: "Session", command: Rename) -> Answer:
-    mail, account = session.parts.storage.mail, session.owner.id
-    tree = await read_tree(session)
-    mailbox = tree.find(command.old)
-    if mailbox is None:
+    """Within one account: x is needed on what is renamed, k where it goes (RFC 4314 4)."""
+    mail = session.parts.storage.mail
+    branch = await branch_of(session, command.old)
+    found = permitted(None if branch is None else branch.find(command.old), Right.DELETE_MAILBOX)
+    target = await branch_of(session, command.new)
+    if target is None:
         raise MailboxNotFound
-    if tree.find(command.new) is not None:
-        raise AlreadyExists("the new name is taken")
-    parent = await make_parents(session, tree, command.new)
+    if target.account != found.place.account:
+        return no("A mailbox stays with its owner", b"CANNOT")
+    parent = await make_way(session, target, command.new)
     name = levels(command.new)[-1]
-    if mailbox.role is Role.INBOX:
-        await mail.rename_inbox(account, name, parent)
+    if found.box.role is Role.INBOX:
+        await mail.rename_inbox(found.place.account, name, parent)
     else:
-        await mail.update_mailbox(account, mailbox.id, name=name, parent=parent)
+        await mail.update_mailbox(*found.place, name=name, parent=parent)
     return ok("RENAME completed")

@@ -1,17 +1,22 @@
 """SELECT and EXAMINE (RFC 9051 6.3.2 and 6.3.3), with CONDSTORE and QRESYNC (RFC 7162)."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from posthorn_imap.access import access_code, permanent_flags, told_keywords
 from posthorn_imap.commands.listing import list_response
-from posthorn_imap.mailbox_tree import read_tree
+from posthorn_imap.mailbox_tree import branch_of
+from posthorn_imap.places import permitted
 from posthorn_imap.protocol.commands import Resync, Select
 from posthorn_imap.protocol.cursor import SyntaxProblem
 from posthorn_imap.protocol.flag_names import NAMES
-from posthorn_imap.protocol.responses import Answer, bad, listed, no, ok, untagged
+from posthorn_imap.protocol.responses import Answer, bad, listed, ok, untagged
 from posthorn_imap.protocol.sets import NumberSet, bounded_members, contains, positions_of_uids, write_ranges
 from posthorn_imap.selection import Selection
-from posthorn_model.errors import CannotCalculateChanges, MailboxNotFound
+from posthorn_model.errors import CannotCalculateChanges
+from posthorn_model.flags import SystemFlag
 from posthorn_model.ids import Modseq
+from posthorn_model.rights import Right
 
 if TYPE_CHECKING:
     from posthorn_imap.session import Session
@@ -28,51 +33,41 @@ async def select(session: "Session", command: Select) -> Answer:
         return bad("ENABLE QRESYNC first")
     if command.condstore:
         session.enable_condstore()
-    tree = await read_tree(session)
-    mailbox = tree.find(command.mailbox)
-    if mailbox is None:
-        return no("There is no such mailbox", b"NONEXISTENT")
+    branch = await branch_of(session, command.mailbox)
+    named = permitted(None if branch is None else branch.find(command.mailbox), Right.READ)
     mail, changes = session.parts.storage.mail, session.parts.changes
-    try:
-        feed = await changes.join(session.owner.id, mailbox.id)
-        takes = not (command.read_only or session.rev2)
-        recent = int(await mail.take_recent(session.owner.id, mailbox.id)) if takes else None
-    except MailboxNotFound:
-        return no("There is no such mailbox", b"NONEXISTENT")
+    feed = await changes.join(named.place)
+    takes = not (command.read_only or session.rev2 or named.shared)
+    recent = int(await mail.take_recent(*named.place)) if takes else None
     selection = Selection(
         feed,
-        command.mailbox,
-        read_only=command.read_only,
+        replace(named, name=command.mailbox),
+        examined=command.read_only,
         recent_from=recent,
         rev2=session.rev2,
         wake=session.wake,
     )
+    selection.uid_only = session.uid_only
     changes.listen(feed, selection)
     session.select(selection)
     _describe(session, selection)
-    if session.rev2:
-        session.write(list_response(session, tree, mailbox))
-    else:
+    if branch is not None and session.rev2:
+        session.write(list_response(session, branch.tree, named))
+    elif not session.uid_only:
         _first_unseen(session, selection)
     if command.resync is not None and command.resync.uidvalidity == feed.mailbox.uidvalidity:
         await _resync(session, selection, command.resync)
-    if command.read_only:
-        return ok("EXAMINE completed", b"READ-ONLY")
-    return ok("SELECT completed", b"READ-WRITE")
+    return ok("EXAMINE completed" if command.read_only else "SELECT completed", access_code(selection))
 
 
 def _describe(session: "Session", selection: Selection) -> None:
     feed = selection.feed
     mailbox = feed.mailbox
-    keywords = [word.encode() for word in sorted(feed.keywords)[:200] if word.isascii() and _is_atom(word)]
     lines = [
         untagged(b"%d EXISTS" % selection.view.total),
         *([] if session.rev2 else [untagged(b"%d RECENT" % selection.recents)]),
-        untagged(b"FLAGS", listed([*_SYSTEM, *keywords])),
-        ok(
-            "Flags that can be kept",
-            b"PERMANENTFLAGS " + listed([] if selection.read_only else [*_SYSTEM, *keywords, b"\\*"]),
-        ).line(),
+        untagged(b"FLAGS", listed([*_SYSTEM, *told_keywords(selection)])),
+        permanent_flags(selection),
         ok("UIDs are valid", b"UIDVALIDITY %d" % mailbox.uidvalidity).line(),
         ok("Next UID", b"UIDNEXT %d" % max(mailbox.uidnext, selection.first_new_uid)).line(),
         ok("Highest", b"HIGHESTMODSEQ %d" % feed.highest).line(),
@@ -83,14 +78,17 @@ def _describe(session: "Session", selection: Selection) -> None:
 
 def _first_unseen(session: "Session", selection: Selection) -> None:
     """RFC 3501 7.1; of no use to anybody, and gone from RFC 9051."""
+    entries = selection.feed.entries
+    seen: dict[int, bool] = {}
+    """Of the few sets of flags there are, by their identities."""
     for number, uid in enumerate(selection.view.uids, 1):
-        if not selection.seen(uid):
+        flags = entries[uid].flags
+        known = seen.get(id(flags))
+        if known is None:
+            known = seen[id(flags)] = SystemFlag.SEEN in flags.system
+        if not known:
             session.write(ok("First unseen", b"UNSEEN %d" % number).line())
             break
-
-
-def _is_atom(word: str) -> bool:
-    return not any(letter in '(){%*"\\]' for letter in word)
 
 
 async def _resync(session: "Session", selection: Selection, resync: Resync) -> None:
@@ -118,10 +116,12 @@ async def vanished_since(
     """
     feed = selection.feed
     try:
-        gone = await session.parts.storage.mail.expunged(feed.account, feed.id, since)
+        gone = await session.parts.storage.mail.expunged(*feed.place, since)
     except CannotCalculateChanges:
         return _not_there(selection, known, _agreed(selection, match))
-    ranges = [(uid, uid) for uid in gone if known is None or contains(known, uid)]
+    # The log is read later than the mailbox was: who is gone only since has a number still, and vanishes with news.
+    numbered = selection.view.number
+    ranges = [(uid, uid) for uid in gone if not numbered(uid) and (known is None or contains(known, uid))]
     return write_ranges(ranges)
 
 

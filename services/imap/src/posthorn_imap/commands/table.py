@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from posthorn_imap.commands.acl import get_acl, list_rights, my_rights, set_acl
 from posthorn_imap.commands.append import append
 from posthorn_imap.commands.capability import capability
 from posthorn_imap.commands.close import close
@@ -15,6 +16,7 @@ from posthorn_imap.commands.expunge import expunge
 from posthorn_imap.commands.fetch import fetch
 from posthorn_imap.commands.identity import identify
 from posthorn_imap.commands.idle import idle
+from posthorn_imap.commands.jmap_access import get_jmap_access
 from posthorn_imap.commands.listing import list_mailboxes, list_subscribed
 from posthorn_imap.commands.login import authenticate, login
 from posthorn_imap.commands.logout import logout
@@ -34,7 +36,9 @@ from posthorn_imap.commands.store import store
 from posthorn_imap.commands.subscribe import subscribe
 from posthorn_imap.commands.thread import thread
 from posthorn_imap.commands.unauthenticate import unauthenticate
+from posthorn_imap.commands.url_access import gen_url_auth, reset_key, url_fetch
 from posthorn_imap.progress import telling
+from posthorn_imap.protocol import acl, url_access
 from posthorn_imap.protocol import commands as c
 from posthorn_imap.protocol.notify import Notify
 from posthorn_imap.protocol.responses import Answer
@@ -56,6 +60,7 @@ PERFORMERS: Mapping[type[c.Command], Callable[["Session", Any], Awaitable[Answer
     c.Enable: enable,
     c.Expunge: expunge,
     c.Fetch: fetch,
+    c.GetJmapAccess: get_jmap_access,
     c.GetMetadata: get_metadata,
     c.GetQuota: get_quota,
     c.GetQuotaRoot: get_quota_root,
@@ -69,6 +74,13 @@ PERFORMERS: Mapping[type[c.Command], Callable[["Session", Any], Awaitable[Answer
     c.Namespace: namespace,
     c.Noop: noop,
     Notify: notify,
+    acl.SetAcl: set_acl,
+    acl.GetAcl: get_acl,
+    acl.ListRights: list_rights,
+    acl.MyRights: my_rights,
+    url_access.GenUrlAuth: gen_url_auth,
+    url_access.ResetKey: reset_key,
+    url_access.UrlFetch: url_fetch,
     c.Rename: rename,
     c.Replace: replace,
     c.Search: telling(search),
@@ -84,6 +96,6 @@ PERFORMERS: Mapping[type[c.Command], Callable[["Session", Any], Awaitable[Answer
 }
 
 
-async def perform(session: "Session", command: c.Command) -> Answer:
+def perform(session: "Session", command: c.Command) -> Awaitable[Answer]:
     """Act and write the data; returns the tagged response. Raises what the store raises, and SyntaxProblem."""
-    return await PERFORMERS[type(command)](session, command)
+    return PERFORMERS[type(command)](session, command)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from posthorn_imap.message_limit import check_search
 from posthorn_imap.message_order import MAX_TEXT, MEMORY, read_facts, worked_on
 from posthorn_imap.protocol.commands import Thread
 from posthorn_imap.protocol.responses import Answer, no, ok, untagged
@@ -27,6 +28,7 @@ async def thread(session: "Session", command: Thread) -> Answer:
     selection = session.selected
     if uses_modseq(command.key):
         session.enable_condstore()
+    check_search(session, selection, command.key)
     uids = await matching(session, selection, command.key)
     by_name = command.algorithm == b"REFERENCES"
     fields = SortFields.SUBJECT | (SortFields.REFERENCES if by_name else SortFields.NONE)

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Literal
 
+from posthorn_imap.protocol.acl import GetAcl, ListRights, MyRights, SetAcl
 from posthorn_imap.protocol.fetch_items import FetchItem
 from posthorn_imap.protocol.message_urls import MessageUrl
 from posthorn_imap.protocol.notify import Notify
@@ -13,6 +14,7 @@ from posthorn_imap.protocol.search_keys import Key
 from posthorn_imap.protocol.search_sources import Source
 from posthorn_imap.protocol.sets import NumberSet
 from posthorn_imap.protocol.sort_keys import Criterion
+from posthorn_imap.protocol.url_access import AccessUrl, GenUrlAuth, ResetKey, UrlFetch
 from posthorn_model.flags import Flags
 from posthorn_model.mail import Role
 
@@ -86,6 +88,11 @@ class Enable:
 @dataclass(frozen=True, slots=True)
 class Namespace:
     pass
+
+
+@dataclass(frozen=True, slots=True)
+class GetJmapAccess:
+    """RFC 9698."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +171,8 @@ class ListMailboxes:
     return_status: tuple[StatusItem, ...] = ()
     return_metadata: tuple[str, ...] = ()
     """Names of annotations (RFC 9590)."""
+    return_rights: bool = False
+    """What the session may do with each (RFC 8440)."""
     separator_only: bool = False
     """The pattern was "": the client asks for the hierarchy separator."""
 
@@ -216,7 +225,7 @@ class Letter:
     flags: Flags
     received_at: datetime | None
     octets: bytes
-    parts: tuple[bytes | MessageUrl, ...] = ()
+    parts: tuple[bytes | MessageUrl | AccessUrl, ...] = ()
     """Of what it is put together instead (RFC 4469)."""
 
 
@@ -358,6 +367,7 @@ Command = (
     | Id
     | Enable
     | Namespace
+    | GetJmapAccess
     | Idle
     | Select
     | Create
@@ -372,6 +382,13 @@ Command = (
     | GetMetadata
     | SetMetadata
     | Notify
+    | SetAcl
+    | GetAcl
+    | ListRights
+    | MyRights
+    | GenUrlAuth
+    | ResetKey
+    | UrlFetch
     | Append
     | Replace
     | Close

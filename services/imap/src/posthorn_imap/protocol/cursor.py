@@ -96,8 +96,13 @@ class Cursor:
             raise SyntaxProblem(f'expected "{token.decode()}"')
 
     def space(self) -> None:
+        """Take a space. IMAPClient sends two in front of the second literal of a command: both are taken there."""
         if not self.accept(b" "):
             raise SyntaxProblem("missing argument" if self.at_end() else "expected a space")
+        if self._text()[self._at :] == b" ":
+            self._at += 1
+            if not self._at_literal():
+                self._at -= 1
 
     def _required(self, pattern: re.Pattern[bytes], what: str) -> bytes:
         found = self.match(pattern)

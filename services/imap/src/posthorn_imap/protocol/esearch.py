@@ -35,8 +35,11 @@ def esearch(
     return untagged(*words)
 
 
-def to_save(uids: Sequence[int], results: Results) -> list[int]:
-    """What "$" becomes, ascending: all, or with MIN, MAX and PARTIAL alone just those (RFC 5182 2.4, RFC 9394 3.2)."""
+def to_tell(uids: Sequence[int], results: Results) -> list[int]:
+    """The messages that a response speaks of, ascending: all, or with MIN, MAX and PARTIAL alone just those.
+
+    That is what "$" becomes (RFC 5182 2.4, RFC 9394 3.2), and whose highest mod-sequence is told (RFC 4731 3.2).
+    """
     words = results.words
     if words & {b"ALL", b"COUNT"} or not words & {b"MIN", b"MAX", b"PARTIAL"}:
         return sorted(uids)

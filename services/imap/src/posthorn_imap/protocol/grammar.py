@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Set
 
 from posthorn_imap.protocol.account_grammar import ACCOUNT_COMMANDS
+from posthorn_imap.protocol.acl_grammar import ACL_COMMANDS
 from posthorn_imap.protocol.commands import (
     Authenticate,
     Capability,
@@ -16,6 +17,7 @@ from posthorn_imap.protocol.commands import (
     Compress,
     Enable,
     Expunge,
+    GetJmapAccess,
     Id,
     Idle,
     Login,
@@ -33,6 +35,7 @@ from posthorn_imap.protocol.message_grammar import MESSAGE_COMMANDS, UID_COMMAND
 from posthorn_imap.protocol.notify_grammar import NOTIFY_COMMANDS
 from posthorn_imap.protocol.search_grammar import cancel_update, multi_search
 from posthorn_imap.protocol.sets import number_set
+from posthorn_imap.protocol.url_grammar import URL_COMMANDS
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]*={0,2}|=")
 _VERB = re.compile(rb"[A-Za-z0-9]+")
@@ -139,10 +142,22 @@ def _id(cursor: Cursor) -> Id:
         if cursor.nstring() is not None:
             raise SyntaxProblem("expected a list or NIL")
         return Id(())
-    fields = cursor.listed(_id_field, least=0)
+    fields = _id_fields(cursor)
     if len(fields) > _MAX_ID_FIELDS:
         raise SyntaxProblem(f"more than {_MAX_ID_FIELDS} fields")
     return Id(tuple(fields))
+
+
+def _id_fields(cursor: Cursor) -> list[tuple[bytes, bytes]]:
+    """Names and values; aioimaplib sends spaces inside of the parentheses, which mean nothing."""
+    cursor.expect(b"(")
+    fields = []
+    cursor.accept(b" ")
+    while not cursor.accept(b")"):
+        fields.append(_id_field(cursor))
+        if cursor.peek() != b")":
+            cursor.space()
+    return fields
 
 
 def _id_field(cursor: Cursor) -> tuple[bytes, bytes]:
@@ -175,6 +190,7 @@ _COMMANDS: Mapping[str, Reader] = {
     "LOGOUT": _constant(Logout()),
     "STARTTLS": _constant(StartTls()),
     "NAMESPACE": _constant(Namespace()),
+    "GETJMAPACCESS": _constant(GetJmapAccess()),
     "IDLE": _constant(Idle()),
     "CHECK": _constant(Check()),
     "CLOSE": _constant(Close(expunge=True)),
@@ -187,6 +203,8 @@ _COMMANDS: Mapping[str, Reader] = {
     "ID": _id,
     "ENABLE": _enable,
     **ACCOUNT_COMMANDS,
+    **ACL_COMMANDS,
+    **URL_COMMANDS,
     "ESEARCH": multi_search,
     "CANCELUPDATE": cancel_update,
     **NOTIFY_COMMANDS,

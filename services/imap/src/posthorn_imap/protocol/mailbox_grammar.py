@@ -186,6 +186,8 @@ def _list_return(cursor: Cursor) -> dict[str, Any]:
         case b"METADATA":
             cursor.space()
             return {"return_metadata": entry_names(cursor)}
+        case b"MYRIGHTS":
+            return {"return_rights": True}
         case b"SUBSCRIBED":
             return {"return_subscribed": True}
         case b"CHILDREN" | b"SPECIAL-USE":

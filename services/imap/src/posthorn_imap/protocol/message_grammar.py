@@ -14,6 +14,7 @@ from posthorn_imap.protocol.message_urls import MessageUrl, message_url
 from posthorn_imap.protocol.partial import partial_range
 from posthorn_imap.protocol.search_grammar import search_verbs
 from posthorn_imap.protocol.sets import STAR, NumberSet, number_set
+from posthorn_imap.protocol.url_access import AccessUrl, access_url, is_absolute
 from posthorn_model.flags import NO_FLAGS
 
 
@@ -53,10 +54,11 @@ def _letter(cursor: Cursor) -> Letter:
     return Letter(flags, received_at, literal.data)
 
 
-def _part(cursor: Cursor) -> bytes | MessageUrl:
+def _part(cursor: Cursor) -> bytes | MessageUrl | AccessUrl:
     """A part of a message that is put together (RFC 4469 5)."""
     if cursor.accept(b"URL "):
-        return message_url(cursor.astring())
+        url = cursor.astring()
+        return access_url(url) if is_absolute(url) else message_url(url)
     cursor.expect(b"TEXT ")
     literal = cursor.literal()
     if literal is None:

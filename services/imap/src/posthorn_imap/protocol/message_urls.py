@@ -1,6 +1,6 @@
-"""URLs of messages and their parts, as CATENATE takes them (RFC 4469, RFC 5092): of this account alone.
+"""URLs of messages and their parts that name no server, as CATENATE takes them (RFC 4469, RFC 5092).
 
-Whatever else a URL may be — of another server, of another user, with an authorization — is none that can be used here.
+Those that name a server are read by posthorn_imap.protocol.url_access.
 """
 
 import re

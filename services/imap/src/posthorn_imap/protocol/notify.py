@@ -44,11 +44,11 @@ class EventGroup:
     def of_selected(self) -> bool:
         return self.filter in (Filter.SELECTED, Filter.SELECTED_DELAYED)
 
-    def holds_for(self, name: str, *, subscribed: bool) -> bool:
+    def holds_for(self, name: str, *, subscribed: bool, personal: bool) -> bool:
         """Whether a mailbox that is not selected is one of these."""
         match self.filter:
             case Filter.INBOXES | Filter.PERSONAL:
-                return True
+                return personal
             case Filter.SUBSCRIBED:
                 return subscribed
             case Filter.MAILBOXES:
@@ -66,9 +66,12 @@ class Notify:
     status: bool = False
 
 
-def events_for(groups: Sequence[EventGroup], name: str, *, subscribed: bool) -> frozenset[Event]:
-    """What is told of a mailbox that is not selected: what the first group says that holds for it."""
+def events_for(groups: Sequence[EventGroup], name: str, *, subscribed: bool, personal: bool = True) -> frozenset[Event]:
+    """What is told of a mailbox that is not selected: what the first group says that holds for it.
+
+    `personal`: it is the account's own.
+    """
     for group in groups:
-        if group.holds_for(name, subscribed=subscribed):
+        if group.holds_for(name, subscribed=subscribed, personal=personal):
             return group.events
     return frozenset()

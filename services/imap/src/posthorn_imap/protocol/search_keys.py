@@ -1,4 +1,4 @@
-"""Search keys as a tree of values, read from SEARCH (RFC 9051 6.4.4, 5032, 7162, 8474). Nothing is looked up here."""
+"""Search keys as a tree of values, read from SEARCH (RFC 9051 6.4.4; 5032, 7162, 8474, 9738). Nothing is looked up."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 
-from posthorn_imap.protocol.cursor import MAX_NUMBER64, Cursor, SyntaxProblem, Unsupported
+from posthorn_imap.protocol.cursor import MAX_NUMBER, MAX_NUMBER64, Cursor, SyntaxProblem, Unsupported
 from posthorn_imap.protocol.dates import day
 from posthorn_imap.protocol.flag_names import flag
 from posthorn_imap.protocol.sets import SAVED_MARK, NumberSet, number_set
@@ -263,6 +263,10 @@ class _Reader:
                 return Aged(cursor.nonzero(), word == b"YOUNGER")
             case b"UID":
                 return Numbered(number_set(cursor), uid=True)
+            case b"UIDAFTER":
+                return uids_from(cursor.nonzero() + 1)
+            case b"UIDBEFORE":
+                return _uids(1, cursor.nonzero() - 1)
             case b"MODSEQ":
                 return self._modseq()
         return Identified(cursor.atom().decode(), word == b"THREADID")
@@ -294,7 +298,7 @@ class _Reader:
 _WHERE = {where.value: where for where in Where}
 _DATES = {prefix + when.value: (when, bool(prefix)) for prefix in (b"", b"SENT") for when in When}
 _SAVED = {b"SAVED" + when.value: when for when in When}
-_OTHERS = b"NOT OR HEADER KEYWORD UNKEYWORD LARGER SMALLER OLDER YOUNGER UID MODSEQ EMAILID THREADID"
+_OTHERS = b"NOT OR HEADER KEYWORD UNKEYWORD LARGER SMALLER OLDER YOUNGER UID UIDAFTER UIDBEFORE MODSEQ EMAILID THREADID"
 _ARGUED = frozenset(_WHERE) | frozenset(_DATES) | frozenset(_SAVED) | frozenset(_OTHERS.split())
 
 
@@ -304,6 +308,20 @@ def search_keys(cursor: Cursor, charset: bytes | None) -> Key:
     if codec is None:
         raise UnknownCharset
     return _Reader(cursor, codec).keys(cursor.at_end, 0)
+
+
+def uids_from(low: int) -> Numbered:
+    """Messages with UIDs from `low` on; unlike the set LOW:* it may be none."""
+    return _uids(low, MAX_NUMBER)
+
+
+def _uids(low: int, high: int) -> Numbered:
+    return Numbered(NumberSet(((low, high),) if low <= high else ()), uid=True)
+
+
+def demanded(key: Key) -> tuple[Key, ...]:
+    """The keys that every match must have."""
+    return tuple(each for inner in key.keys for each in demanded(inner)) if isinstance(key, And) else (key,)
 
 
 def children(key: Key) -> tuple[Key, ...]:
@@ -323,6 +341,12 @@ def numbers_messages(key: Key) -> bool:
     return (isinstance(key, Numbered) and (not key.uid or key.numbers.saved)) or any(
         map(numbers_messages, children(key))
     )
+
+
+def has_numbers(key: Key) -> bool:
+    """Whether a sequence number is among the keys; what was saved has none (RFC 9586 3.1)."""
+    own = isinstance(key, Numbered) and not key.uid and not key.numbers.saved
+    return own or any(map(has_numbers, children(key)))
 
 
 def uses_modseq(key: Key) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from enum import Enum
 
+from posthorn_imap.protocol.acl import GetAcl, ListRights, MyRights, SetAcl
 from posthorn_imap.protocol.commands import (
     Append,
     Authenticate,
@@ -18,6 +19,7 @@ from posthorn_imap.protocol.commands import (
     Enable,
     Expunge,
     Fetch,
+    GetJmapAccess,
     GetMetadata,
     GetQuota,
     GetQuotaRoot,
@@ -44,6 +46,8 @@ from posthorn_imap.protocol.commands import (
     Unauthenticate,
 )
 from posthorn_imap.protocol.notify import Notify
+from posthorn_imap.protocol.search_keys import has_numbers
+from posthorn_imap.protocol.url_access import GenUrlAuth, ResetKey, UrlFetch
 
 
 class State(Enum):
@@ -81,11 +85,19 @@ ALLOWED: Mapping[type[Command], frozenset[State]] = {
     ListMailboxes: _AFTER_LOGIN,
     ListSubscribed: _AFTER_LOGIN,
     Status: _AFTER_LOGIN,
+    GetJmapAccess: _AFTER_LOGIN,
     GetQuota: _AFTER_LOGIN,
     GetQuotaRoot: _AFTER_LOGIN,
     GetMetadata: _AFTER_LOGIN,
     SetMetadata: _AFTER_LOGIN,
     Notify: _AFTER_LOGIN,
+    SetAcl: _AFTER_LOGIN,
+    GetAcl: _AFTER_LOGIN,
+    ListRights: _AFTER_LOGIN,
+    MyRights: _AFTER_LOGIN,
+    GenUrlAuth: _AFTER_LOGIN,
+    ResetKey: _AFTER_LOGIN,
+    UrlFetch: _AFTER_LOGIN,
     Append: _AFTER_LOGIN,
     Check: _IN_MAILBOX,
     Close: _IN_MAILBOX,
@@ -114,6 +126,18 @@ def refusal(command: Command, state: State) -> str:
     if state is State.FRESH:
         return "log in first"
     return "select a mailbox first"
+
+
+def speaks_of_numbers(command: Command) -> bool:
+    """Whether a command names or asks for sequence numbers, which is BAD once UIDONLY is enabled (RFC 9586 3.1)."""
+    match command:
+        case Fetch() | Store() | Copy() | Replace():
+            return not command.uid
+        case Search() | Sort() | Thread():
+            return not command.uid or has_numbers(command.key)
+        case MultiSearch():
+            return has_numbers(command.key)
+    return False
 
 
 def may_tell_expunges(command: Command) -> bool:

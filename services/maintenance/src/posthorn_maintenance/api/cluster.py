@@ -11,7 +11,7 @@ from posthorn_model.ids import Epoch
 from posthorn_model.ports import Bus, BusHealth
 from posthorn_storage import Storage
 
-Holders = Mapping[str, tuple[str, Epoch, bool]]
+Holders = Mapping[str, tuple[str, Epoch, float]]
 
 
 async def describe(
@@ -90,8 +90,8 @@ def _role(role: str, eligible: Sequence[Any], holders: Holders, node_of: Mapping
     return {"role": role, "parts": parts}
 
 
-def _holder(found: tuple[str, Epoch, bool] | None, node_of: Mapping[str, int]) -> dict[str, Any]:
+def _holder(found: tuple[str, Epoch, float] | None, node_of: Mapping[str, int]) -> dict[str, Any]:
     if found is None:
         return {"node": None, "boot": None, "epoch": 0, "held": False}
-    owner, epoch, live = found
-    return {"node": node_of.get(owner) if live else None, "boot": owner, "epoch": epoch, "held": live}
+    owner, epoch, left = found
+    return {"node": node_of.get(owner) if left > 0 else None, "boot": owner, "epoch": epoch, "held": left > 0}

@@ -216,26 +216,35 @@ class Acme:
         return placed
 
     async def _shown(self, work: _Work, placed: Order) -> None:
-        """Show that every name is ours."""
-        if placed.status != "pending":
-            return
+        """Show that every name is ours. In the end what shows it goes, also what a former holder has left."""
+        kind = work.settings.challenge
         wanted = [await work.authority.authorization(url) for url in placed.authorizations]
         open_ones = [each for each in wanted if each.status == "pending"]
-        kind = work.settings.challenge
         for each in open_ones:
             if kind not in each.challenges:
                 offered = ", ".join(sorted(each.challenges))
                 raise AuthorityRefused(f"the authority does not offer {kind} for {each.name}, but {offered}")
-        challenges = [each.challenges[kind] for each in open_ones]
+        shown = [each for each in wanted if kind in each.challenges]
+        goes_on = False
         try:
-            await self._answer(work, open_ones, challenges)
-            for challenge in challenges:
-                if challenge.status == "pending":
-                    await work.authority.answered(challenge)
-            for each in open_ones:
-                await self._looked_at(work, each)
+            if open_ones:
+                await self._prove(work, open_ones, [each.challenges[kind] for each in open_ones])
+        except (_HandedOver, LeaseLost):
+            # Whoever has the role next goes on with this order, and the authority may be looking at this moment.
+            goes_on = True
+            raise
         finally:
-            await self._withdraw(work, open_ones, challenges)
+            if not goes_on:
+                await self._withdraw(work, shown, [each.challenges[kind] for each in shown])
+
+    async def _prove(self, work: _Work, wanted: Sequence[Authorization], challenges: Sequence[Challenge]) -> None:
+        """Have the authority look, and wait until it has."""
+        await self._answer(work, wanted, challenges)
+        for challenge in challenges:
+            if challenge.status == "pending":
+                await work.authority.answered(challenge)
+        for each in wanted:
+            await self._looked_at(work, each)
 
     async def _answer(self, work: _Work, wanted: Sequence[Authorization], challenges: Sequence[Challenge]) -> None:
         """Have the answers where the authority will look."""

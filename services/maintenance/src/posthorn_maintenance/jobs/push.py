@@ -18,8 +18,8 @@ from prometheus_client import push_to_gateway
 from posthorn_maintenance.jobs.calculate import ClusterFigures
 from posthorn_maintenance.jobs.job import Job, Progress, Tenure
 from posthorn_model.errors import Unavailable
-from posthorn_node import Node
 from posthorn_node.metrics import Metrics
+from posthorn_node.node import Node
 from posthorn_node.settings import PushSettings
 from posthorn_storage import Storage
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 END = b"\r\n.\r\n"
+DOT = END[:3]
 MAX_LINE = 998
 """Octets of a line without CRLF (RFC 5321 4.5.3.1.6), after the duplicated dot is gone."""
 
@@ -58,8 +59,8 @@ class LineRules:
     def _judge(self, piece: bytes) -> Fault | None:
         if self.size > self._limits.size:
             return Fault.TOO_LARGE
-        ends = piece.count(b"\r\n")
-        if piece.count(b"\r") != ends or piece.count(b"\n") != ends:
+        # Octets that stand alone are found several times as fast as pairs of them.
+        if piece.replace(b"\r", b"").replace(b"\n", b"\r\n") != piece:
             return Fault.BARE_LINE_END
         if b"\0" in piece:
             return Fault.NUL
@@ -94,14 +95,19 @@ class DotReader:
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Returns (content piece, bytes behind the end); the piece is empty when faulty, or nothing can be said yet."""
         data = self._held + data
-        end = data.find(END)
+        # The end is a line with a dot too: where no line begins with one there is neither, for one search. It begins at
+        # the first dot of all, which is found much faster.
+        first = data.find(b".")
+        dot = data.find(DOT, max(first - 2, 0)) if first >= 0 else -1
+        end = data.find(END, dot) if dot >= 0 else -1
         if end >= 0:
             self.done = True
             piece, rest = data[: end + 2], data[end + len(END) :]
         else:
             cut = len(data) - _partial_end(data)
             piece, self._held, rest = data[:cut], data[cut:], b""
-        piece = piece.replace(b"\r\n.", b"\r\n")
+        if dot != end:
+            piece = piece.replace(DOT, b"\r\n")
         if self._skip and len(piece) >= self._skip:
             piece = piece[self._skip :]
             self._skip = 0

@@ -85,6 +85,8 @@ class Allowance:
         """Count a MAIL command; the refusal when it is one too many."""
         by_whom = self._by_whom(sender, account)
         limits = [(kind, whom, rates.messages) for kind, whom, rates in by_whom]
+        if not self._must_renew():
+            return await self._take("messages", limits)
         _, refusal = await asyncio.gather(self._renew(), self._take("messages", limits))
         return refusal
 
@@ -130,9 +132,10 @@ class Allowance:
         limit = self._settings.connections_per_address
         return await self._parts.storage.lookup.join(self._place(), self._member, ttl, limit)
 
+    def _must_renew(self) -> bool:
+        return bool(self._member) and self._parts.clock.monotonic() >= self._renew_at
+
     async def _renew(self) -> None:
-        if not self._member or self._parts.clock.monotonic() < self._renew_at:
-            return
         try:
             await self._join()
         except (Unavailable, Overloaded):

@@ -64,7 +64,7 @@ async def take_recipient(parts: Parts, asked: Asked) -> tuple[Verdict, Recipient
         if back is not None:
             return await _take_back(parts, asked, back)
         found = (await storage.recipients.find([address]))[address]
-        room = await room_for(storage, found.accounts, asked.mail.size)
+        room = await room_for(storage, found.accounts, asked.mail.size, found.rooms)
     verdict = judge_recipient(
         RecipientFacts(
             local=local,

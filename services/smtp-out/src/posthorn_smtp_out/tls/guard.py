@@ -1,14 +1,15 @@
 """Asks DNS and MTA-STS what there is to know of a destination, so that it can be said what its hosts must show."""
 
+import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
 from posthorn_mail_auth.dane import usable
+from posthorn_model.sites import at_site
 from posthorn_model.tls_reports import TlsPolicy, TlsSession
 from posthorn_smtp_out.resolver import Addresses, NoRoute, Resolver
 from posthorn_smtp_out.settings import Wish
-from posthorn_smtp_out.sites import at_site
 from posthorn_smtp_out.tls.demand import LEVELS, MAX_STRING, Demand, Host, Level, NotPromised, Site, demand
 from posthorn_smtp_out.tls.faults import Fault
 from posthorn_smtp_out.tls.promises import Promises
@@ -62,11 +63,11 @@ class Guard:
             self._tell(site, policy, promise.fault)
         return site
 
-    async def host(self, site: Site, name: str, addresses: Addresses) -> Demand:
-        """What an exchanger must show. Raises NoRoute when it may not be used now, or at all."""
-        if not (self._dane and site.secure and _may_matter(site)):
+    async def host(self, site: Site, name: str, addresses: Addresses, port: int | None = None) -> Demand:
+        """What an exchanger must show at a port (None: the usual one). Raises NoRoute when it may not be used now."""
+        if not self._asks_for_records(site):
             return self._demand(site, Host(name))
-        host = await self._with_records(site, name, addresses)
+        host = await self._with_records(site, name, addresses, port or self._port)
         if host.tlsa and not usable(host.tlsa):
             strings = tuple(str(record)[:MAX_STRING] for record in host.tlsa)
             fault = Fault("tlsa-invalid", "no TLSA record can be matched")
@@ -80,10 +81,13 @@ class Guard:
             self._tell(site, site.published, Fault("validation-failure", error.reply.text), host.name)
             raise
 
-    async def _with_records(self, site: Site, name: str, addresses: Addresses) -> Host:
+    def _asks_for_records(self, site: Site) -> bool:
+        return self._dane and site.secure and _may_matter(site)
+
+    async def _with_records(self, site: Site, name: str, addresses: Addresses, port: int) -> Host:
         for base in await self._bases(name, addresses):
             try:
-                records = await self._resolver.tlsa(base, self._port)
+                records = await self._resolver.tlsa(base, port)
             except NoRoute as error:
                 self._tell(site, TlsPolicy("tlsa", base), Fault("dnssec-invalid", error.reply.text), name)
                 raise
@@ -95,12 +99,22 @@ class Guard:
         if self._note is not None and policy is not None and site.published is not None:
             self._note(site.name, TlsSession(policy, fault.result, fault.text, receiving_host=host))
 
-    def fixed(self, host: str, *, require_tls: bool) -> Demand:
-        """What a host that the settings name must show: nobody else needs to vouch for its name (RFC 8689 4.2.1)."""
-        if require_tls:
-            return Demand(Level.CERTIFICATE, "REQUIRETLS", host)
-        own = at_site(self._own, host.lower())
-        return Demand(min(self._everybody if own is None else own, Level.CERTIFICATE), name=host)
+    async def fixed(self, host: str, port: int, *, require_tls: bool, relaxed: bool = False) -> Demand:
+        """What a host that the settings name must show: nobody else needs to vouch for its name (RFC 8689 4.2.1).
+
+        It is looked for what the host itself publishes: TLSA records (RFC 7672 2.2.1), and MTA-STS (RFC 8461 3.4).
+        Raises NoRoute when it may not be used now.
+        """
+        name = host.lower().rstrip(".")
+        if _is_address(name):  # nothing is published about one
+            own = at_site(self._own, name)
+            floor = self._everybody if own is None else own
+            return self._demand(Site(name, floor, True, True, require_tls, relaxed=relaxed), Host(name))
+        site = await self.site(name, secure=True, require_tls=require_tls, relaxed=relaxed)
+        addresses = Addresses()
+        if self._resolver.dnssec and self._asks_for_records(site):
+            addresses = await self._resolver.addresses(name)
+        return await self.host(site, name, addresses, port)
 
     async def _bases(self, name: str, addresses: Addresses) -> list[str]:
         """Where TLSA records are looked for, in this order (RFC 7672 2.2.2)."""
@@ -109,6 +123,14 @@ class Guard:
         if addresses.canonical != name and await self._resolver.is_secure_alias(name):
             return [name]
         return []
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _may_matter(site: Site) -> bool:

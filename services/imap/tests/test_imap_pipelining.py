@@ -1,0 +1,136 @@
+"""Commands sent ahead, and the ways that well-known clients begin and wait."""
+
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.postgres
+
+LOGIN = """
+S: * OK ...
+C: l LOGIN ann@example.org secret
+S: l OK ...
+"""
+LETTERS = LOGIN + "".join(
+    f"C\\: a{n} APPEND INBOX {{15+}}\\r\\nSubject: no {n}\\r\\n\\r\\n\nS: a{n} OK ...\n" for n in range(1, 5)
+)
+
+
+async def test_commands_sent_ahead_are_answered_in_their_order(imap: Any) -> None:
+    await imap.play(
+        LETTERS
+        + r"""
+        C\: 1 SELECT INBOX\r\n2 STORE 1:2 +FLAGS.SILENT \\Deleted\r\n3 FETCH 1:2 FLAGS\r\n4 NOOP\r\n5 SEARCH DELETED\r\n
+        S*: 1 OK ...
+        S: 2 OK ...
+        S: * 1 FETCH (FLAGS (\Deleted \Recent))
+        S: * 2 FETCH (FLAGS (\Deleted \Recent))
+        S: 3 OK ...
+        S: 4 OK ...
+        S: * SEARCH 1 2
+        S: 5 OK ...
+        """
+    )
+
+
+async def test_numbers_sent_ahead_of_an_expunge_mean_what_they_meant(imap: Any) -> None:
+    """RFC 9051 5.5 and 7.5.1: no EXPUNGE while FETCH, STORE or SEARCH is answered, so numbers in them stay true."""
+    await imap.play(
+        LETTERS
+        + r"""
+        C: 1 SELECT INBOX
+        S*: 1 OK ...
+        2 S: * OK ...
+        2 C: l LOGIN ann@example.org secret
+        2 S: l OK ...
+        2 C: 1 SELECT INBOX
+        2 S*: 1 OK ...
+        2 C: 2 STORE 1 +FLAGS.SILENT (\Deleted)
+        2 S: 2 OK ...
+        2 C: 3 EXPUNGE
+        2 S: * 1 EXPUNGE
+        2 S: 3 OK ...
+        C\: 2 FETCH 2 UID\r\n3 STORE 3 +FLAGS.SILENT (\\Flagged)\r\n4 SEARCH ALL\r\n5 UID SEARCH FLAGGED\r\n
+        S: * 2 FETCH (UID 2)
+        S*: 2 OK ...
+        S: 3 OK ...
+        S: * SEARCH 2 3 4
+        S: 4 OK ...
+        S: * SEARCH 3
+        S*: 5 OK ...
+        """
+    )
+
+
+async def test_a_literal_may_come_with_the_commands_behind_it(imap: Any) -> None:
+    await imap.play(
+        LOGIN
+        + r"""
+        C\: 1 CREATE {4+}\r\nWork\r\n2 STATUS {4+}\r\nWork (MESSAGES)\r\n3 LOGOUT\r\n4 NOOP\r\n
+        S: 1 OK ...
+        S: * STATUS "Work" (MESSAGES 0)
+        S: 2 OK ...
+        S: * BYE ...
+        S: 3 OK ...
+        E:
+        """
+    )
+
+
+async def test_done_may_come_in_pieces_and_in_any_case(imap: Any) -> None:
+    await imap.play(
+        LOGIN
+        + r"""
+        C: 1 IDLE
+        S: + idling
+        C\: D
+        C\: ON
+        C\: E\r
+        C\: \n2 NOOP\r\n
+        S: 1 OK ...
+        S: 2 OK ...
+        C\: 3 IDLE\r\ndone\r\n4 IDLE\r\nDONE\r\n5 NOOP\r\n
+        S: + idling
+        S: 3 OK ...
+        S: + idling
+        S: 4 OK ...
+        S: 5 OK ...
+        """
+    )
+
+
+async def test_how_mail_programs_of_phones_begin(imap: Any) -> None:
+    """CAPABILITY and ID first, XAPPLEPUSHSERVICE and XLIST tried in vain, NAMESPACE, the root of LIST, then STATUS."""
+    await imap.play(
+        r"""
+        S: * OK [CAPABILITY IMAP4rev1 ...] ...
+        C: 1 CAPABILITY
+        S: * CAPABILITY IMAP4rev1 ...
+        S: 1 OK ...
+        C: 2 ID ("name" "iPhone Mail" "version" "22A" "os" "iOS" "os-version" "18.0")
+        S: * ID ("name" "Posthorn"...
+        S: 2 OK ...
+        C: 3 AUTHENTICATE PLAIN AGFubkBleGFtcGxlLm9yZwBzZWNyZXQ=
+        S: 3 OK [CAPABILITY ...
+        C: 4 XAPPLEPUSHSERVICE
+        S: 4 BAD unknown command XAPPLEPUSHSERVICE
+        C: 5 XLIST "" "*"
+        S: 5 BAD unknown command XLIST
+        C: 6 NAMESPACE
+        S: * NAMESPACE (("" "/")) ...
+        S: 6 OK ...
+        C: 7 LIST "" ""
+        S: * LIST (\Noselect) "/" ""
+        S: 7 OK ...
+        C: 8 LIST (SPECIAL-USE) "" "*" RETURN (SPECIAL-USE)
+        S: * LIST (... \Archive...) "/" "Archive"
+        S*: 8 OK ...
+        C\: 9 STATUS INBOX (MESSAGES UIDNEXT UIDVALIDITY UNSEEN)\r\n10 STATUS Sent (MESSAGES UNSEEN HIGHESTMODSEQ)\r\n
+        S: * STATUS "INBOX" (MESSAGES 0 ...
+        S: 9 OK ...
+        S: * STATUS "Sent" (MESSAGES 0 ...
+        S: 10 OK ...
+        C: 11 SELECT INBOX (CONDSTORE)
+        S*: 11 OK [READ-WRITE] ...
+        """
+    )

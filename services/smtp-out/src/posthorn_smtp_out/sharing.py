@@ -1,0 +1,96 @@
+"""The parts of shared limits that this process holds: of relays, and of sites that are spread over several workers.
+
+They are asked for when there is work, renewed while there is, and given back. The time of what is held counts from
+before it was asked for; when it has passed without another answer, all of its connections are cut.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from structlog.typing import FilteringBoundLogger
+
+from posthorn_model.errors import PosthornError
+from posthorn_smtp_out.figures import Figures
+from posthorn_smtp_out.pool import Pool
+from posthorn_storage.queue import ShareStore
+
+MIN_PAUSE = 0.01
+"""Seconds between two questions."""
+RENEWALS = 8
+"""In the time for which a part is held."""
+
+
+class Sharing:
+    """One for a process. `holder` is unique for one life of it; `seconds` is how long a part is held."""
+
+    def __init__(
+        self,
+        store: ShareStore,
+        pool: Pool,
+        holder: str,
+        seconds: float,
+        *,
+        figures: Figures,
+        log: FilteringBoundLogger,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._holder = holder
+        self._seconds = seconds
+        self._figures = figures
+        self._log = log
+        self._clock = clock or asyncio.get_running_loop().time
+        self._deadline: asyncio.TimerHandle | None = None
+
+    async def round(self) -> None:
+        """Ask once for what the pool wants now. Raises Unavailable, Overloaded, TimeoutError."""
+        asks = self._pool.asks()
+        if not asks:
+            self._stop_counting()  # nothing is held that could be lost
+            return
+        sent = self._clock()
+        async with asyncio.timeout(self._seconds / 2):
+            granted = await self._store.ask(self._holder, asks, self._seconds)
+        self._count_from(sent)
+        for ask in asks:
+            self._pool.grant(ask.name, granted.get(ask.name))
+        self._figures.shared_wanted.set(sum(ask.wanted for ask in asks))
+        self._figures.shared_held.set(sum(each.connections for each in granted.values()))
+
+    async def keep(self) -> None:
+        """Ask for ever: at once when the pool wants more, and often enough to keep what it has."""
+        wants = self._pool.wants
+        while True:
+            wants.clear()
+            try:
+                await self.round()
+            except (PosthornError, TimeoutError) as error:
+                reason = error.public if isinstance(error, PosthornError) else "no answer in time"
+                self._log.warning("shared limits not asked for", reason=reason)
+            await asyncio.sleep(MIN_PAUSE)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(1.0, self._seconds / RENEWALS)):
+                    await wants.wait()
+
+    async def close(self) -> None:
+        """Give everything back: nothing of it is in use any more."""
+        self._pool.cut()
+        self._stop_counting()
+        with contextlib.suppress(PosthornError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._store.release(self._holder)
+
+    def _stop_counting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+    def _count_from(self, sent: float) -> None:
+        self._stop_counting()
+        left = sent + self._seconds - min(1.0, self._seconds / RENEWALS) - self._clock()
+        self._deadline = asyncio.get_running_loop().call_later(left, self._lose)
+
+    def _lose(self) -> None:
+        self._log.warning("shared limits lost: the database does not renew them")
+        self._pool.cut()
