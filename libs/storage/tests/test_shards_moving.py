@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
@@ -20,6 +20,7 @@ from posthorn_storage.mail import MessageFields
 from posthorn_storage.mail.search import Matches, SearchQuery, TextField
 from posthorn_storage.shards.moving import Moves, moves
 from posthorn_storage.shards.moving.contents import COMPARED, COUNTER, LOGGED, MADE, MOVED, OWNED, WHOLE
+from posthorn_storage.shards.moving.copying import Copy
 from posthorn_storage.shards.shard import Shard
 
 MakeMessage = Callable[..., NewMessage]
@@ -230,6 +231,34 @@ async def test_an_account_in_use_is_moved_back_and_forth(
         await check_shards(sharded)
     finally:
         await node.close()
+
+
+async def test_an_account_that_gets_mail_faster_than_it_is_copied_is_moved(
+    sharded: Storage, new_message: MakeMessage, check_shards: CheckShards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice as much arrives as is copied, all the time: only the freeze can end that, and it comes soon."""
+    ann = await ann_of(sharded)
+    await sharded.mail.append([new_message(ann, text=f"before {number}") for number in range(4)])
+    real = Copy._messages
+    copied = 0
+
+    async def beaten(self: Copy, ids: Sequence[int]) -> None:
+        nonlocal copied
+        copied += len(ids)
+        await real(self, ids)
+        counter = await self.source.database.fetchval("SELECT state FROM account_counter WHERE account_id = $1", ann)
+        if ids and counter == 0:
+            await sharded.mail.append([new_message(ann, text=uuid4().hex) for _ in range(2 * len(ids))])
+
+    monkeypatch.setattr(Copy, "_messages", beaten)
+    monkeypatch.setattr("posthorn_storage.shards.moving.copying.MESSAGES", 2)
+    monkeypatch.setattr(moves, "FEW", 0)
+    async with asyncio.timeout(60):
+        await sharded.moves.move(ann, "west")
+    assert (await sharded.shards.of(ann)).name == "west"
+    (inbox, *_) = await sharded.mail.mailboxes(ann)
+    assert inbox.total == copied < 1000
+    await check_shards(sharded)
 
 
 STEPS = ("_clear", "_freeze", "_switch", "_complete")

@@ -44,3 +44,15 @@ def test_clusters_come_one_after_another(pytester: pytest.Pytester) -> None:
         found[1] for line in made.outlines if "PASSED" in line and (found := re.search(r"\[(gw\d)\].*test_[a-f]", line))
     }
     assert len(workers) == 1
+
+
+def test_a_test_that_ends_its_process_is_not_repeated(pytester: pytest.Pytester) -> None:
+    """It fails once; the tests that its process had before it are left, and those after it run."""
+    ending = "import os\ndef test_1(): ...\ndef test_2():\n    os._exit(1)\ndef test_3(): ...\ndef test_4(): ..."
+    pytester.makepyfile(test_a=ending, test_b="def test_5(): ...\ndef test_6(): ...")
+    pytester.makeini(CONFIG)
+    made = pytester.runpytest_subprocess(
+        "-v", "-p", "posthorn_testkit.long_first", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"
+    )
+    made.assert_outcomes(passed=5, failed=1)
+    made.stdout.fnmatch_lines(["FAILED test_a.py::test_2 - worker * crashed*"])

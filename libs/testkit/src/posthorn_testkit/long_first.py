@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
 
 CLUSTER = "cluster"
 """The mark of what comes one after another."""
@@ -22,6 +23,23 @@ STARTED_SECONDS = 60.0
 
 class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # it says no types
     """File by file, all those with a test that starts a whole cluster as if they were one file."""
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Give what the process had left to the others, but not the test that ended it, as xdist does: it has failed,
+        and what hung until its time was over would hang in each of them.
+        """
+        units = self.assigned_work.pop(node)
+        left: list[tuple[dict[str, bool], str]] = [
+            (unit, test) for unit in units.values() for test, done in unit.items() if not done
+        ]
+        if not left:
+            return None
+        unit, crashed = left[0]
+        unit[crashed] = True
+        self.workqueue.update({scope: unit for scope, unit in units.items() if not all(unit.values())})
+        for other in self.assigned_work:
+            self._reschedule(other)
+        return crashed
 
     def _split_scope(self, nodeid: str) -> str:
         path = super()._split_scope(nodeid)

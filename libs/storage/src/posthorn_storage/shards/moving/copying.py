@@ -40,8 +40,8 @@ PARALLEL = 8
 """Blobs that are copied at once."""
 
 MODSEQ = "SELECT modseq FROM account_counter WHERE account_id = $1"
-NEXT_MESSAGES = "SELECT id FROM message WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3"
-NEXT_ITEMS = "SELECT id FROM item WHERE account_id = $1 AND id > $2 ORDER BY id LIMIT $3"
+LAST = 'SELECT max(id) FROM "{}" WHERE account_id = $1'
+NEXT = 'SELECT id FROM "{}" WHERE account_id = $1 AND id > $2 AND id <= $3 ORDER BY id LIMIT $4'
 NEXT_KEY = 'SELECT key FROM "{}" WHERE account_id = $1 AND key > $2 ORDER BY key OFFSET $3 LIMIT 1'
 NEXT_LOG = """
 SELECT modseq FROM change_log WHERE account_id = $1 AND kind = $2 AND modseq > $3 ORDER BY modseq OFFSET $4 LIMIT 1
@@ -125,18 +125,23 @@ class Copy:
         await self._rows(SEEN, f"{BY_KEY} = ANY ($2::int[])", those)
 
     async def _messages_in_steps(self) -> None:
-        last = -1
-        while rows := await self.source.pools.maintenance.fetch(NEXT_MESSAGES, self.account, last, MESSAGES):
-            ids = [row[0] for row in rows]
+        async for ids in self._ids_in_steps("message"):
             await self._messages(ids)
             self.tell(len(ids))
-            last = ids[-1]
 
     async def _items_in_steps(self) -> None:
-        last = -1
-        while rows := await self.source.pools.maintenance.fetch(NEXT_ITEMS, self.account, last, MESSAGES):
-            await self._rows(ITEMS, "id = ANY ($2::bigint[])", [row[0] for row in rows])
-            last = rows[-1][0]
+        async for ids in self._ids_in_steps(ITEMS):
+            await self._rows(ITEMS, "id = ANY ($2::bigint[])", ids)
+
+    async def _ids_in_steps(self, table: str) -> AsyncIterator[list[int]]:
+        """The ids that there are at the beginning: what comes later is in the change log, and may come faster than it
+        can be copied.
+        """
+        database = self.source.pools.maintenance
+        done, last = -1, await database.fetchval(LAST.format(table), self.account)
+        while rows := await database.fetch(NEXT.format(table), self.account, done, last, MESSAGES):
+            yield (ids := [row[0] for row in rows])
+            done = ids[-1]
 
     async def _keyed_in_steps(self, table: str) -> None:
         last: bytes | None = b""

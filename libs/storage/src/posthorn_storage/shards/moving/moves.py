@@ -6,8 +6,9 @@ and the lease, still held. Before it the source is the truth and the copy is dro
 """
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -227,16 +228,16 @@ class Moves:
 
     async def _catch_up(self, copy: Copy, comparison: Comparison) -> None:
         """Copy and compare until little is left of either; all the rest has been compared then."""
-        for _ in range(ROUNDS):
-            if await copy.changes() <= FEW:
-                break
-        # The first step compares all rows. That takes its time, in which more changes: hence the second loop.
-        await comparison.step()
-        for _ in range(ROUNDS):
+
+        async def both() -> int:
             changed = await copy.changes()
             await comparison.step()
-            if changed <= FEW:
-                break
+            return changed
+
+        await _settle(copy.changes)
+        # The first step compares all rows. That takes its time, in which more changes: hence the second time.
+        await comparison.step()
+        await _settle(both)
 
     async def _freeze(self, account: AccountId, source: Shard, epoch: Epoch) -> Modseq:
         modseq = await source.database.fetchval(FREEZE, account, epoch)
@@ -301,6 +302,18 @@ class Moves:
                 await renewing
             with suppress(Unavailable):
                 await self._leases.release(taken, self._owner)
+
+
+async def _settle(again: Callable[[], Awaitable[int]]) -> None:
+    """Repeat what tells how many objects had changed, until they are few; or until they are no fewer than the time
+    before: writers are then faster than the copy, the next time would only take longer, and it is for the freeze.
+    """
+    before = math.inf
+    for _ in range(ROUNDS):
+        changed = await again()
+        if changed <= FEW or changed >= before:
+            return
+        before = changed
 
 
 async def _may_live(connection: Connection, account: AccountId, shard: Shard) -> None:
