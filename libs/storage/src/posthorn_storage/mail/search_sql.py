@@ -35,11 +35,14 @@ _COLUMNS: Final = {
     TextField.TEXT: ("t.subject", 't."from"', 't."to"', "t.cc", "t.bcc", "t.body"),
     TextField.EVERYWHERE: ("t.subject", 't."from"', 't."to"', "t.cc", "t.bcc", "t.headers", "t.body"),
 }
-# A message without a signature is in no set of those ruled out, whoever made its row or did not yet.
-_RULED_OUT = (
-    "(SELECT i.message_id FROM message_index i WHERE i.account_id = $1 AND i.grams IS NOT NULL AND ({lacking}))"
-)
-_LACKING = "get_bit(i.grams, {place} & (8 * octet_length(i.grams) - 1)) = 0"
+# A message without a signature is looked into: it waits for the indexer, whose task every such message has, or is too
+# large for one. IS TRUE keeps the set from becoming a join, behind which the texts would no longer come last.
+_MAY_HOLD = """({message} IN (
+        SELECT i.message_id FROM message_index i WHERE i.account_id = $1 AND (i.grams IS NULL OR ({held}))
+        UNION ALL SELECT k.message_id FROM index_task k WHERE k.account_id = $1 AND NOT EXISTS (
+            SELECT FROM message_index i WHERE i.account_id = k.account_id AND i.message_id = k.message_id)
+    )) IS TRUE"""
+_HELD = "get_bit(i.grams, {place} & (8 * octet_length(i.grams) - 1)) = 1"
 _LOCAL_PART = "coalesce(substring(t.{} FROM '^[^<\\n]*<([^@>\\n]*)'), '')"
 _DISPLAY = "coalesce(nullif(trim(substring(t.{0} FROM '^[^<\\n]*')), ''), substring(t.{0} FROM '<([^>\\n]*)>'), '')"
 _WRITTEN_DAY = (
@@ -99,7 +102,7 @@ class _Statement:
             case search.Contains(field, text):
                 needle = self.value(fold(text), "text")
                 test = self.text(" OR ".join(f"strpos({column}, {needle}) > 0" for column in _COLUMNS[field]))
-                return f"({self._not_ruled_out(text)}{test})"
+                return f"({self._may_hold(text)}{test})"
             case search.HasFlags(flags):
                 return self.has_flags(flags)
             case search.ThreadHasFlags(flags, every):
@@ -202,15 +205,15 @@ class _Statement:
         test = f"EXISTS (SELECT FROM string_to_table(t.headers, E'\\n') AS line WHERE {line})"
         if field in (TextField.FROM, TextField.TO, TextField.CC, TextField.BCC, TextField.SUBJECT) and text:
             test += f" OR strpos({_COLUMNS[TextField(field)][0]}, {needle}) > 0"
-        return f"({self._not_ruled_out(text)}{self.text(test)})"
+        return f"({self._may_hold(text)}{self.text(test)})"
 
-    def _not_ruled_out(self, text: str) -> str:
+    def _may_hold(self, text: str) -> str:
         """A test that spares looking into the texts of messages whose signatures lack what is in this one."""
         places = sought(fold(text))
         if not places:
             return ""
-        lacking = " OR ".join(_LACKING.format(place=self.value(place, "bigint")) for place in places)
-        return f"{self.message} NOT IN {_RULED_OUT.format(lacking=lacking)} AND "
+        held = " AND ".join(_HELD.format(place=self.value(place, "bigint")) for place in places)
+        return f"{_MAY_HOLD.format(message=self.message, held=held)} AND "
 
     def order(self, sort: search.Sort) -> str:
         """Compile one sort key."""
