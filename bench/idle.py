@@ -24,6 +24,7 @@ from posthorn_storage import FsSettings, Storage, StorageSettings
 from posthorn_storage.migrate import migrate
 from posthorn_storage.shards.registry import register
 from posthorn_testkit.databases import Databases
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import running_service
 from posthorn_testkit.servers import postgres_server
 
@@ -33,7 +34,7 @@ ASKED = 40_960
 AT_ONCE = 20
 """Connections being made at a time."""
 HELPERS = 2
-SETTINGS = """
+SETTINGS = local("""
 [cluster]
 name = "idle"
 node-id = 1
@@ -53,18 +54,7 @@ connections-per-account = 100000
 [storage]
 data = "postgres"
 blob = "fs"
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
-level = "info"
-"""
+""")
 
 
 def main() -> int:

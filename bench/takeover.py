@@ -20,6 +20,7 @@ import asyncpg
 
 from posthorn_storage.migrate import migrate
 from posthorn_testkit.databases import Databases
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, start_service
 from posthorn_testkit.programs import folder_of_server
 from posthorn_testkit.servers import postgres_server, running_broker
@@ -30,7 +31,7 @@ LONGEST: Final = 60.0
 SETTLE: Final = 4.0
 LEASES: Final = "SELECT key, owner, epoch, until > clock_timestamp() AS live FROM lease WHERE starts_with(key, 'role/')"
 
-SETTINGS: Final = """
+SETTINGS: Final = local("""
 [cluster]
 name = "{name}"
 node-id = {node}
@@ -44,17 +45,7 @@ index.messages = {lists}
 hostname = "node{node}.example.org"
 data = "{folder}/{node}"
 drain-delay = "0s"
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
-"""
+""")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from posthorn_storage import Storage
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, running_service
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 GUESSER, OTHER = "127.0.0.9", "127.0.0.8"
 PATIENCE = 60
-SETTINGS = """
+SETTINGS = local("""
 [auth.throttle]
 delay = "0s"
 [auth.ban]
@@ -32,17 +33,7 @@ protocol = "smtp"
 bind = "127.0.0.1:0"
 protocol = "imap"
 allow-plaintext-auth = true
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
-"""
+""")
 
 
 async def said(process: ServiceProcess, listener: str, source: str, text: bytes = b"") -> bytes:

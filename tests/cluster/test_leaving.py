@@ -14,12 +14,13 @@ import pytest_asyncio
 from posthorn_model.ids import NodeId
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, RecipientState
 from posthorn_storage import Storage
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, start_service
 from posthorn_testkit.sink import END, Sink
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 PATIENCE = 60
-SETTINGS = """
+SETTINGS = local("""
 [cluster]
 name = "test"
 heartbeat = "200ms"
@@ -34,20 +35,10 @@ protocol = "smtp"
 bind = "127.0.0.1:0"
 protocol = "imap"
 allow-plaintext-auth = true
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
 [smtp-out]
 relay = "{relay}"
 poll = "100ms"
-"""
+""")
 
 
 @pytest_asyncio.fixture

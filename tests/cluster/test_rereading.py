@@ -14,12 +14,13 @@ import pytest
 
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient
 from posthorn_storage import Storage
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, running_service
 from posthorn_testkit.sink import Sink
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 PATIENCE = 60
-SETTINGS = """
+SETTINGS = local("""
 [cluster]
 name = "test"
 [server]
@@ -36,16 +37,6 @@ allow-plaintext-auth = {plaintext}
 bind = "127.0.0.1:0"
 protocol = "jmap"
 allow-plaintext-auth = true
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
 [smtp-in]
 max-message-size = "{size}kB"
 duplicate-window = "{window}s"
@@ -56,7 +47,7 @@ max-size-upload = "{size}kB"
 [smtp-out]
 relay = "{relay}"
 poll = "100ms"
-"""
+""")
 Write = Callable[..., Path]
 
 

@@ -15,12 +15,13 @@ import pytest
 
 from posthorn_node.asking import get
 from posthorn_storage import Storage
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, running_service
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 SENDERS, LETTERS = 6, 12
 PATIENCE = 120
-SETTINGS = """
+SETTINGS = local("""
 [cluster]
 name = "test"
 heartbeat = "200ms"
@@ -35,17 +36,7 @@ protocol = "smtp"
 bind = "127.0.0.1:0"
 protocol = "imap"
 allow-plaintext-auth = true
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
-"""
+""")
 
 
 def pids(process: ServiceProcess) -> dict[str, int]:

@@ -19,6 +19,7 @@ import pytest_asyncio
 
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient
 from posthorn_storage import Storage
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, running_service
 from posthorn_testkit.sink import Sink
 
@@ -28,7 +29,7 @@ LEASE = 4.0
 OLD = 20_000
 ROLE = "role/purge.stores"
 
-SETTINGS = """
+SETTINGS = local("""
 [cluster]
 name = "test"
 node-id = {node}
@@ -39,23 +40,13 @@ secret = "a secret that all nodes share"
 hostname = "node{node}.example.org"
 data = "{folder}/{node}"
 drain-delay = "0s"
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
 [smtp-out]
 relay = "{relay}"
 poll = "50ms"
 [maintenance]
 purge-interval = "1s"
 purge-batch = 1
-"""
+""")
 
 WITNESS = """
 CREATE TABLE witness (name text NOT NULL, key text NOT NULL, owner text NOT NULL, at timestamptz NOT NULL);

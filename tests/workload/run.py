@@ -13,6 +13,7 @@ from tests.workload.wire import Lost
 
 from posthorn_storage import FsSettings, Storage, StorageSettings
 from posthorn_storage.shards.registry import register
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, start_service
 
 NODES = (1, 2, 3)
@@ -23,7 +24,7 @@ AGREED_SECONDS = 40.0
 DOWN_SECONDS = 3.0
 """Until a killed node is started again."""
 
-SETTINGS = """
+SETTINGS = local("""
 [cluster]
 name = "imap-run"
 node-id = {node}
@@ -39,19 +40,9 @@ allow-plaintext-auth = true
 [storage]
 data = "postgres"
 blob = "fs"
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-pool.max-connections = 6
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
-level = "info"
-"""
+[store.postgres.pool]
+max-connections = 6
+""")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import pytest
 from posthorn_storage import Storage, StorageSettings
 from posthorn_testkit.conversation import Conversation, to
 from posthorn_testkit.nats_servers import NatsServer
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, running_service
 from posthorn_testkit.redis_servers import RedisServer
 
@@ -113,13 +114,7 @@ async def talk(process: ServiceProcess, listener: str = "imap") -> Conversation:
     return Conversation(to("127.0.0.1", listening["port"], tls=listener == "imaps"))
 
 
-def node(
-    number: int, cluster: str, dsn: str, coordinator: str, folder: Path
-) -> AbstractAsyncContextManager[ServiceProcess]:
-    """A running imap process of its own node."""
-    config = folder / f"node{number}.toml"
-    config.write_text(
-        f"""
+SETTINGS = local("""
 [cluster]
 name = "{cluster}"
 node-id = {number}
@@ -138,19 +133,17 @@ tls = "implicit"
 [storage]
 data = "postgres"
 blob = "fs"
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-pool.max-connections = 4
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
-"""
-    )
+[store.postgres.pool]
+max-connections = 4
+""")
+
+
+def node(
+    number: int, cluster: str, dsn: str, coordinator: str, folder: Path
+) -> AbstractAsyncContextManager[ServiceProcess]:
+    """A running imap process of its own node."""
+    config = folder / f"node{number}.toml"
+    config.write_text(SETTINGS.format(cluster=cluster, number=number, coordinator=coordinator, folder=folder, dsn=dsn))
     return running_service("posthorn_imap", config)
 
 

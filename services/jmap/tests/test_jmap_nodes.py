@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, running_service
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 
-CONFIG = """
+CONFIG = local("""
 [cluster]
 name = "test"
 node-id = {number}
@@ -28,20 +29,11 @@ allow-plaintext-auth = true
 [storage]
 data = "postgres"
 blob = "fs"
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-pool.max-connections = 4
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
 [jmap]
 self-check = "5m"
-"""
+[store.postgres.pool]
+max-connections = 4
+""")
 
 
 def node(

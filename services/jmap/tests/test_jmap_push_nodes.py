@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, running_service
 from posthorn_testkit.push_service import Device, PushService, from_url64
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 
-CONFIG = """
+CONFIG = local("""
 [cluster]
 name = "test"
 node-id = {number}
@@ -31,18 +32,9 @@ networks = ["127.0.0.0/8"]
 ca = "{ca}"
 delay = "100ms"
 interval = "2s"
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-pool.max-connections = 4
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
-"""
+[store.postgres.pool]
+max-connections = 4
+""")
 VAPID = "urn:ietf:params:jmap:webpush-vapid"
 
 

@@ -11,11 +11,12 @@ import pytest
 import pytest_asyncio
 
 from posthorn_storage import Storage
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, running_service
 
 pytestmark = pytest.mark.postgres
 
-SETTINGS = """
+SETTINGS = local("""
 [cluster]
 name = "test"
 node-id = {node}
@@ -28,19 +29,9 @@ purge.accounts = [[1, 2], [1, 2]]
 hostname = "node{node}.example.org"
 data = "{folder}/{node}"
 drain-delay = "0s"
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
 [reports.dmarc]
 enable = true
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
-"""
+""")
 
 
 @pytest_asyncio.fixture

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from posthorn_storage import Storage
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, running_service
 
 pytestmark = pytest.mark.postgres
 
-SETTINGS = """
+SETTINGS = local("""
 [cluster]
 name = "test"
 lease-ttl = "4s"
@@ -27,21 +28,11 @@ data = "{folder}"
 [server.listener.smtp]
 bind = "127.0.0.1:0"
 protocol = "smtp"
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
 [reports.dmarc]
 enable = true
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
 [smtp-in]
 limits.large-deliveries = 2
-"""
+""")
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ from posthorn_smtp_out.suppression import Suppressing
 from posthorn_smtp_out.warming import Warming
 from posthorn_storage import Storage
 from posthorn_storage.queue import Attempts
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, running_service
 from posthorn_testkit.sink import Sink
 
@@ -42,28 +43,18 @@ LOG = structlog.wrap_logger(structlog.WriteLogger(io.StringIO()))
 
 Run = Callable[[], AbstractAsyncContextManager[ServiceProcess]]
 
-SETTINGS = """
+SETTINGS = local("""
 [cluster]
 name = "test"
 [server]
 hostname = "out.example.org"
 data = "{folder}"
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
 [smtp-out]
 relay = "{relay}"
 poll = "100ms"
 retry = ["200ms"]
 expire = "30m"
-"""
+""")
 
 
 def pytest_asyncio_loop_factories(

@@ -19,12 +19,13 @@ from posthorn_smtp_out.routes import Router
 from posthorn_smtp_out.slots import Slots
 from posthorn_storage import Storage
 from posthorn_testkit.dns import DnsServer
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, running_service
 from posthorn_testkit.sink import Sink
 
 LONG = 90.0
 SITE = "large.example"
-SETTINGS = """
+SETTINGS = local("""
 [cluster]
 name = "test"
 node-id = {node}
@@ -37,16 +38,6 @@ drain-delay = "0s"
 [resolver]
 servers = ["{dns}"]
 timeout = "60s"
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
 [smtp-out]
 port = {port}
 poll = "100ms"
@@ -54,7 +45,7 @@ retry = ["1s"]
 source = "own"
 [smtp-out.sources.own]
 addresses = ["127.0.1.{node}"]
-"""
+""")
 ROUTED = """
 [smtp-out.routes]
 "*.routed.example" = "relay"

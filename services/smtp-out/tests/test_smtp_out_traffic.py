@@ -12,13 +12,14 @@ from posthorn_model.ids import QueueMessageId
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, RecipientState
 from posthorn_storage import Storage
 from posthorn_testkit.dns import DnsServer
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, running_service
 from posthorn_testkit.sink import GREETING, Sink
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 LONG = 90.0
 
-SETTINGS = """
+SETTINGS = local("""
 [cluster]
 name = "test"
 lease-ttl = "60s"
@@ -32,16 +33,6 @@ drain-delay = "0s"
 [resolver]
 servers = ["{dns}"]
 timeout = "60s"
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
 [smtp-out]
 port = {port}
 poll = "100ms"
@@ -52,7 +43,7 @@ messages-per-connection = 4
 [smtp-out.sources.first]
 addresses = ["127.0.0.1"]
 sender-domains = ["one.example"]
-"""
+""")
 
 Run = Callable[[int], AbstractAsyncContextManager[ServiceProcess]]
 
