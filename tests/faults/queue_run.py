@@ -46,7 +46,7 @@ LIMIT = 3
 SHARDS = 16
 UNDER_WAY_SECONDS = 2.0
 USUAL_LEASE = 8.0
-SHORT_LEASE = 4.0
+SHORT_LEASE = 3.0
 TIMES = {
     False: "",
     True: f'lease-ttl = "{SHORT_LEASE:g}s"\nheartbeat = "1s"\nfailure-after = "2s"',

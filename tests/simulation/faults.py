@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 
-from tests.simulation.world import TIMES, World
+from tests.simulation.world import World
 
 FIRST, LAST, HEALED = 4.0, 16.0, 22.0
 """Seconds: when faults begin, and when all of them are over."""
-BOUND = 2.5 * TIMES.ttl
-"""Seconds within which every key is owned again: a lease runs out, the key is seen to be bare, and is taken."""
-END = HEALED + BOUND
+
+
+def end(world: World) -> float:
+    """When every key is owned again: a lease has run out, the key was seen to be bare, and is taken."""
+    return HEALED + 2.5 * world.times.ttl
 
 
 def plan(world: World) -> list[str]:
@@ -38,7 +40,7 @@ def victims(world: World, most: int) -> list[str]:
 def duration(world: World) -> float:
     """Up to the time when all must be over; often longer than a lease."""
     left = HEALED - world.loop.now
-    return min(left, world.chance.uniform(0.1, 2.5 * TIMES.ttl))
+    return min(left, world.chance.uniform(0.1, 2.5 * world.times.ttl))
 
 
 def crash(world: World) -> str:

@@ -24,6 +24,8 @@ from posthorn_model.events import Topic
 from posthorn_model.ids import NodeId
 
 TIMES = LeaseTimes(ttl=6.0, margin=1.2, poll=1.0, patience=0.6, rest=3.0)
+SHORT = LeaseTimes.of(3.0)
+"""The shortest that the settings allow."""
 FAILURE_AFTER = 6.0
 REFRESH = 2.0
 STANDBYS = 6
@@ -54,7 +56,16 @@ class Process:
 class World:
     """One simulation; the same seed gives the same, step by step."""
 
-    def __init__(self, seed: int, nodes: int, *, everybody: bool = False, table: LeaseTable | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        nodes: int,
+        *,
+        everybody: bool = False,
+        table: LeaseTable | None = None,
+        times: LeaseTimes = TIMES,
+    ) -> None:
+        self.times = times
         self.chance = random.Random(seed)
         self.loop = VirtualLoop()
         self.table = table or LeaseTable(lambda: self.loop.now)
@@ -150,7 +161,7 @@ class World:
         )
         process.leases = FarLeases(self.network, process)
         process.bus = SimulatedBus(self.network, process, self.processes.values)
-        process.keeper = LeaseKeeper(process.leases, process.boot, clock, TIMES)
+        process.keeper = LeaseKeeper(process.leases, process.boot, clock, self.times)
 
         async def run(key: str, lease: HeldLease) -> None:
             await self._work(process, key, lease)

@@ -183,8 +183,13 @@ def test_who_has_short_leases_looks_more_often_for_what_is_free() -> None:
     assert (LeaseTimes.of(8.0).poll, LeaseTimes.of(60.0).poll, LeaseTimes.of(4.0, patience=2.0)) == (
         1.0,
         1.0,
-        LeaseTimes(ttl=4.0, poll=0.5, patience=2.0),
+        LeaseTimes(ttl=4.0, margin=1.0, poll=0.5, patience=2.0),
     )
+
+
+def test_of_a_short_lease_a_quarter_is_left_to_end_what_was_started() -> None:
+    assert [LeaseTimes.of(ttl).margin for ttl in (3.0, 4.0, 8.0, 60.0)] == [0.75, 1.0, 2.0, 2.0]
+    assert LeaseTimes.of(8.0) == LeaseTimes()
 
 
 async def test_keys_that_are_not_proposed_any_more_are_handed_over(leases: LeaseStore) -> None:

@@ -179,6 +179,20 @@ async def test_the_id_of_a_dead_process_is_free_when_it_was_alone(storage: Stora
     assert not (await nodes.beat(process(1, "dead"), "a", LONG)).held
 
 
+async def test_a_transaction_may_stand_still_no_longer_than_its_lease_lasts(storage: Storage) -> None:
+    async def allowed(ttl: float) -> int:
+        """Milliseconds under a lease that lasts so many seconds."""
+        epoch = (await storage.leases.acquire(["k"], "a", ttl))["k"]
+        async with storage._database.transaction() as connection:
+            assert await Fence("k", epoch).hold(connection)
+            name = "idle_in_transaction_session_timeout"
+            return int(await connection.fetchval("SELECT setting FROM pg_settings WHERE name = $1", name))
+
+    assert await allowed(LONG) == 3000
+    assert 500 <= await allowed(2.0) <= 2000
+    assert await allowed(0.1) == 500
+
+
 async def test_a_holder_that_stands_still_in_its_transaction_keeps_the_lease_from_nobody(storage: Storage) -> None:
     """Paused or cut off between two statements: the server ends the transaction, and with it the hold on the lease."""
     database, leases, begun = storage._database, storage.leases, asyncio.Event()

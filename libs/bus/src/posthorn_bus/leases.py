@@ -37,8 +37,11 @@ class LeaseTimes:
 
     @classmethod
     def of(cls, ttl: float, *, patience: float = patience) -> Self:
-        """For leases of so many seconds: who has short ones wants what is free to be noticed sooner too."""
-        return cls(ttl=ttl, poll=min(1.0, ttl / 8), patience=patience)
+        """For leases of so many seconds: who has short ones wants what is free to be noticed sooner too.
+
+        Of short ones the margin is a quarter, so that a renewal that takes as long as it is apart from the next stops nothing.
+        """
+        return cls(ttl=ttl, margin=min(2.0, ttl / 4), poll=min(1.0, ttl / 8), patience=patience)
 
 
 class HeldLease:

@@ -18,6 +18,8 @@ _USED_BY = {
     "cluster": ("redis",),
 }
 """The types of coordinator that each key is for."""
+SHORTEST_LEASE = 3
+"""Seconds. A pause of the database that is as common as two seconds must not take all work from everybody."""
 
 
 class ClusterSettings(KafkaSettings):
@@ -65,8 +67,13 @@ class ClusterSettings(KafkaSettings):
         self.redis()
         if not 0.05 <= self.heartbeat <= self.failure_after / 2:
             raise refused("must be at least 50ms and at most half of failure-after", "heartbeat")
-        if self.lease_ttl < 4:
-            raise refused("must be at least 4s: nothing new is started in the last two seconds of a lease", "lease-ttl")
+        if self.lease_ttl < SHORTEST_LEASE:
+            raise refused(
+                f"must be at least {SHORTEST_LEASE}s: work goes on while the database pauses for two thirds of it",
+                "lease-ttl",
+            )
+        if self.heartbeat > self.lease_ttl / 2:
+            raise refused("must be at most half of lease-ttl: heartbeats renew the lease of the node's id", "heartbeat")
         return self
 
     def nats(self) -> NatsSettings | None:
