@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthorn_smtp_out.protocol.capabilities import Capabilities, read_capabilities
-from posthorn_smtp_out.protocol.content import is_eight_bit, stuffed, without_return_path
+from posthorn_smtp_out.protocol.content import in_lines, is_eight_bit, stuffed, without_return_path
 from posthorn_smtp_out.protocol.envelope import Envelope, EnvelopeRecipient, mail_line, obstacle, rcpt_line
 from posthorn_smtp_out.protocol.replies import MAX_LINE, Reply, ReplyFault, ReplyReader
 from posthorn_smtp_out.protocol.transaction import Step, Transaction
@@ -224,12 +224,12 @@ def test_a_lost_connection_leaves_decided_recipients_alone() -> None:
     ],
 )
 def test_content_leaves_with_true_line_ends_only(content: bytes, wire: bytes) -> None:
-    assert stuffed(content) == wire
+    assert stuffed(in_lines(content)) == wire
 
 
 @given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b".", b"a", b"..", b"\r\n.\r\n"]), max_size=40).map(b"".join))
 def test_nothing_inside_content_can_end_it(content: bytes) -> None:
-    wire = stuffed(content)
+    wire = stuffed(in_lines(content))
     assert not re.search(rb"\r(?!\n)|(?<!\r)\n", wire)
     assert b"\r\n.\r\n" not in b"\r\n" + wire
     unstuffed = (b"\r\n" + wire).replace(b"\r\n.", b"\r\n")[2:]

@@ -39,7 +39,7 @@ class LeaseTimes:
     def of(cls, ttl: float, *, patience: float = patience) -> Self:
         """For leases of so many seconds: who has short ones wants what is free to be noticed sooner too.
 
-        Of short ones the margin is a quarter, so that a renewal that takes as long as it is apart from the next stops nothing.
+        Of short ones the margin is a quarter: a renewal that takes as long as until the next one stops nothing.
         """
         return cls(ttl=ttl, margin=min(2.0, ttl / 4), poll=min(1.0, ttl / 8), patience=patience)
 

@@ -43,13 +43,13 @@ SELECT key, owner, epoch, greatest(extract(epoch FROM until - now())::float8, 0)
 FROM lease WHERE starts_with(key, $1) ORDER BY key
 """
 
-# A process that is paused, or cut off, in the middle of a transaction would keep its leases from everybody else. While it
-# holds the row nobody can renew the lease either, so that its end is known.
+# A process that is paused, or cut off, in the middle of a transaction would keep its leases from everybody else. While
+# it holds the row nobody can renew the lease either, so that its end is known.
 STANDING = """set_config('idle_in_transaction_session_timeout',
     least(3000, greatest(500, extract(epoch FROM until - clock_timestamp()) * 1000))::int::text, true)"""
-"""For a query of a row of `lease`: the server ends this transaction when it stands still until the lease ends, or for 3 s.
+"""For a query of a row of `lease`: the server ends a transaction that stands still until the lease ends, or for 3 s.
 
-Of a lease that has run out and is nobody else's yet, after half a second.
+Under a lease that has run out and is nobody else's yet, after half a second.
 """
 
 # FOR SHARE: while this transaction runs, nobody can take the lease over; a renewal waits for the moment it lasts.

@@ -57,12 +57,14 @@ async def deliver_each(parts: Parts, letter: Letter) -> list[Reply]:
     return [replies[to.accounts, to.remote, to.lists] for to in letter.recipients]
 
 
-async def _prepare(parts: Parts, letter: Letter) -> tuple[MessageSummary, PreparedBlob]:
-    if len(letter.content) > IN_THREAD:
-        summary = await asyncio.to_thread(summarize, letter.content)
-    else:
-        summary = summarize(letter.content)
+async def _prepare(parts: Parts, letter: Letter) -> tuple[MessageSummary | None, PreparedBlob]:
+    """What mailboxes list of it, None where it goes into none, and its content."""
     accounts = [] if letter.held else [account for to in letter.recipients for account in to.accounts]
+    summary = None
+    if accounts and len(letter.content) > IN_THREAD:
+        summary = await asyncio.to_thread(summarize, letter.content)
+    elif accounts:
+        summary = summarize(letter.content)
     queued = letter.held or any(to.site or to.lists for to in letter.recipients)
     data = letter.content if isinstance(letter.content, bytes) else memoryview(letter.content)
     return summary, await parts.storage.blobs.prepare(data, accounts=accounts, queued=queued, scratch=parts.spool)

@@ -56,7 +56,8 @@ class Work:
     recipients: Sequence[Recipient]
     identity: UUID
     """Of what is queued for these recipients."""
-    summary: MessageSummary
+    summary: MessageSummary | None
+    """None where it goes into no mailbox."""
     blob: PreparedBlob
     messages: list[NewMessage] = field(default_factory=list)
     rows: list[NewRecipient] = field(default_factory=list)
@@ -95,6 +96,7 @@ async def _forward(parts: Parts, work: Work, recipients: Sequence[Recipient]) ->
 async def _file(parts: Parts, work: Work, recipients: Sequence[Recipient]) -> None:
     """One message for each account, however many of the recipients lead to it, and the report of success."""
     letter = work.letter
+    assert work.summary is not None
     named = {account: to.mailboxes.get(account) for to in reversed(recipients) for account in to.accounts}
     # Junk goes into each account's mailbox for it; the inbox takes it where there is none.
     places = await parts.storage.mail.mailboxes_with(Role.JUNK, named) if letter.junk else named

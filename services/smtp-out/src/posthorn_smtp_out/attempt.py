@@ -30,7 +30,7 @@ from posthorn_smtp_out.tenure import Tenure
 BeforeEnd = Callable[[Sequence[int]], Awaitable[bool]]
 """Writes the intent for these recipients; says whether the final dot may be sent (C.3)."""
 TOO_LATE = Answer(Reply(554, ("5.4.7 Not delivered within the time that the sender set",)))
-SMALL = 16_384
+SMALL = 65_536
 """Octets of content that is read together with others'."""
 NO_CONTENT = Reply(554, ("5.3.0 The stored content is missing",))
 

@@ -124,6 +124,8 @@ class Pool:
         self._clock = clock or asyncio.get_running_loop().time
         self._began = self._clock()
         self._sites: dict[str, _Site] = {}
+        self._wanting: set[str] = set()
+        """Destinations of shared limits that want more than was asked for."""
         self._closing: set[asyncio.Task[None]] = set()
 
     def become(self, other: "Pool") -> None:
@@ -147,6 +149,7 @@ class Pool:
         key = destination, source.name
         site.users += 1
         if self._shared and site.asked < site.users and site.asked < site.pace.limits.connections:
+            self._wanting.add(destination.key)
             self.wants.set()
         try:
             async with site.slots.place(may_start):
@@ -170,10 +173,16 @@ class Pool:
         pace, now = self.pace(destination), self._clock()
         return _left_alone(pace, now) if pace.backing_off(now) else None
 
-    def asks(self) -> list[Ask]:
-        """What to ask of shared limits now. What is said not to be kept is not used from here on."""
+    def asks(self, *, more: bool = False) -> list[Ask]:
+        """What to ask of shared limits now; `more`: only of those of which more is wanted than was asked for.
+
+        What is said not to be kept is not used from here on.
+        """
         found = []
-        for name, site in self._sites.items():
+        names, self._wanting = self._wanting if more else self._sites, set()
+        for name in names:
+            if (site := self._sites.get(name)) is None:
+                continue
             most = site.pace.limits.connections
             wanted = min(most, max(site.users, site.open))
             if site.slots.size > max(wanted, site.open):

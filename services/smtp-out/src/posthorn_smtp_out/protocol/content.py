@@ -40,6 +40,5 @@ def in_lines(content: bytes) -> bytes:
 
 def stuffed(content: bytes) -> bytes:
     """Content in lines with doubled leading dots, but without the end of data (RFC 5321 4.5.2)."""
-    content = in_lines(content)
     content = content.replace(b"\r\n.", b"\r\n..")
     return b"." + content if content.startswith(b".") else content
