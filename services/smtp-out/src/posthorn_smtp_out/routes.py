@@ -110,7 +110,10 @@ class Router:
             return None
         if route == "mx":
             return Destination(site, spread=self.spread(site))
-        return Destination(route, self._relays.get(route) or Relay((parse_bind(route),)))
+        relay = self._relays.get(route)
+        if relay is None:
+            relay = self._relays[route] = Relay((parse_bind(route),))
+        return Destination(route, relay)
 
     async def hops(self, destination: Destination) -> Sequence[Hop]:
         """The addresses to try, in their order; one at least. Raises NoRoute."""
