@@ -47,11 +47,9 @@ SHARDS = 16
 UNDER_WAY_SECONDS = 2.0
 USUAL_LEASE = 8.0
 SHORT_LEASE = 3.0
-TIMES = {
-    False: "",
-    True: f'lease-ttl = "{SHORT_LEASE:g}s"\nheartbeat = "1s"\nfailure-after = "2s"',
-}
-"""The settings that say how soon a process counts as dead: as they are by default, and as short as they may be."""
+"""Seconds: the leases that there are by default, and the shortest that may be."""
+SHORTER = 'lease-ttl = "{lease:g}s"\nheartbeat = "1s"\nfailure-after = "2s"'
+"""The settings that say how soon a process counts as dead, where that is not as by default."""
 SIZES = (*[600] * 9, 60_000)
 """Octets of the messages, in turn."""
 LAST = 300.0
@@ -134,11 +132,11 @@ class Plan:
     sites: int
     kills: int
     stops: int
-    short: bool
-    """Short leases, and heartbeats to match."""
     seed: int
     rate: float
     """Messages queued in a second."""
+    lease: float = USUAL_LEASE
+    """Seconds; other leases than the usual ones have heartbeats to match."""
     restarts: int = 0
     """By SIGTERM."""
     outage: float = 0.0
@@ -293,7 +291,7 @@ class Run:
             self.configs[node].write_text(
                 SETTINGS.format(
                     node=node,
-                    times=TIMES[plan.short],
+                    times="" if plan.lease == USUAL_LEASE else SHORTER.format(lease=plan.lease),
                     level="info" if plan.log else "warning",
                     bus=bus,
                     shards=SHARDS,
@@ -367,7 +365,7 @@ class Run:
             self.town.goes_on(node)
             await self._start(node)
         else:
-            await asyncio.sleep(1.5 * (SHORT_LEASE if self.plan.short else USUAL_LEASE))
+            await asyncio.sleep(1.5 * self.plan.lease)
             self.town.goes_on(node)
             process.signal(signal.SIGCONT)
 
@@ -526,7 +524,8 @@ def main() -> int:
     parser.add_argument("--stops", type=int, default=3)
     parser.add_argument("--restarts", type=int, default=6, help="clean ones, once the strikes are over")
     parser.add_argument("--outage", type=float, default=60.0, help="seconds without Kafka; 0: peer to peer")
-    parser.add_argument("--short", action="store_true", help="leases of 4 s, and heartbeats to match")
+    parser.add_argument("--lease", type=float, default=USUAL_LEASE, help="seconds; if not as usual, heartbeats match")
+    parser.add_argument("--short", dest="lease", action="store_const", const=SHORT_LEASE, help="the shortest leases")
     parser.add_argument("--rate", type=float, default=150.0, help="messages queued in a second")
     parser.add_argument("--log", type=Path, metavar="FILE", help="write all that the senders log there")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
