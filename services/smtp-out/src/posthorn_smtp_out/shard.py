@@ -74,6 +74,7 @@ class ShardWorker:
         ending = asyncio.create_task(self._wake_at_the_end(), name="lease end")
         try:
             await self._know_what_is_spread()
+            await self._settle()
             while not self._tenure.ends():
                 pause = await self._look() if self._lease.may_start() else self._parts.settings.poll
                 self._wake.clear()
@@ -114,6 +115,14 @@ class ShardWorker:
                 await asyncio.sleep(self._parts.settings.poll)
             else:
                 return
+
+    async def _settle(self) -> None:
+        """What the version before has closed is in the way of claims; the next owner goes on with the rest."""
+        try:
+            while not self._tenure.ends() and await self._parts.storage.queue.settle(self._shard, self._lease.epoch):
+                pass
+        except PosthornError as error:
+            self._log.warning("not settled", reason=error.public)
 
     async def _wake_at_the_end(self) -> None:
         await self._lease.ending.wait()

@@ -21,7 +21,7 @@ DATABASE_RULES: Final = (
         """
         SELECT 0 AS account_id, q.id AS queue_message, r.id AS recipient, r.state
         FROM queue_recipient r JOIN queue_message q ON q.id = r.message_id
-        WHERE r.state IN (0, 1) AND q.done_at IS NOT NULL
+        WHERE r.state IN (0, 1) AND r.due IS NOT NULL AND q.done_at IS NOT NULL
         """,
         "restore its blob from a backup, or tell the sender that it may not arrive and cancel its recipients",
     ),

@@ -13,7 +13,8 @@ from posthorn_storage.queue.selection import QueueFilter, Standing, standing_of
 class QueuedRecipient:
     """A recipient as it stands: `due` is the next attempt while it waits and nothing stops it, `reply` the last answer.
 
-    `parked` says what stops it: 0 an operator, else a pause; None: nothing does. It is due at `resume_due` then.
+    It is due at no time (None) once nothing will be tried any more. `parked` says what stops it: 0 an operator, else a
+    pause; None: nothing does. It is due at `resume_due` then.
     """
 
     id: int
@@ -22,7 +23,7 @@ class QueuedRecipient:
     shard: int
     state: RecipientState
     attempt: int
-    due: datetime
+    due: datetime | None
     since: datetime | None
     doubts: int
     status: str

@@ -20,7 +20,7 @@ COUNT = f"""
 SELECT count(*) AS recipients, count(DISTINCT m.id) AS messages, count(*) FILTER (WHERE r.state = 1) AS in_flight,
     coalesce(max(r.id), 0) AS last
 FROM queue_recipient r JOIN queue_message m ON m.id = r.message_id
-WHERE m.done_at IS NULL AND r.state IN (0, 1) AND {MESSAGES} AND {RECIPIENTS}
+WHERE m.done_at IS NULL AND r.state IN (0, 1) AND r.due IS NOT NULL AND {MESSAGES} AND {RECIPIENTS}
 """  # noqa: S608  constants only
 
 # $1-$9 the filter, $10-$11 numbers of recipients from above the one to the other, $12 how many. Sets `chosen`.
@@ -50,7 +50,7 @@ STATEMENTS: Final[Mapping[Action, str]] = {
         "held",
     ),
     "release": _statement("r.parked = 0", "parked = NULL, due = r.resume_due, resume_due = NULL", "released"),
-    "cancel": _statement("true", "state = 4, parked = NULL, resume_due = NULL", "cancelled"),
+    "cancel": _statement("true", "state = 4, due = NULL, parked = NULL, resume_due = NULL", "cancelled"),
     "reschedule": _statement(
         "true",
         "due = CASE WHEN r.parked IS NULL THEN coalesce($14::timestamptz, now()) ELSE r.due END, "

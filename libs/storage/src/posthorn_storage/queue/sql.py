@@ -60,7 +60,7 @@ IN_DOUBT = """(r.state = 1 AND (
 
 _DUE = f"""
     (SELECT * FROM queue_recipient r
-    WHERE r.shard = $3 AND r.state IN (0, 1) AND r.due <= now()
+    WHERE r.shard = $3 AND r.due <= now()
         AND (r.state = 0 OR {IN_DOUBT.format(epoch="$2", doubt="$4", lost="$5")})
         AND r.id <> ALL ($7::bigint[]) AND r.site <> ALL ($8::text[]) AND {{which}}
     ORDER BY {{order}} LIMIT $6)"""  # noqa: S608  constants only
@@ -142,6 +142,20 @@ WITH {FENCE}, standing AS MATERIALIZED (
 SELECT count(*) FROM parked
 """  # noqa: S608  constants only
 
+# What is closed is due at no time, and so in no index of what is due; processes of the version before leave it there.
+# $4 how many of the longest due are looked at.
+SETTLE = f"""
+WITH {FENCE}, closed AS MATERIALIZED (
+    SELECT first.place FROM fence, LATERAL (
+        SELECT r.ctid AS place, r.state FROM queue_recipient r
+        WHERE r.shard = fence.shard AND r.due <= now() ORDER BY r.due LIMIT $4) AS first
+    WHERE first.state > 1 LIMIT 2000
+), settled AS (
+    UPDATE queue_recipient r SET due = NULL FROM closed WHERE r.ctid = closed.place RETURNING r.id
+)
+SELECT count(*) FROM settled
+"""  # noqa: S608  constants only
+
 # $4-$15 outcomes. A message whose other recipients are closed already, as this statement sees it, is done at once: none
 # is ever opened again. Where others seem open it must be looked at once more, under its lock: they may be closed just
 # now by somebody who sees this one open.
@@ -158,7 +172,8 @@ WITH {FENCE}, ended AS MATERIALIZED (
         WHERE r.id = o.id AND r.shard = o.shard AND r.state = 1 AND r.epoch = o.epoch FOR NO KEY UPDATE) AS r
 ), finished AS (
     UPDATE queue_recipient r SET
-        state = o.state, due = coalesce(o.due, r.due), status = o.status, reply = o.reply, since = NULL,
+        state = o.state, due = CASE WHEN o.state < 2 THEN coalesce(o.due, r.due) END, status = o.status,
+        reply = o.reply, since = NULL,
         noticed = r.noticed OR o.noticed, notices = greatest(r.notices, o.notices)
     FROM open o WHERE r.ctid = o.place
     RETURNING r.id, r.message_id, r.attempt, o.epoch, o.state, o.reply, o.status, o.remote, o.tls, o.reply_class,
@@ -215,13 +230,13 @@ WITH {FENCE}, postponed AS (
 SELECT count(*) FROM postponed
 """)  # noqa: S608  constants only
 
-NEXT_DUE = "SELECT min(due) FROM queue_recipient WHERE shard = $1 AND state IN (0, 1) AND state = 0"
+NEXT_DUE = "SELECT min(due) FROM queue_recipient WHERE shard = $1 AND state = 0"
 
 # The first of each shard by the index of what is open, without a look at the rest.
 OVERDUE = """
 SELECT coalesce(extract(epoch FROM now() - min(first.due)), 0)::float8
 FROM generate_series(0, $1::int - 1) AS shard, LATERAL (
-    SELECT due FROM queue_recipient r WHERE r.shard = shard.shard AND state IN (0, 1) AND state = 0 AND due < now()
+    SELECT due FROM queue_recipient r WHERE r.shard = shard.shard AND state = 0 AND due < now()
     ORDER BY due LIMIT 1) AS first
 """
 
@@ -234,7 +249,7 @@ SELECT state, CASE WHEN state = 0 THEN least(parked, 1) END AS parked, count(*) 
 
 DEPTH_BY_SHARD = """
 SELECT shard, count(*) AS open, count(*) FILTER (WHERE due <= now()) AS due
-FROM queue_recipient WHERE state IN (0, 1) GROUP BY shard ORDER BY shard
+FROM queue_recipient WHERE state IN (0, 1) AND due IS NOT NULL GROUP BY shard ORDER BY shard
 """
 
 # $1-$9 the filter (selection.py), $10 only ids below, $11 done ones too, $12 how many.

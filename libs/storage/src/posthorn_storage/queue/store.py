@@ -53,6 +53,8 @@ DOUBT_SECONDS: Final = 10.0
 """How long an attempt of an owner of the past is left alone before it counts as in doubt."""
 LOST_SECONDS: Final = 3600.0
 """An attempt that the owner itself has not finished for so long is in doubt too; longer than any SMTP time limit."""
+SETTLE_AMONG: Final = 50_000
+"""Of the longest due of a shard, at most so many are looked at for what is closed already."""
 
 Deliver: TypeAlias = Callable[[Connection, Sequence[NewMessage]], Awaitable[Sequence[Changed]]]
 """Stores messages in mailboxes inside a transaction; the events are to be told after its commit."""
@@ -131,6 +133,14 @@ class QueueStore:
             list(sites),
         )
         return [_due(row) for row in rows]
+
+    async def settle(self, shard: int, epoch: Epoch) -> int:
+        """Take some of what the version before has closed out of the way of claims; returns how many, 0 at the end.
+
+        Nothing for an owner of the past.
+        """
+        count: int = await self._database.fetchval(sql.SETTLE, [lease_of(shard)], [epoch], [shard], SETTLE_AMONG)
+        return count
 
     async def start_attempts(self, recipients: Collection[int], shard: int, epoch: Epoch) -> set[int]:
         """Write the intent before the final dot (law 6): in flight, one attempt more. Returns those really changed.

@@ -182,12 +182,13 @@ def _in_flight(facts: Facts) -> _Answer:
 
 def _waiting(facts: Facts, last: QueueEvent | None) -> _Answer:
     recipient = facts.recipient
+    due = recipient.due or facts.now
     because: list[str] = []
     if last is not None and last.kind == "deferred":
         kind = f" [{last.reply_class}]" if last.reply_class else ""
         who = f" ({last.remote})" if last.remote else ""
         because.append(f"Attempt {last.attempt} at {_time(last.at)} was put off{kind}: {last.reply}{who}")
-    elif not recipient.attempt and recipient.due > facts.message.created_at + timedelta(seconds=1):
+    elif not recipient.attempt and due > facts.message.created_at + timedelta(seconds=1):
         because.append("It was queued for a later time, or rescheduled before its first attempt.")
     elif not recipient.attempt:
         because.append("It has not been tried yet.")
@@ -201,15 +202,15 @@ def _waiting(facts: Facts, last: QueueEvent | None) -> _Answer:
         return [*because, *map(_pause_text, stopping)], [_until(pause) for pause in stopping], None
     paused = [pause.name for pause in facts.pauses if not pause.lifted and pause.scope == "route"]
     routes = paused if route is None else []
-    late = (facts.now - recipient.due).total_seconds()
+    late = (facts.now - due).total_seconds()
     if late > 0:
-        because.append(f"It is due since {_time(recipient.due)} ({late:,.0f} s).")
+        because.append(f"It is due since {_time(due)} ({late:,.0f} s).")
         after = _turn(facts)
     else:
-        after = [f"The next attempt is at {_time(recipient.due)}."]
+        after = [f"The next attempt is at {_time(due)}."]
     if routes:
         after.append(f"Not while its route is paused: paused are {', '.join(routes[:10])}.")
-    return because, [*after, *_owned(facts)], max(recipient.due, facts.now)
+    return because, [*after, *_owned(facts)], max(due, facts.now)
 
 
 def _suppressed(facts: Facts) -> list[str]:

@@ -21,8 +21,8 @@ from sqlalchemy import (
 from posthorn_storage.schema.naming import metadata
 from posthorn_storage.schema.upkeep import PASSING, QUEUED, SMALL_AND_HOT
 
-OPEN = "state IN (0, 1)"
-"""WAITING or IN_FLIGHT: what an owner of a shard still has to do."""
+OPEN = "due IS NOT NULL"
+"""What an owner of a shard still has to do. Not by its state: an update of what an index names writes all indexes."""
 
 queue_message = Table(
     "queue_message",
@@ -53,7 +53,7 @@ queue_recipient = Table(
     Column("id", BigInteger, Identity(cache=32), primary_key=True),
     Column("message_id", BigInteger, ForeignKey("queue_message.id", ondelete="CASCADE"), nullable=False),
     Column("shard", SmallInteger, nullable=False),
-    Column("due", DateTime(timezone=True), nullable=False),
+    Column("due", DateTime(timezone=True), comment="NULL: nothing will be tried any more"),
     Column("state", SmallInteger, nullable=False, comment="posthorn_model.queue_items.RecipientState"),
     Column("attempt", SmallInteger, nullable=False, server_default="0"),
     Column("epoch", BigInteger, nullable=False, server_default="0", comment="of the owner of the last attempt"),
@@ -71,8 +71,9 @@ queue_recipient = Table(
     Column("resume_due", DateTime(timezone=True), comment="due, before it was stopped"),
     Column("notices", SmallInteger, nullable=False, server_default="0", comment="of delay, sent"),
     CheckConstraint("state BETWEEN 0 AND 4", name="state"),
-    Index("ix_queue_recipient_due", "shard", "due", postgresql_where=OPEN),
-    Index("ix_queue_recipient_priority", "shard", "priority", "due", postgresql_where=f"{OPEN} AND priority <> 0"),
+    CheckConstraint("due IS NOT NULL OR state > 1", name="due"),
+    Index("ix_queue_recipient_open", "shard", "due", postgresql_where=OPEN),
+    Index("ix_queue_recipient_open_priority", "shard", "priority", "due", postgresql_where=f"{OPEN} AND priority <> 0"),
     Index("ix_queue_recipient_parked", "parked", postgresql_where="parked IS NOT NULL"),
     Index(None, "message_id"),
     postgresql_with=QUEUED,

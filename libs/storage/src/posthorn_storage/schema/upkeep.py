@@ -15,12 +15,12 @@ SMALL_AND_HOT: Final[dict[str, Any]] = {
 }
 """Leases, processes, counters: narrow rows that are updated for ever."""
 QUEUED: Final[dict[str, Any]] = {
-    "fillfactor": 70,
+    "fillfactor": 50,
     "autovacuum_vacuum_scale_factor": 0.02,
     "autovacuum_vacuum_threshold": 1000,
     "autovacuum_vacuum_cost_delay": 0,
 }
-"""Rows that come, change a few times, some of it in an index, and go."""
+"""Rows that come, change a few times, at the end in an index, and go: a page has room for all its rows once more."""
 OFTEN_UPDATED: Final[dict[str, Any]] = {
     "fillfactor": 70,
     "autovacuum_vacuum_scale_factor": 0.05,
