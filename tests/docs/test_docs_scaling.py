@@ -17,6 +17,8 @@ from posthorn_testkit.strict import missing
 ROOT = Path(__file__).parents[2]
 SCALING = (ROOT / "docs" / "scaling.md").read_text()
 COMPOSE = ROOT / "compose.yaml"
+NOT_EMBEDDED = {"default_toast_compression"}
+"""What the image of compose.yaml is built for and the embedded server is not."""
 USERS = (500, 5_000, 20_000, 50_000, 100_000, 500_000)
 
 
@@ -38,6 +40,7 @@ def of_compose() -> dict[str, str]:
 @pytest.mark.parametrize("source", ["scaling", "compose"])
 async def test_postgresql_starts_with_the_settings(source: str) -> None:
     settings = {name: row[0] for name, row in table("setting").items()} if source == "scaling" else of_compose()
+    settings = {name: value for name, value in settings.items() if name not in NOT_EMBEDDED}
     assert len(settings) >= 8
     try:
         with postgres_server(**settings) as dsn:

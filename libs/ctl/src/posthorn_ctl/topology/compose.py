@@ -134,7 +134,10 @@ def _parts() -> Tree:
     return {
         "postgres": {
             "image": "postgres:18",
-            "command": ["postgres", "-c", "max_connections=300", "-c", "synchronous_commit=on"],
+            "command": [
+                *("postgres", "-c", "max_connections=300", "-c", "synchronous_commit=on"),
+                *("-c", "default_toast_compression=lz4"),
+            ],
             "environment": {
                 "POSTGRES_USER": "posthorn",
                 "POSTGRES_PASSWORD": "${POSTGRES_PASSWORD:?set it in the environment}",
