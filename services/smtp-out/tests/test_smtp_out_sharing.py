@@ -13,10 +13,13 @@ import pytest_asyncio
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, RecipientState
 from posthorn_node.settings import ResolverSettings
 from posthorn_smtp_out.pacing import Limits, Pace
-from posthorn_smtp_out.pool import NotNow
+from posthorn_smtp_out.pool import NotNow, Pool
+from posthorn_smtp_out.remote import Manners, client_context
 from posthorn_smtp_out.resolver import Resolver
-from posthorn_smtp_out.routes import Router
+from posthorn_smtp_out.routes import Destination, Relay, Router
+from posthorn_smtp_out.settings import SendTimes
 from posthorn_smtp_out.slots import Slots
+from posthorn_smtp_out.sources import Source
 from posthorn_storage import Storage
 from posthorn_testkit.dns import DnsServer
 from posthorn_testkit.node_settings import local
@@ -228,6 +231,34 @@ async def test_who_holds_nothing_has_nothing_to_lose(storage: Storage, sink: Sin
         while worker.sharing._deadline is not None:  # noqa: ASYNC110  nobody tells
             await asyncio.sleep(0.01)
     assert worker.pool.asks() == []
+
+
+async def test_between_renewals_only_those_limits_are_asked_about_of_which_more_is_wanted() -> None:
+    router = Router(Resolver(ResolverSettings()), hostname="out.example.org", port=25, relay=None, routes={})
+    manners = Manners("out.example.org", "none", SendTimes(), client_context(verify=False))
+    pool = Pool(router, lambda _: manners, lambda _: Limits(connections=2), shared=True)
+
+    async def want(name: str) -> None:
+        async with pool.connection(Destination(name, Relay((("127.0.0.1", 1),))), Source("", "out.example.org")):
+            raise AssertionError("nothing was granted")
+
+    def asked(*, more: bool) -> list[tuple[str, int]]:
+        return sorted((ask.name, ask.wanted) for ask in pool.asks(more=more))
+
+    waiting = []
+    for name in ("a", "b", "a", "a"):
+        waiting.append(asyncio.create_task(want(name)))
+        await asyncio.sleep(0)
+        if name == "b":
+            assert asked(more=True) == [("a", 1), ("b", 1)]
+            assert asked(more=True) == []
+    assert asked(more=True) == [("a", 2)], "no more than its limit"
+    assert asked(more=False) == [("a", 2), ("b", 1)]
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert asked(more=True) == []
+    assert asked(more=False) == [("a", 0), ("b", 0)], "given back"
 
 
 def test_a_part_of_the_connections_is_the_same_part_of_the_rate() -> None:

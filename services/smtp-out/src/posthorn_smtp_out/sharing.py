@@ -46,6 +46,8 @@ class Sharing:
         self._log = log
         self._clock = clock or asyncio.get_running_loop().time
         self._deadline: asyncio.TimerHandle | None = None
+        self._asking = asyncio.Lock()
+        self._closed = False
 
     async def round(self) -> None:
         """Ask once for all that the pool wants now, and keep what it has.
@@ -58,7 +60,8 @@ class Sharing:
             return
         sent = self._clock()
         held = await self._ask(asks)
-        self._count_from(sent)
+        if not self._closed:
+            self._count_from(sent)
         self._figures.shared_wanted.set(sum(ask.wanted for ask in asks))
         self._figures.shared_held.set(held)
 
@@ -67,13 +70,13 @@ class Sharing:
         if asks := self._pool.asks(more=True):
             sent = self._clock()
             await self._ask(asks)
-            if self._deadline is None:  # else what was held before is lost first
+            if self._deadline is None and not self._closed:  # else what was held before is lost first
                 self._count_from(sent)
 
     async def keep(self) -> None:
         """Ask for ever: at once when the pool wants more, and often enough to keep what it has."""
         wants, renewed = self._pool.wants, float("-inf")
-        while True:
+        while not self._closed:
             wants.clear()
             try:
                 if (now := self._clock()) - renewed >= self._pause:
@@ -91,16 +94,20 @@ class Sharing:
 
     async def close(self) -> None:
         """Give everything back: nothing of it is in use any more."""
+        self._closed = True
         self._pool.cut()
         self._stop_counting()
         with contextlib.suppress(PosthornError, TimeoutError):
-            async with asyncio.timeout(1.0):
+            # An answer that is on its way would else be written down after what is given back here.
+            async with asyncio.timeout(self._seconds / 2), self._asking:
                 await self._store.release(self._holder)
 
     async def _ask(self, asks: Sequence[Ask]) -> int:
         """How many connections were granted, of all limits together."""
-        async with asyncio.timeout(self._seconds / 2):
-            granted = await self._store.ask(self._holder, asks, self._seconds)
+        async with asyncio.timeout(self._seconds / 2), self._asking:
+            granted = await self._store.ask(self._holder, asks, self._seconds) if not self._closed else {}
+        if self._closed:
+            return 0
         for ask in asks:
             self._pool.grant(ask.name, granted.get(ask.name))
         return sum(each.connections for each in granted.values())
