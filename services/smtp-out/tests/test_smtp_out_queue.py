@@ -460,6 +460,7 @@ async def test_who_may_not_write_to_a_list_has_it_back(
     await start()
     await until_states(storage, message, FAILED)
     await until_states(storage, passed, DELIVERED)
-    (mail,) = await sink.wait(1)
-    assert (mail.sender, mail.recipients) == ("bob@example.net", ("ann@example.com",))  # no secret, no rewriting
+    # What ann has back is passed on as well, sooner or later.
+    seen = {(mail.sender, mail.recipients) for mail in await sink.wait(2)}
+    assert seen == {("bob@example.net", ("ann@example.com",)), ("", ("ann@example.com",))}  # no secret, no rewriting
     assert any(b"5.7.1" in each for each in await inbox(storage, ann, least=2))
