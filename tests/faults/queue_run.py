@@ -36,6 +36,7 @@ from posthorn_storage import FsSettings, Storage, StorageSettings
 from posthorn_storage.migrate import migrate
 from posthorn_storage.shards.registry import register
 from posthorn_testkit.databases import Databases
+from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, start_service
 from posthorn_testkit.programs import folder_of_server
 from posthorn_testkit.servers import KafkaBroker, postgres_server, running_broker
@@ -55,7 +56,8 @@ SIZES = (*[600] * 9, 60_000)
 LAST = 300.0
 """Seconds for the rest of the messages, once nobody is hurt any more."""
 
-SETTINGS = """
+SETTINGS = local(
+    """
 [cluster]
 name = "queue-run"
 node-id = {node}
@@ -69,17 +71,6 @@ data = "{folder}/{node}"
 drain-delay = "0s"
 [resolver]
 servers = ["{resolver}"]
-[store.postgres]
-type = "postgresql"
-dsn = "{dsn}"
-[store.fs]
-type = "fs"
-path = "{folder}/blobs"
-[metrics]
-bind = "127.0.0.1:0"
-[log]
-format = "json"
-level = "{level}"
 [smtp-out]
 port = {port}
 retry = ["1s", "2s", "4s"]
@@ -88,7 +79,9 @@ messages-per-connection = 20
 source = "own"
 [smtp-out.sources.own]
 addresses = ["{client}"]
-"""
+""",
+    level="{level}",
+)
 SPREAD = 5
 """So many sites are served by several workers, by parts of their limit."""
 ONE_SPREAD = """

@@ -13,12 +13,13 @@ path = "{folder}/blobs"
 bind = "127.0.0.1:0"
 [log]
 format = "json"
+level = "LEVEL"
 """
 
 
-def local(own: str) -> str:
-    """These settings and what all have: a database, blobs in files, metrics on a free port, log lines to be read.
+def local(own: str, level: str = "info") -> str:
+    """These settings and what all have: a database, blobs in files, metrics on a free port, log lines from `level` up.
 
     TOML to be formatted, with `dsn` and `folder` beside the names of `own`.
     """
-    return own + _COMMON
+    return own + _COMMON.replace("LEVEL", level)
