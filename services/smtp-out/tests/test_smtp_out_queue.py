@@ -464,3 +464,20 @@ async def test_who_may_not_write_to_a_list_has_it_back(
     seen = {(mail.sender, mail.recipients) for mail in await sink.wait(2)}
     assert seen == {("bob@example.net", ("ann@example.com",)), ("", ("ann@example.com",))}  # no secret, no rewriting
     assert any(b"5.7.1" in each for each in await inbox(storage, ann, least=2))
+
+
+async def test_who_has_all_mail_passed_on_has_reports_passed_on(
+    storage: Storage, sink: Sink, start: Start, account: Callable[..., Awaitable[AccountRecord]]
+) -> None:
+    ann = await account("ann@example.org")
+    await storage.distributions.put(
+        "list", "news@example.org", ["fay@example.com"], owner="fay@example.com", posting="nobody"
+    )
+    await storage.distributions.put("forward", "ann@example.org", ["ann@example.com"])
+    message = await enqueue(storage, "news@example.org")
+    await start()
+    await until_states(storage, message, FAILED)
+    (mail,) = await sink.wait(1)
+    assert (mail.sender, mail.recipients) == ("", ("ann@example.com",))
+    assert b"5.7.1" in mail.content
+    assert await inbox(storage, ann) == []

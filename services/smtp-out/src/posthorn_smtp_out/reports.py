@@ -1,7 +1,7 @@
 """Where delivery status notifications go. The queue stores them in the transaction that writes the outcome.
 
 A report goes out with the null reverse-path and is never answered by another (RFC 5321 4.5.5). One to a sender of the
-cluster itself is put straight into the mailbox, unless a script is to see it.
+cluster itself is put straight into the mailbox, unless a script is to see it or it is passed on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,13 +11,14 @@ from uuid import UUID
 from posthorn_mail_format import summarize
 from posthorn_mail_format.reports import Action, DeliveryReport, ReportedRecipient, write_dsn
 from posthorn_mail_format.trace import return_path
-from posthorn_model.errors import NotFound
+from posthorn_model.errors import NotFound, TooMany
 from posthorn_model.mail import NewMessage
 from posthorn_model.queue_items import DueRecipient, NewQueueMessage, NewRecipient, Outcome, Terms, site_of
 from posthorn_smtp_out.groups import Group
 from posthorn_smtp_out.identities import delivery_id
 from posthorn_smtp_out.parts import Parts
 from posthorn_smtp_out.protocol.content import without_return_path
+from posthorn_storage import Found
 from posthorn_storage.queue import Report
 
 
@@ -76,20 +77,21 @@ def _reported(parts: Parts, due: DueRecipient, outcome: Outcome, action: Action,
 async def _addressed(parts: Parts, first: DueRecipient, content: bytes, identity: UUID) -> list[Report]:
     """As messages to the sender's mailboxes, or as one for the queue; nothing for a local sender who is gone.
 
-    Whose mail goes through a script has the report from the queue too, as any other mail.
+    Whose mail goes through a script, or is passed on, has the report from the queue too, as any other mail.
     """
     sender = first.sender
-    domain = sender.rpartition("@")[2]
     storage = parts.storage
-    if await storage.directory.is_local_domain(domain):
-        accounts = (await storage.directory.resolve([sender]))[sender]
-        if not accounts:
+    if await storage.directory.is_local_domain(sender.rpartition("@")[2]):
+        found = await _behind(parts, sender)
+        if not found.known:
             parts.log.warning("report dropped: its sender has no mailbox any more", queue_message=first.message)
             return []
-        if not await storage.sieve.active(accounts):
+        if not (found.remote or found.lists or await storage.sieve.active(found.accounts)):
             content = return_path("") + content
             summary, blob = summarize(content), await storage.blobs.prepare(content, queued=True)
-            return [NewMessage(each, (), summary, blob, delivery_id=identity, delivered=True) for each in accounts]
+            return [
+                NewMessage(each, (), summary, blob, delivery_id=identity, delivered=True) for each in found.accounts
+            ]
     site = site_of(sender)
     if site is None:
         return []
@@ -106,3 +108,11 @@ async def _addressed(parts: Parts, first: DueRecipient, content: bytes, identity
             signing_domain=site_of(parts.hostname),
         )
     ]
+
+
+async def _behind(parts: Parts, sender: str) -> Found:
+    """Who has the mail of a local sender. One that leads to too many is left to the queue, which says so."""
+    try:
+        return (await parts.storage.recipients.find([sender]))[sender]
+    except TooMany:
+        return Found(remote=(sender,))

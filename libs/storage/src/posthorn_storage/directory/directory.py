@@ -228,10 +228,6 @@ class Directory:
 
     # Recipients and log-ins
 
-    async def resolve(self, addresses: Sequence[str]) -> dict[str, tuple[AccountId, ...]]:
-        """Which accounts each recipient is delivered to; () when unknown. One query; see Recipients.find."""
-        return {address: found.accounts for address, found in (await self._recipients.find(addresses)).items()}
-
     async def authenticate(self, login: str, password: str, remote: str = "", service: str = "") -> AccountRecord:
         """Who this is. `login` is the account's address, `remote` the client's; "" is nobody's.
 
