@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from secrets import token_hex
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,19 +16,34 @@ from posthorn_storage import RedisSettings, Storage
 from posthorn_storage.lookup import Lookup
 from posthorn_storage.lookup.local_store import LocalLookup
 from posthorn_storage.lookup.memory import MemoryCells
+from posthorn_storage.lookup.postgres_store import PostgresLookup
 from posthorn_storage.lookup.redis_store import RedisLookup
 from posthorn_testkit.contracts.lookup import LONG, SHORT, LookupContract, until
 from posthorn_testkit.redis_servers import RedisCluster, RedisServer, SentinelSet
+
+PATIENCE = 60.0
+"""Seconds for a call and for each reply: what a server does is asked here, and not how soon on this machine."""
+
+
+def own() -> dict[str, Any]:
+    """Settings of a store that no other test sees."""
+    return {"prefix": f"{token_hex(4)}:", "timeout": PATIENCE}
+
+
+@asynccontextmanager
+async def opened(settings: RedisSettings) -> AsyncIterator[Lookup]:
+    lookup = Lookup(RedisLookup(settings), SystemClock(), call_seconds=PATIENCE)
+    yield lookup
+    await lookup.close()
 
 
 @pytest.mark.postgres
 class TestPostgres(LookupContract):
     @pytest_asyncio.fixture
     async def lookup(self, storage: Storage) -> Lookup:
-        return storage.lookup
+        return Lookup(PostgresLookup(storage._database), SystemClock(), call_seconds=PATIENCE)
 
-    async def test_what_has_ended_is_purged_in_steps(self, storage: Storage) -> None:
-        lookup = storage.lookup
+    async def test_what_has_ended_is_purged_in_steps(self, storage: Storage, lookup: Lookup) -> None:
         await asyncio.gather(*(lookup.count(f"c{number}", SHORT) for number in range(3)))
         await lookup.take([Take("l", 5, SHORT), Take("kept", 5, LONG)])
         await lookup.put({"v": b"", "kept": b""}, SHORT)
@@ -48,7 +65,7 @@ class TestPostgres(LookupContract):
 class TestMemory(LookupContract):
     @pytest_asyncio.fixture
     async def lookup(self) -> AsyncIterator[Lookup]:
-        store = Lookup(LocalLookup(MemoryCells(), time.monotonic), SystemClock())
+        store = Lookup(LocalLookup(MemoryCells(), time.monotonic), SystemClock(), call_seconds=PATIENCE)
         yield store
         await store.close()
 
@@ -65,27 +82,21 @@ class TestMemory(LookupContract):
 class TestRedis(LookupContract):
     @pytest_asyncio.fixture
     async def lookup(self, redis_server: RedisServer) -> AsyncIterator[Lookup]:
-        settings = RedisSettings((redis_server.url,), prefix=f"{token_hex(4)}:")
-        store = Lookup(RedisLookup(settings), SystemClock())
-        yield store
-        await store.close()
+        async with opened(RedisSettings((redis_server.url,), **own())) as lookup:
+            yield lookup
 
 
 @pytest.mark.redis
 class TestRedisSentinel(LookupContract):
     @pytest_asyncio.fixture
     async def lookup(self, redis_sentinels: SentinelSet) -> AsyncIterator[Lookup]:
-        settings = RedisSettings(redis_sentinels.urls, sentinel_master=redis_sentinels.name, prefix=f"{token_hex(4)}:")
-        store = Lookup(RedisLookup(settings), SystemClock())
-        yield store
-        await store.close()
+        async with opened(RedisSettings(redis_sentinels.urls, sentinel_master=redis_sentinels.name, **own())) as lookup:
+            yield lookup
 
 
 @pytest.mark.redis
 class TestRedisCluster(LookupContract):
     @pytest_asyncio.fixture
     async def lookup(self, redis_cluster: RedisCluster) -> AsyncIterator[Lookup]:
-        settings = RedisSettings(redis_cluster.urls[:2], cluster=True, prefix=f"{token_hex(4)}:")
-        store = Lookup(RedisLookup(settings), SystemClock())
-        yield store
-        await store.close()
+        async with opened(RedisSettings(redis_cluster.urls[:2], cluster=True, **own())) as lookup:
+            yield lookup

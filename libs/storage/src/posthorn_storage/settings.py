@@ -116,7 +116,8 @@ class RedisSettings:
     connections: int = 20
     """At once; of a cluster to each of its nodes."""
     timeout: float = 1.0
-    """Seconds to connect, and for each reply."""
+    """Seconds to connect, and for each reply; best no longer than callers wait (posthorn_storage.lookup.store): a call
+    that was cancelled may leave its connection waiting for the reply (Python 3.11)."""
     tls_ca: str | None = None
     """PEM file of the authorities to trust; None: the system's."""
     tls_cert: str | None = None

@@ -23,7 +23,6 @@ from posthorn_storage.settings import RedisSettings
 Command: TypeAlias = tuple[Any, ...]
 DEFAULT_PORT = 6379
 SENTINEL_PORT = 26379
-MAX_SECONDS = 2.0
 LATE_SECONDS = 0.05
 """How long the last sentinels are waited for when most have answered."""
 WAITING = 2000
@@ -194,11 +193,9 @@ def own_login(settings: RedisSettings) -> dict[str, Any]:
 
 def options(settings: RedisSettings, *, tls: bool) -> dict[str, Any]:
     """What is said of every connection."""
-    # Never longer than anybody waits: a cancelled call may leave its connection waiting for the answer (Python 3.11).
-    seconds = min(settings.timeout, MAX_SECONDS)
     found: dict[str, Any] = {
-        "socket_connect_timeout": seconds,
-        "socket_timeout": seconds,
+        "socket_connect_timeout": settings.timeout,
+        "socket_timeout": settings.timeout,
         "protocol": 2,
         "retry": Retry(NoBackoff(), 0),
         "client_name": "posthorn",

@@ -99,7 +99,8 @@ class OutageContract:
                 return all(ear.heard(*told) for ear in ears)
 
             await until(all_heard, "everybody hears everybody")
-            assert all(station.bus.health().connected for station in (*stations, third))
+            present = (*stations, third)
+            await until(lambda: all(each.bus.health().connected for each in present), "slow is not away")
         await fleet.settle(*ears)
 
     async def test_it_loses_its_data(self, fleet: OutageFleet) -> None:
