@@ -18,7 +18,7 @@ from posthorn_ctl.embedded.errors import PartError
 from posthorn_ctl.embedded.privileges import launched
 from posthorn_testkit.programs import folder_of_server
 
-PATIENCE = 60.0
+PATIENCE = 150.0  # sentinels do nothing for 30 s after they stood still for two
 Setting = tuple[str, ...]
 
 

@@ -5,6 +5,7 @@ for the caller to say. Protocol 2 is spoken, which every server knows.
 """
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,7 +75,8 @@ class Server:
 
     async def close(self) -> None:
         for redis in (self._redis, *self._asked):
-            await redis.aclose()
+            with contextlib.suppress(RedisError, OSError):  # a server that does not answer holds up nobody's end
+                await redis.aclose()
 
 
 class Sentinels:

@@ -37,7 +37,7 @@ from posthorn_storage.database import Database
 from posthorn_storage.leases import LeaseStore
 from posthorn_storage.nodes import NodeStore
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds until a condition that never comes fails the test."""
 SHARDS = tuple(f"queue/{number}" for number in range(8))
 QUICK = LeaseTimes(ttl=3.0, margin=0.5, poll=0.2, patience=0.3, rest=0.5)

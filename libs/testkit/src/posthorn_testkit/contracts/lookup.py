@@ -18,7 +18,7 @@ from posthorn_storage.lookup.memory import MemoryCells
 
 LONG = 3600.0
 SHORT = 0.05
-PATIENCE = 60.0
+PATIENCE = 150.0
 
 
 async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
