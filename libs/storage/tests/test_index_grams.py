@@ -1,5 +1,6 @@
 """Signatures of texts: what they may rule out, and that a search by substrings finds the same with and without them."""
 
+import zlib
 from collections.abc import Awaitable, Callable
 
 import asyncpg
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from posthorn_model.ids import Epoch, MessageId
 from posthorn_model.mail import NewMessage, Role
 from posthorn_storage import AccountRecord, Storage
-from posthorn_storage.index.grams import MAX_BITS, signature, sought
+from posthorn_storage.index.grams import MAX_BITS, MIN_BITS, signature, sought
 from posthorn_storage.mail.search import Contains, Header, Not, SearchQuery, TextField
 
 
@@ -28,6 +29,16 @@ def test_no_substring_is_ruled_out(texts: list[str], data: st.DataObject) -> Non
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, len(text)))
     assert holds(made, text[start:end])
+
+
+@pytest.mark.parametrize("texts", [["abcd"], ["xabcd", "é"], ["ab\ud800cd", "日本語"], ["", "ab"]])
+def test_a_signature_is_a_bit_for_each_sequence(texts: list[str]) -> None:
+    """Those in the database were made of the same places."""
+    grams = {text[at : at + 3].encode("utf-8", "surrogatepass") for text in texts for at in range(len(text) - 2)}
+    places = {zlib.crc32(gram) % MIN_BITS for gram in grams}
+    made = signature(texts)
+    assert made is not None
+    assert {bit for bit in range(MIN_BITS) if made[bit >> 3] >> (bit & 7) & 1} == places
 
 
 def test_what_is_not_there_is_ruled_out() -> None:

@@ -10,8 +10,8 @@ from posthorn_storage.index.marks import marker
 from posthorn_storage.index.port import Texts, Wanted
 from posthorn_storage.index.terms import MAX_TEXT, MAX_WORDS, Term, terms
 from posthorn_storage.index.tsquery import tsquery
-from posthorn_storage.index.vector import MAX_BYTES, vector
-from posthorn_storage.index.words import MAX_WORD, plain, words
+from posthorn_storage.index.vector import MAX_BYTES, MAX_PLACE, MAX_PLACES, vector
+from posthorn_storage.index.words import MAX_WORD, folded, pairs, plain, runs, words
 from posthorn_storage.mail.search import TextField
 
 
@@ -37,6 +37,15 @@ from posthorn_storage.mail.search import TextField
 )
 def test_a_text_is_cut_into_words(text: str, found: list[str]) -> None:
     assert list(words(text)) == found
+
+
+@given(st.text(st.characters(codec="ascii")) | st.text("aZ09_-@ä東京\u0301"))
+def test_all_texts_are_cut_by_the_same_rule(text: str) -> None:
+    """Those of ASCII take a shorter way."""
+    found: list[str] = []
+    for run, dense in runs(folded(text)):
+        found += [*pairs(run), run[-1]] if dense else [run[:MAX_WORD]]
+    assert words(text) == found
 
 
 @pytest.mark.parametrize(("word", "bare"), [("müller", "muller"), ("łódź", "lodz"), ("abc", "abc"), ("й", "и")])
@@ -82,6 +91,26 @@ def test_words_beyond_the_bound_are_left_out() -> None:
     made = vector(AccountId(7), Texts("", "", "", "", "first", body), "simple", {})
     assert made.startswith("'7=first':")
     assert len(made) < 2 * MAX_BYTES
+
+
+def test_a_vector_has_every_place_of_a_word_and_each_form_once() -> None:
+    texts = Texts("ann <ann@x>", "", "", "", "run", "runs of a run, a café run", attachments="a run")
+    assert vector(AccountId(7), texts, "english", {"runs": "run", "a": ""}) == (
+        "'7=run':9A,56D,59D,69C '7S=run':1 '7=ann':18B,19B '7F=ann':1,2 '7=x':20B '7F=x':3 "
+        "'7=runs':53D '7~en:run':4D '7=of':54D '7=a':55D,57D,68C '7=café':58D '7~:cafe':4D"
+    )
+
+
+def test_places_end_where_those_of_postgresql_do() -> None:
+    body = " ".join(["often"] * 2 * MAX_PLACES + ["seldom"] * MAX_PLACE + ["late", "late"])
+    made = vector(AccountId(7), Texts("", "", "", "", "", body, attachments="often late late"), "simple", {})
+    places = {key: value.split(",") for key, _, value in (entry.partition(":") for entry in made.split(" "))}
+    often = [place.removesuffix("D") for place in places["'7=often'"]]
+    assert often[0] == "49"
+    assert len(often) == MAX_PLACES + 1, "and one for another weight"
+    assert often[-1].endswith("C")
+    assert len(places["'7=seldom'"]) == MAX_PLACES
+    assert [place[-1] for place in places["'7=late'"]] == ["D", "C"]
 
 
 @given(st.text(max_size=MAX_TEXT))

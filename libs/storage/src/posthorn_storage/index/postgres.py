@@ -182,4 +182,7 @@ def texts_of(row: Row) -> Texts:
 
 
 def _counted(texts: Texts) -> Counter[str]:
-    return Counter(word for text in (texts.subject, texts.body, texts.attachments) for word in words(text))
+    counted = Counter(words(texts.subject))
+    counted.update(words(texts.body))
+    counted.update(words(texts.attachments))
+    return counted

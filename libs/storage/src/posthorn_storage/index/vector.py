@@ -65,15 +65,29 @@ class Vector:
         """Take in the words of one field; None for attachments."""
         letter = "" if field is None else LETTERS.get(field, "")
         self._place += GAP
+        seen: dict[str, list[str]] = {}
         for number, word in enumerate(found, 1):
             self._place += 1
-            self._put(exact_key(self._account, "", word), f"{self._place}{weight}", self._place)
+            places = seen.get(word)
+            if places is None:
+                places = self._take(word, letter, weight, number)
+                if places is not None and not letter:
+                    seen[word] = places
+            elif self._place <= MAX_PLACE and len(places) < MAX_PLACES:
+                # Most words of a long text: all its forms are in, and it has one more place.
+                self._bytes += 2
+                places.append(f"{self._place}{weight}")
+
+    def _take(self, word: str, letter: str, weight: str, number: int) -> list[str] | None:
+        """A word and its forms; returns the places of the word as it stands, None when it is left out."""
+        places = self._put(exact_key(self._account, "", word), f"{self._place}{weight}", self._place)
+        if letter:
+            self._put(exact_key(self._account, letter, word), str(number), number)
+        for language, form in self._forms(word):
+            self._put(form_key(self._account, "", language, form), _MARKS[weight], 0)
             if letter:
-                self._put(exact_key(self._account, letter, word), str(number), number)
-            for language, form in self._forms(word):
-                self._put(form_key(self._account, "", language, form), _MARKS[weight], 0)
-                if letter:
-                    self._put(form_key(self._account, letter, language, form), "1", 0)
+                self._put(form_key(self._account, letter, language, form), "1", 0)
+        return places
 
     def _forms(self, word: str) -> Iterable[tuple[str | None, str]]:
         stem = self._stems.get(word)
@@ -83,20 +97,22 @@ class Vector:
         if bare != word:
             yield None, bare
 
-    def _put(self, key: str, place: str, number: int) -> None:
+    def _put(self, key: str, place: str, number: int) -> list[str] | None:
+        """Returns the places of the key; None when there is no room for it."""
         places = self._entries.get(key)
         if places is None:
             size = len(key.encode()) + 8
             if self._bytes + size > MAX_BYTES:
-                return
+                return None
             self._bytes += size
-            self._entries[key] = [place]
+            places = self._entries[key] = [place]
         elif place not in places[:4] and (
             (number <= MAX_PLACE and len(places) < MAX_PLACES) or places[-1][-1] != place[-1]
         ):
             # Behind PostgreSQL's limits a word has one more place for each weight, to be found by it.
             self._bytes += 2
             places.append(place)
+        return places
 
     def text(self) -> str:
         """As PostgreSQL reads it. Words hold neither quotes nor backslashes."""

@@ -23,6 +23,8 @@ _MARKS: Final = (
 )
 """What is no letter by itself and yet is inside of words: accents and vowel signs."""
 _WORD: Final = re.compile(rf"([{_DENSE}]+)|[^\W_{_DENSE}](?:[^\W_{_DENSE}]|[{_MARKS}])*")
+_ASCII_WORD: Final = re.compile(r"[a-z0-9]+")
+"""All that _WORD finds in folded text of ASCII, several times as fast."""
 _PLAIN: Final = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"})
 
 
@@ -37,14 +39,18 @@ def runs(text: str) -> Iterator[tuple[str, bool]]:
         yield match[0], match[1] is not None
 
 
-def words(text: str) -> Iterator[str]:
+def words(text: str) -> list[str]:
     """The words of a text, in their order."""
+    if text.isascii():
+        return [word[:MAX_WORD] for word in _ASCII_WORD.findall(folded(text))]
+    found: list[str] = []
     for run, dense in runs(folded(text)):
         if dense:
-            yield from pairs(run)
-            yield run[-1]
+            found += pairs(run)
+            found.append(run[-1])
         else:
-            yield run[:MAX_WORD]
+            found.append(run[:MAX_WORD])
+    return found
 
 
 def pairs(run: str) -> Iterator[str]:
