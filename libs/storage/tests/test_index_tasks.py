@@ -81,6 +81,17 @@ async def test_a_message_is_a_task_from_the_start(desk: Desk, check_sums: Check)
         await desk.storage.search.status(AccountId(10**15))
 
 
+async def test_a_step_tells_whether_more_may_be_due(desk: Desk) -> None:
+    await desk.add("one", "two", "three")
+    assert (await desk.indexer.step(FIRST, 2)).more
+    assert not (await desk.indexer.step(FIRST, 2)).more
+    await desk.add("four", "five")
+    await desk.tasks.claim(FIRST, 2)
+    await desk.tasks.take_over(SECOND)
+    again = [await desk.indexer.step(SECOND, 2) for _ in range(3)]
+    assert [(done.claimed, done.more) for done in again] == [(1, True), (1, True), (0, False)]
+
+
 async def test_workers_share_the_tasks(desk: Desk) -> None:
     """Those of one part never claim the same task, those of different parts never the same account."""
     await desk.add(*(f"text {n}" for n in range(20)))

@@ -21,10 +21,11 @@ from posthorn_maintenance.settings import MaintenanceSettings
 from posthorn_model.clock import SystemClock
 from posthorn_model.errors import Unavailable
 from posthorn_model.events import Control
-from posthorn_model.ids import AccountId
+from posthorn_model.ids import AccountId, Epoch
 from posthorn_model.mail import NewMessage
 from posthorn_node.metrics import Metrics
 from posthorn_storage import AccountRecord, Storage
+from posthorn_storage.index import IndexTasks
 from posthorn_storage.mail.search import Matches, SearchQuery, TextField
 from posthorn_storage.purge import WHOLE, Share
 from posthorn_testkit.documents import pdf, shown
@@ -141,6 +142,25 @@ async def test_messages_are_indexed_until_the_lease_ends(
     assert found.ids == [appended.message]
     await figures.read(storage)
     assert b'index_tasks{state="waiting"} 0.0' in metrics.exposition()
+
+
+async def test_a_backlog_is_indexed_without_a_rest(
+    storage: Storage, account: Callable[..., Awaitable[AccountRecord]]
+) -> None:
+    """Rests are for when nothing more is due; the tasks of a holder before are done one after the other."""
+    ann = await account("ann@example.org", "secret")
+    raw = b"Subject: one of many\r\n\r\ntext\r\n"
+    blob = await storage.blobs.prepare(raw)
+    await storage.mail.append([NewMessage(ann.id, [], summarize(raw), blob) for _ in range(8)])
+    assert len(await IndexTasks(storage.shards.home.database).claim(Epoch(0), 3)) == 3
+    tenure = await held(storage, "index.messages")
+    settings = MaintenanceSettings(index_batch=2, index_interval=86_400)
+    work = asyncio.create_task(Indexing(Metrics(), settings).keep(storage.search, tenure))
+    async with asyncio.timeout(60):
+        while (await storage.search.lag()).waiting:  # noqa: ASYNC110 - the database tells nobody
+            await asyncio.sleep(0.05)
+        tenure.lease.end()
+        await work
 
 
 async def test_the_scrub_tells_what_it_finds_until_its_lease_ends(storage: Storage, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ class MaintenanceSettings(ServiceSettings):
     index_batch: Annotated[int, Field(ge=1, le=1_000)] = 50
     """Most messages that are read for the search index at once."""
     index_interval: Annotated[Duration, Field(ge=0.1)] = 1.0
-    """Pause of index.messages when every message is indexed."""
+    """Pause of index.messages when less than a batch was due: what comes meanwhile is indexed together."""
     scrub_rate: Annotated[float, Field(ge=0, le=10_000)] = 10.0
     """Blobs and objects looked at in a second, to find what is missing, damaged or not named; 0: none."""
     orphan_age: Interval = 7 * 86_400.0

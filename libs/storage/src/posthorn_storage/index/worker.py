@@ -8,7 +8,7 @@ fails for no known reason, is tried again alone, then without its attachments, a
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from posthorn_mail_format.attachments import attachments, is_searched
@@ -65,6 +65,8 @@ class Done:
     claimed: int = 0
     indexed: int = 0
     failed: int = 0
+    more: bool = field(default=False, compare=False)
+    """Whether further tasks may be due already."""
 
 
 class Indexer:
@@ -95,11 +97,14 @@ class Indexer:
 
         Raises Unavailable and Overloaded when a store does not answer; no attempt is counted then.
         """
-        done = [
-            await self._work(await self._tasks.claim_again(epoch, part=part, parts=parts)),
-            await self._work(await self._tasks.claim(epoch, limit, part=part, parts=parts)),
-        ]
-        return Done(sum(d.claimed for d in done), sum(d.indexed for d in done), sum(d.failed for d in done))
+        again = await self._work(await self._tasks.claim_again(epoch, part=part, parts=parts))
+        fresh = await self._work(await self._tasks.claim(epoch, limit, part=part, parts=parts))
+        return Done(
+            again.claimed + fresh.claimed,
+            again.indexed + fresh.indexed,
+            again.failed + fresh.failed,
+            more=again.claimed > 0 or fresh.claimed >= limit,
+        )
 
     async def _work(self, claims: Sequence[Claim]) -> Done:
         if not claims:
@@ -121,6 +126,7 @@ class Indexer:
             await self._index.remove(gone)
         found = [claim for claim in claims if (claim.account, claim.message) in rows]
         documents, failed = await self._documents(found, rows)
+        documents = await asyncio.to_thread(_signed, documents, rows)  # texts may be long
         try:
             indexed = await self._index.write(documents)
         except Unavailable:
@@ -177,9 +183,7 @@ class Indexer:
         else:
             problem = "attachments left out: earlier attempts failed"
         tags = tuple(tag.strip() for tag in (row["languages"] or "").split(","))
-        whole = row["length"] == len(row["body"])
-        grams = await asyncio.to_thread(signature, [row[name] for name in _STORED]) if whole else None
-        return Document(claim, replace(texts_of(row), attachments=texts, languages=tags), problem, grams)
+        return Document(claim, replace(texts_of(row), attachments=texts, languages=tags), problem)
 
     async def _attachments(self, row: Row) -> tuple[str, str | None]:
         """Names and texts of the attachments, and what was wrong with those not read."""
@@ -210,3 +214,13 @@ class Indexer:
     def _is_document(self, part: Part) -> bool:
         leaf = not part.children and part.message is None and not is_searched(part)
         return leaf and self._knows(part.media_type, part.name)
+
+
+def _signed(documents: Sequence[Document], rows: Mapping[tuple[int, int], Row]) -> list[Document]:
+    """The documents with the signatures of their rows. A body that was not read to its end has none."""
+    signed = []
+    for document in documents:
+        row = rows[document.claim.account, document.claim.message]
+        whole = row["length"] == len(row["body"])
+        signed.append(replace(document, grams=signature(row[name] for name in _STORED) if whole else None))
+    return signed

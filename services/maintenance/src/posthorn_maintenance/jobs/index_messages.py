@@ -32,17 +32,18 @@ class Indexing:
         epoch, share = tenure.lease.epoch, tenure.share
         begun = False
         while not tenure.ending:
-            claimed = 0
+            more = False
             try:
                 if not begun:
                     await indexer.take_over(epoch, part=share.part, parts=share.parts)
                     begun = True
                 if tenure.lease.may_start():
                     done = await indexer.step(epoch, self._settings.index_batch, part=share.part, parts=share.parts)
-                    claimed = done.claimed
+                    more = done.more
                     self._indexed.labels(shard).inc(done.indexed)
                     self._failed.labels(shard).inc(done.failed)
             except PosthornError as error:
                 tenure.log.warning("messages not indexed, it is tried again", shard=shard, reason=error.public)
-            if not claimed:
+            if not more:
+                # Also after a few: those that come meanwhile are one step then, which costs little more than one task.
                 await tenure.pause(self._settings.index_interval)
