@@ -35,7 +35,7 @@ async def keep(storage: Storage, data: bytes, account: int, ref_id: int) -> Blob
             blob = await storage.blobs.prepare(data)
 
             async def work(connection: Connection, blob: PreparedBlob = blob) -> None:
-                await attach(connection, [blob])
+                await attach(connection, [blob], passing=account % 2 == 0)
                 await refer(connection, REF_MESSAGE, [blob.key], [account], [ref_id])
 
             await storage._database.run(work)

@@ -267,6 +267,37 @@ async def test_only_what_nothing_refers_to_is_collected(storage: Storage, epoch:
         await storage.shards.home.blobs.read(blob.key)
 
 
+@pytest.mark.parametrize(
+    ("passing", "listed", "written"),
+    [
+        (True, "now() + interval '1 hour'", False),
+        (True, "now() - interval '2 hours'", True),
+        (True, "NULL", True),
+        (False, "NULL", True),
+    ],
+)
+async def test_what_is_let_go_of_is_on_the_list_and_written_again_only_where_it_must(
+    storage: Storage, epoch: Epoch, passing: bool, listed: str, written: bool
+) -> None:
+    blob = await storage.blobs.prepare(SMALL)
+
+    async def work(connection: Connection) -> None:
+        await attach(connection, [blob], passing=passing)
+        await refer(connection, REF_MESSAGE, [blob.key], [1], [1])
+
+    await storage._database.run(work)
+    assert await storage._database.fetchval("SELECT touched_at IS NOT NULL FROM blob") is passing
+    await storage._database.execute(f"UPDATE blob SET touched_at = {listed}")
+    place = await storage._database.fetchval("SELECT ctid FROM blob")
+    await drop(storage)
+    row = await storage._database.fetchrow("SELECT ctid, now() - touched_at < interval '1 hour' AS lately FROM blob")
+    assert row is not None
+    assert (row["ctid"] != place, row["lately"]) == (written, True)
+    assert await storage.purge.purge_blobs(epoch, 100) == 0
+    await storage._database.execute(Touched)
+    assert await storage.purge.purge_blobs(epoch, 100) == 1
+
+
 @pytest.mark.usefixtures("emptied")
 async def test_the_collector_passes_by_what_a_writer_holds(storage: Storage, epoch: Epoch) -> None:
     blob = await storage.shards.home.blobs.prepare(LARGE)

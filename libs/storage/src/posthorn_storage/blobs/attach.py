@@ -15,9 +15,10 @@ from posthorn_model.mail import PreparedBlob
 from posthorn_storage.codes import LIVE, PENDING
 from posthorn_storage.database import Connection
 
+# $5 whether they are expected to be let go soon: then they are on the collector's list from the beginning.
 STORE_INLINE = """
-INSERT INTO blob (key, size, state, encoding, inline)
-SELECT key, size, 1, encoding, inline
+INSERT INTO blob (key, size, state, encoding, inline, touched_at)
+SELECT key, size, 1, encoding, inline, CASE WHEN $5::bool THEN now() END
 FROM unnest($1::bytea[], $2::bigint[], $3::smallint[], $4::bytea[]) AS new (key, size, encoding, inline)
 ORDER BY key
 ON CONFLICT (key) DO NOTHING
@@ -41,19 +42,32 @@ DO UPDATE SET expires_at = EXCLUDED.expires_at, content_type = EXCLUDED.content_
 """
 
 
+# Blobs are locked in the order of their keys, as everywhere, also those that are on the collector's list already: it
+# judges under the same lock, and what it took off the list meanwhile is seen here and put there again. That version of
+# the row is not in this statement's snapshot, so it is found by its key, and not by its place.
+TOUCH_GONE = """
+held AS MATERIALIZED (
+    SELECT key, touched_at FROM blob WHERE key IN (SELECT blob_key FROM gone) ORDER BY key FOR NO KEY UPDATE
+), touched AS (
+    UPDATE blob SET touched_at = now() FROM held
+    WHERE blob.key = held.key AND (held.touched_at IS NULL OR held.touched_at < now() - interval '1 minute')
+)"""
+"""For a statement that has removed references as `gone`: their blobs are on the collector's list now.
+
+Those that have been on it for less than a minute stay as they are: to write them again would cost a new version of the
+content, too, and entries in two indexes.
+"""
+
+
 def letting_go(which: str) -> str:
     """The statement that removes references and puts their blobs on the collector's list; it returns how many went.
 
-    `which` is what follows DELETE FROM blob_ref. Blob rows are locked in the order of their keys, as everywhere.
+    `which` is what follows DELETE FROM blob_ref.
     """
     return f"""
 WITH gone AS (
     DELETE FROM blob_ref {which} RETURNING blob_key
-), held AS (
-    SELECT key FROM blob WHERE key IN (SELECT blob_key FROM gone) ORDER BY key FOR NO KEY UPDATE
-), touched AS (
-    UPDATE blob SET touched_at = now() FROM held WHERE blob.key = held.key
-)
+), {TOUCH_GONE}
 SELECT count(*) FROM gone
 """  # noqa: S608  constants of the library only
 
@@ -65,15 +79,17 @@ RELEASE = letting_go("""
 _ROUNDS = 4
 
 
-async def attach(connection: Connection, blobs: Collection[PreparedBlob]) -> None:
+async def attach(connection: Connection, blobs: Collection[PreparedBlob], *, passing: bool = False) -> None:
     """Make every blob referable until the end of this transaction; small ones are stored here.
 
-    Raises Unavailable when a blob is being collected, or was not stored in time: prepare it again and start over.
+    `passing` ones are expected to be let go within a minute, which costs less then. Raises Unavailable when a blob is
+    being collected, or was not stored in time: prepare it again and start over.
     """
     wanted = {blob.key: blob for blob in blobs}
     missing = wanted
     for _ in range(_ROUNDS):
-        await _store_inline(connection, [blob for blob in missing.values() if blob.inline is not None])
+        inline = [blob for blob in missing.values() if blob.inline is not None]
+        await _store_inline(connection, inline, passing=passing)
         states = {row["key"]: row["state"] for row in await connection.fetch(LOCK, list(wanted))}
         missing = {key: blob for key, blob in wanted.items() if key not in states}
         if not missing:
@@ -112,7 +128,7 @@ async def release(connection: Connection, kind: int, accounts: Sequence[int], re
     await connection.execute(RELEASE, kind, accounts, ref_ids)
 
 
-async def _store_inline(connection: Connection, blobs: Sequence[PreparedBlob]) -> None:
+async def _store_inline(connection: Connection, blobs: Sequence[PreparedBlob], *, passing: bool) -> None:
     if blobs:
         await connection.execute(
             STORE_INLINE,
@@ -120,4 +136,5 @@ async def _store_inline(connection: Connection, blobs: Sequence[PreparedBlob]) -
             [blob.size for blob in blobs],
             [blob.encoding for blob in blobs],
             [blob.inline for blob in blobs],
+            passing,
         )

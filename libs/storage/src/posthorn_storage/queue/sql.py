@@ -4,6 +4,7 @@ Every write of an owner joins the rows of its shards' leases, locked FOR SHARE, 
 a shard over while the statement's transaction runs, and an owner of the past changes zero rows (design law 5).
 """
 
+from posthorn_storage.blobs.attach import TOUCH_GONE
 from posthorn_storage.leases import STANDING
 from posthorn_storage.mail.plans import one_plan
 from posthorn_storage.queue.selection import ANY_RECIPIENT, MESSAGES
@@ -195,11 +196,7 @@ WITH {FENCE}, ended AS MATERIALIZED (
     RETURNING m.id
 ), gone AS (
     DELETE FROM blob_ref b USING done WHERE b.account_id = 0 AND b.kind = 2 AND b.ref_id = done.id RETURNING b.blob_key
-), held AS MATERIALIZED (
-    SELECT ctid AS place FROM blob WHERE key IN (SELECT blob_key FROM gone) ORDER BY key FOR NO KEY UPDATE
-), touched AS (
-    UPDATE blob SET touched_at = now() FROM held WHERE blob.ctid = held.place
-)
+), {TOUCH_GONE}
 SELECT id, NULL AS undecided FROM finished
 UNION ALL SELECT NULL, message_id FROM closed WHERE NOT alone
 """)  # noqa: S608  constants only

@@ -102,7 +102,7 @@ class QueueStore:
         """Queue messages as part of a transaction of the caller's, READ COMMITTED. Raises as enqueue does."""
         if not all(message.recipients for message in messages):
             raise InvalidContent("a message without recipients cannot be queued")
-        await attach(connection, [message.blob for message in messages])
+        await attach(connection, [message.blob for message in messages], passing=True)
         rows = await connection.fetch(
             sql.ENQUEUE, *_message_columns(messages), *self._recipient_columns(messages), self.shards
         )
