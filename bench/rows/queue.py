@@ -13,7 +13,7 @@ from bench.stock import Stock
 from posthorn_model.ids import BlobKey, Epoch
 from posthorn_model.mail import PreparedBlob
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, Outcome, RecipientState
-from posthorn_storage.queue import Attempts, Finish, Start
+from posthorn_storage.queue import Attempts, Claim, Finish, Start
 
 RECIPIENTS = 12_000
 BATCH = 20
@@ -69,7 +69,7 @@ def _row(stock: Stock, each: int) -> Row:
 
         async def attempt(shard: int, epoch: Epoch, busy: set[int]) -> bool:
             async with claiming[shard]:
-                due = await queue.claim(shard, epoch, BATCH, exclude=busy)
+                due = await attempts.claim(Claim(shard, epoch, BATCH, busy))
                 ids = {row.id for row in due}
                 busy |= ids
             if not due:

@@ -1,14 +1,23 @@
 """Attempts of several shards written together: each under its own lease, none twice, the last recipient closes."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from posthorn_model.errors import BlobNotFound
 from posthorn_model.ids import BlobKey, Epoch, QueueMessageId
-from posthorn_model.queue_items import NewQueueMessage, NewRecipient, Outcome, RecipientState
+from posthorn_model.queue_items import (
+    NO_TERMS,
+    DueRecipient,
+    NewQueueMessage,
+    NewRecipient,
+    Outcome,
+    RecipientState,
+    Terms,
+)
 from posthorn_storage import Storage
-from posthorn_storage.queue import Attempts, Finish, Start
+from posthorn_storage.queue import Attempts, Claim, Finish, QueueStore, Start
 
 pytestmark = pytest.mark.postgres
 
@@ -23,11 +32,11 @@ def sites(storage: Storage, count: int) -> dict[int, str]:
     return dict(list(found.items())[:count])
 
 
-async def enqueue(storage: Storage, *names: str) -> QueueMessageId:
+async def enqueue(storage: Storage, *names: str, terms: Terms = NO_TERMS) -> QueueMessageId:
     """A message with one recipient at each site."""
     blob = await storage.blobs.prepare(b"Subject: hello\r\n\r\nhello\r\n")
     recipients = [NewRecipient(f"bob@{site}", site) for site in names]
-    return await storage.queue.enqueue(NewQueueMessage("ann@example.org", blob, recipients))
+    return await storage.queue.enqueue(NewQueueMessage("ann@example.org", blob, recipients, terms=terms))
 
 
 async def owned(storage: Storage, shards: dict[int, str]) -> dict[int, Epoch]:
@@ -114,3 +123,63 @@ async def test_whoever_closes_the_last_recipient_closes_the_message(storage: Sto
         assert (await storage.queue.show(message)).done_at is not None
     assert await storage._database.fetchval("SELECT count(*) FROM blob_ref WHERE kind = 2") == 0
     assert (await storage.check.queue()).findings == []
+
+
+class Watched:
+    """A queue that remembers how many claims came at once."""
+
+    def __init__(self, queue: QueueStore) -> None:
+        self.claims: list[int] = []
+        self.start_all = queue.start_all
+        self.finish_all = queue.finish_all
+        self.contents = queue.contents
+        self._queue = queue
+
+    async def claim_all(self, claims: Sequence[Claim]) -> list[list[DueRecipient]]:
+        self.claims.append(len(claims))
+        return await self._queue.claim_all(claims)
+
+
+async def test_claims_of_the_same_moment_share_a_statement_and_nothing_else(storage: Storage) -> None:
+    shards = sites(storage, 5)
+    seconds = {storage.queue.shard_of(name): name for name in (f"t{n}.example.org" for n in range(1000))}
+    for shard, site in shards.items():
+        for priority in (0, 3, 0, -2):
+            await enqueue(storage, site, terms=Terms(priority=priority))
+            await enqueue(storage, seconds[shard], terms=Terms(priority=priority))
+    epochs = await owned(storage, shards)
+    whole, few, others, busy, late = shards
+    (first,) = await storage.queue.claim(busy, epochs[busy], 1)
+    await storage.leases.acquire([f"queue/{late}"], "me", 3600)  # under another epoch now
+    claims = [
+        Claim(whole, epochs[whole], 100),
+        Claim(few, epochs[few], 3),
+        Claim(others, epochs[others], 100, sites=[shards[others], shards[whole]]),
+        Claim(busy, epochs[busy], 100, {first.id, 99_999}, [shards[whole]]),
+        Claim(late, epochs[late], 100),
+    ]
+    alone = [await storage.queue.claim_all([claim]) for claim in claims]
+    assert [len(found) for (found,) in alone] == [8, 3, 4, 7, 0]
+    assert [each.terms.priority for each in alone[0][0]] == [3, 3, 0, 0, 0, 0, -2, -2]
+    assert {each.site for each in alone[2][0]} == {seconds[others]}
+    assert first not in alone[3][0]
+
+    queue = Watched(storage.queue)
+    attempts = Attempts(queue, 0.02)
+    together = await asyncio.gather(*map(attempts.claim, claims))
+    assert [[each.id for each in found] for found in together] == [[each.id for each in found] for (found,) in alone]
+    assert queue.claims == [5]
+    assert [await attempts.claim(claims[1])] == alone[1]
+    assert queue.claims == [5, 1]
+    await attempts.close()
+
+
+async def test_one_shard_may_be_claimed_twice_at_once(storage: Storage) -> None:
+    shards = sites(storage, 1)
+    (shard,) = shards
+    for _ in range(3):
+        await enqueue(storage, shards[shard])
+    before = (await owned(storage, shards))[shard]
+    now = (await owned(storage, shards))[shard]
+    found = await storage.queue.claim_all([Claim(shard, before, 10), Claim(shard, now, 2), Claim(shard, now, 10)])
+    assert [len(each) for each in found] == [0, 2, 3]

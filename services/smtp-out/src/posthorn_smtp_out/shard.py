@@ -15,6 +15,7 @@ from posthorn_smtp_out.pool import BackingOff, NotNow
 from posthorn_smtp_out.routes import Destination
 from posthorn_smtp_out.tenure import Tenure
 from posthorn_smtp_out.widening import Widening
+from posthorn_storage.queue import Claim
 
 MIN_PAUSE = 0.01
 """Seconds between two claims: a storm of events costs no more than a hundred claims a second."""
@@ -156,9 +157,8 @@ class ShardWorker:
         if limit <= 0 or self._parts.brakes.everything:
             self._more = True
             return 0, 0
-        due = await self._parts.storage.queue.claim(
-            self._shard, self._lease.epoch, limit, exclude=self._busy, sites=(*self._full, *self._widening.sites)
-        )
+        left_out = self._busy, (*self._full, *self._widening.sites)
+        due = await self._parts.attempts.claim(Claim(self._shard, self._lease.epoch, limit, *left_out))
         self._more = len(due) >= limit
         going = await self._parts.brakes.pass_on(due, self._shard, self._lease.epoch)
         going = await self._parts.spreads.in_place(going, self._shard, self._lease.epoch)

@@ -1,6 +1,6 @@
 """The outgoing queue: messages, recipients, attempts under leases, time lines, and what operators do to it."""
 
-from posthorn_storage.queue.attempts import Attempts, Finish, Report, Start
+from posthorn_storage.queue.attempts import Attempts, Claim, Finish, Report, Start
 from posthorn_storage.queue.listing import QueuedMessage, QueuedRecipient, QueueEvent, ShardDepth
 from posthorn_storage.queue.operations import Action, Done, Meant, Operations
 from posthorn_storage.queue.pauses import Pause, PauseStore, Scope
@@ -16,6 +16,7 @@ __all__ = [
     "Action",
     "Ask",
     "Attempts",
+    "Claim",
     "Done",
     "Explanation",
     "Finish",

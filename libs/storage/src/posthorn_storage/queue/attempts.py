@@ -1,6 +1,7 @@
 """What an attempt reads, and writes before its final dot and after the reply, and the combiners that do it for many.
 
-Attempts of all shards of this process share a transaction: each row is written under the lease of its own shard.
+Attempts of all shards of this process share a transaction: each row is written under the lease of its own shard. So do
+claims of shards that look for work at the same moment.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,12 +11,27 @@ from typing import Final, Protocol, TypeAlias
 from posthorn_model.errors import PosthornError
 from posthorn_model.ids import BlobKey, Epoch
 from posthorn_model.mail import NewMessage
-from posthorn_model.queue_items import NewQueueMessage, Outcome
+from posthorn_model.queue_items import DueRecipient, NewQueueMessage, Outcome
 from posthorn_storage.combiner import Combiner
 
 MAX_REPLY: Final = 1000
 Report: TypeAlias = NewQueueMessage | NewMessage
 """What tells a sender of an outcome: queued like other mail, or stored in a mailbox."""
+
+
+CLAIMS: Final = 8
+"""In one statement at most: what it finds is read at once, and nothing else goes on meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is asked for of a shard: see QueueStore.claim."""
+
+    shard: int
+    epoch: Epoch
+    limit: int
+    exclude: Collection[int] = ()
+    sites: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +55,10 @@ class Finish:
 class AttemptStore(Protocol):
     """Where intents and outcomes go, and contents come from: posthorn_storage.queue.QueueStore."""
 
+    async def claim_all(self, claims: Sequence[Claim]) -> list[list[DueRecipient]]:
+        """See QueueStore."""
+        ...
+
     async def start_all(self, starts: Sequence[Start]) -> list[set[int]]:
         """See QueueStore."""
         ...
@@ -59,9 +79,17 @@ class Attempts:
     """
 
     def __init__(self, store: AttemptStore, window: float) -> None:
+        # A claim waits for nobody: it shares the statement of those that are there, or had to wait for two others.
+        self._claims: Combiner[Claim, list[DueRecipient]] = Combiner(
+            store.claim_all, window=0.0, batch=CLAIMS, parallel=2
+        )
         self._starts: Combiner[Start, set[int]] = Combiner(store.start_all, window=window)
         self._ends: Combiner[Finish, int] = Combiner(store.finish_all, window=window)
         self._contents: Combiner[BlobKey, bytes] = Combiner(store.contents, window=window)
+
+    async def claim(self, claim: Claim) -> list[DueRecipient]:
+        """See QueueStore.claim. Raises Unavailable, Overloaded."""
+        return await self._claims.submit(claim)
 
     async def content(self, key: BlobKey) -> bytes:
         """The content of a small message, which others may wait for. Raises BlobNotFound, Unavailable, Overloaded."""
@@ -77,6 +105,7 @@ class Attempts:
 
     async def close(self) -> None:
         """Return when everything is written or has failed."""
+        await self._claims.close()
         await self._contents.close()
         await self._starts.close()
         await self._ends.close()
@@ -98,6 +127,21 @@ def _fences(write: Start | Finish) -> set[tuple[str, Epoch, int]]:
     if isinstance(write, Start):
         return {(key, write.epoch, write.shard)}
     return {(key, outcome.epoch, write.shard) for outcome in write.outcomes}
+
+
+def claim_columns(claims: Sequence[Claim], doubt: tuple[float, float]) -> list[object]:
+    """The parameters of several claims; `doubt` as in one."""
+    numbered = list(enumerate(claims, 1))
+    return [
+        [lease_of(claim.shard) for claim in claims],
+        [claim.epoch for claim in claims],
+        [claim.shard for claim in claims],
+        *doubt,
+        [claim.limit for claim in claims],
+        [recipient for claim in claims for recipient in claim.exclude],
+        [n for n, claim in numbered for _ in claim.sites],
+        [site for claim in claims for site in claim.sites],
+    ]
 
 
 def start_columns(starts: Sequence[Start]) -> list[list[object]]:
@@ -135,4 +179,5 @@ def outcome_columns(ends: Sequence[Finish]) -> list[list[object]]:
 
 def line_of(text: str) -> str:
     """What a remote said, on one line, without what PostgreSQL cannot store, bounded."""
-    return " ".join(text.replace("\0", " ").split())[:MAX_REPLY].encode(errors="replace").decode()
+    line = " ".join(text.replace("\0", " ").split())[:MAX_REPLY]
+    return line if line.isascii() else line.encode(errors="replace").decode()

@@ -59,35 +59,71 @@ IN_DOUBT = """(r.state = 1 AND (
     r.epoch < {epoch} AND r.since <= now() - make_interval(secs => {doubt})
     OR r.since <= now() - make_interval(secs => {lost})))"""
 
-_DUE = f"""
-    (SELECT * FROM queue_recipient r
-    WHERE r.shard = $3 AND r.due <= now()
-        AND (r.state = 0 OR {IN_DOUBT.format(epoch="$2", doubt="$4", lost="$5")})
-        AND r.id <> ALL ($7::bigint[]) AND r.site <> ALL ($8::text[]) AND {{which}}
-    ORDER BY {{order}} LIMIT $6)"""  # noqa: S608  constants only
-
 # Those of high priority, then the usual ones, then those of low priority; the later parts run only while there is room.
 # Few have a priority: an index of its own finds them without a look at the others.
-_PARTS = "\n    UNION ALL".join(
-    _DUE.format(which=which, order=order)
-    for which, order in (
-        ("r.priority > 0", "r.priority DESC, r.due"),
-        ("r.priority = 0", "r.due"),
-        ("r.priority < 0", "r.priority DESC, r.due"),
-    )
+_PARTS = (
+    ("r.priority > 0", "r.priority DESC, r.due"),
+    ("r.priority = 0", "r.due"),
+    ("r.priority < 0", "r.priority DESC, r.due"),
 )
 
-# The rows are chosen before anything else is read for them.
-CLAIM = f"""
+
+def _claim(*, whose: str = "", n: str = "1::bigint", shard: str, epoch: str, limit: str, left_out: str) -> str:
+    """A claim of one shard, or the `n`th of those that `whose` gives. $4 and $5 are seconds of doubt.
+
+    The rows are chosen before anything else is read for them. The columns are in the order of DueRecipient, behind them
+    its terms and `n`.
+    """
+    parts = "\n    UNION ALL".join(
+        f"""
+    (SELECT * FROM queue_recipient r
+    WHERE r.shard = {shard} AND r.due <= now()
+        AND (r.state = 0 OR {IN_DOUBT.format(epoch=epoch, doubt="$4", lost="$5")})
+        AND {left_out} AND {which}
+    ORDER BY {order} LIMIT {limit})"""  # noqa: S608  constants only
+        for which, order in _PARTS
+    )
+    return f"""
 SELECT r.id, r.message_id, r.shard, r.site, r.address, m.sender, m.blob_key, m.size, r.attempt, m.created_at, r.notify,
-    r.orcpt, m.smtputf8, m.eight_bit, m.ret, m.envid, m.signing_domain, r.state = 1 OR r.doubts > 0 AS in_doubt,
-    m.deliver_by, m.by_mode, m.require_tls, r.priority, r.noticed
-FROM ({_PARTS}
-    LIMIT $6) AS r
-JOIN queue_message m ON m.id = r.message_id
+    r.orcpt, m.smtputf8, m.eight_bit, m.ret, m.envid, r.state = 1 OR r.doubts > 0 AS in_doubt, m.signing_domain,
+    r.noticed, m.deliver_by, m.by_mode, r.priority, m.require_tls, {n} AS n
+FROM {whose} ({parts}
+    LIMIT {limit}) AS r
+JOIN queue_message m ON m.id = r.message_id"""  # noqa: S608  constants only
+
+
+# $1 the key of the lease, $2 its epoch, $3 the shard, $6 how many, $7 recipients and $8 sites that are left out.
+CLAIM = f"""
+{
+    _claim(
+        shard="$3",
+        epoch="$2",
+        limit="$6",
+        left_out="r.id <> ALL ($7::bigint[]) AND r.site <> ALL ($8::text[])",
+    )
+}
 WHERE EXISTS (SELECT 1 FROM lease WHERE key = $1 AND epoch = $2)
 ORDER BY r.priority DESC, r.due, r.id
 """  # noqa: S608  constants only
+
+# The same of several shards, each under its own lease: $1-$3 and $6 arrays, one element a claim; $8 the place from 1 of
+# the claim that leaves out the site in $9. What is left out is hashed: all claims' lists are one.
+CLAIM_EACH = one_plan(f"""
+{
+    _claim(
+        whose='''unnest($1::text[], $2::bigint[], $3::smallint[], $6::int[]) WITH ORDINALITY
+    AS c (key, epoch, shard, most, n)
+JOIN lease l ON l.key = c.key AND l.epoch = c.epoch, LATERAL''',
+        n="c.n",
+        shard="c.shard",
+        epoch="c.epoch",
+        limit="c.most",
+        left_out='''r.id NOT IN (SELECT unnest($7::bigint[]))
+        AND (c.n, r.site) NOT IN (SELECT n, site FROM unnest($8::bigint[], $9::text[]) AS s (n, site))''',
+    )
+}
+ORDER BY c.n, r.priority DESC, r.due, r.id
+""")  # noqa: S608  constants only
 
 # $4 recipients with $5 their shards and $6 the epochs under which they are started; seconds of doubt: $7, $8.
 START = one_plan(f"""
