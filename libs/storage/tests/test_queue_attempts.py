@@ -21,6 +21,7 @@ from posthorn_storage.queue import Attempts, Claim, Finish, QueueStore, Start
 
 pytestmark = pytest.mark.postgres
 
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 COMMITS = "SELECT xmin::text FROM queue_recipient ORDER BY id"
 
 
@@ -183,3 +184,22 @@ async def test_one_shard_may_be_claimed_twice_at_once(storage: Storage) -> None:
     now = (await owned(storage, shards))[shard]
     found = await storage.queue.claim_all([Claim(shard, before, 10), Claim(shard, now, 2), Claim(shard, now, 10)])
     assert [len(each) for each in found] == [0, 2, 3]
+
+
+async def test_content_that_the_collector_looks_at_just_now_is_on_its_list_again(storage: Storage) -> None:
+    shards = sites(storage, 1)
+    await enqueue(storage, *shards.values())
+    epochs = await owned(storage, shards)
+    ((shard, number),) = (await claimed(storage, epochs)).items()
+    await storage.queue.start_attempts([number], shard, epochs[shard])
+    async with storage._database.transaction() as collector:
+        await collector.execute("SELECT FROM blob FOR UPDATE")
+        ending = asyncio.create_task(storage.queue.finish([delivered(number, epochs[shard])], shard))
+        while not await storage._database.fetchval(WAITING):
+            assert not ending.done()
+        await collector.execute(
+            "UPDATE blob SET touched_at = NULL"
+        )  # it is still referred to, as the collector sees it
+    assert await ending == 1
+    assert await storage._database.fetchval("SELECT count(*) FROM blob_ref") == 0
+    assert await storage._database.fetchval("SELECT touched_at IS NOT NULL FROM blob")

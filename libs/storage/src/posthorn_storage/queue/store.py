@@ -347,7 +347,8 @@ def _message_columns(messages: Sequence[NewQueueMessage]) -> list[list[object]]:
 def _due(row: Row) -> DueRecipient:
     """By position: to look up each column by its name takes as long again as the rest."""
     *facts, noticed, deliver_by, by_mode, priority, require_tls, _ = row
-    return DueRecipient(*facts, _terms(deliver_by, by_mode, priority, require_tls=require_tls), noticed)
+    terms = _terms(deliver_by, by_mode, priority, require_tls=require_tls)
+    return DueRecipient(*(*facts, terms, noticed))
 
 
 def _by_mode(terms: Terms) -> str | None:
