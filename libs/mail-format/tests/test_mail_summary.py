@@ -380,3 +380,10 @@ def test_a_preview_comes_from_the_first_text_whatever_stands_before_it() -> None
 def test_only_the_cr_of_a_crlf_goes(body: str) -> None:
     data = b"Subject: a\r\n\r\n" + body.encode()
     assert decode_text(data, scan(data)) == body.replace("\r\n", "\n")
+
+
+@given(st.lists(st.sampled_from(["a", "word", " ", "\n", " " * 1500, "b" * 1500, "\u2003"]), max_size=600))
+def test_a_preview_is_the_first_words_however_far_apart(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    data = b"Content-Type: text/plain; charset=utf-8\n\n" + text.encode()
+    assert summarize(data).preview == " ".join(text.split())[:256].rstrip()

@@ -85,11 +85,20 @@ def preview(data: Octets, body: Body, texts: Mapping[int, str] = MappingProxyTyp
         text = texts.get(leaf.part.body_start)
         if text is None:
             text = plain_text(data, leaf.part, PREVIEW_OCTETS)
-        # So many words are enough, however short they are.
-        line = " ".join(text.split(None, PREVIEW_CHARACTERS)[:PREVIEW_CHARACTERS])
+        line = _one_line(text)
         if line:
-            return line[:PREVIEW_CHARACTERS].rstrip()
+            return line
     return ""
+
+
+def _one_line(text: str) -> str:
+    """The first words of a text: most often its beginning has enough of them, and the rest is not looked at."""
+    for piece in (text[: 4 * PREVIEW_CHARACTERS], text):
+        # So many words are enough, however short they are.
+        line = " ".join(piece.split(None, PREVIEW_CHARACTERS)[:PREVIEW_CHARACTERS])
+        if len(line) >= PREVIEW_CHARACTERS:
+            break
+    return line[:PREVIEW_CHARACTERS].rstrip()
 
 
 def _structure(part: Part, number: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 from posthorn_mail_format.headers import MAX_HEADER_BYTES, field_at, header_end, text, unfold
-from posthorn_mail_format.octets import Octets
+from posthorn_mail_format.octets import Octets, count_octet
 from posthorn_mail_format.parameters import Raw, parse_value
 from posthorn_mail_format.part import Part
 from posthorn_mail_format.text import quoted_printable
@@ -211,11 +211,11 @@ def _measured(data: Octets, kind: str, encoding: str, start: int, end: int) -> t
 
     Base64 is counted, not decoded: white space is only CR and LF there.
     """
-    lines = data.count(b"\n", start, end) if kind == "text" or encoding == "base64" else 0
+    lines = count_octet(data, b"\n", start, end) if kind == "text" or encoding == "base64" else 0
     size = end - start
     if encoding == "base64":
         tail = data[max(start, end - 8) : end].rstrip()
-        letters = size - lines - data.count(b"\r", start, end) - tail.count(b"=")
+        letters = size - lines - count_octet(data, b"\r", start, end) - tail.count(b"=")
         size = max(letters, 0) * 3 // 4
     elif encoding == "quoted-printable":
         size = sum(map(len, quoted_printable(data, start, end)))
@@ -226,7 +226,7 @@ def _with_lines(data: Octets, root: Part) -> Part:
     """The tree with `lines` of messages inside. Each octet is looked at once, however deep they are nested."""
     messages = [part for part in root.walk() if part.message is not None]
     offsets = sorted({0} | {part.body_start for part in messages} | {part.body_end for part in messages})
-    between = (data.count(b"\n", first, last) for first, last in pairwise(offsets))
+    between = (count_octet(data, b"\n", first, last) for first, last in pairwise(offsets))
     before = dict(zip(offsets, accumulate(between, initial=0), strict=True))
 
     def fill(part: Part) -> Part:

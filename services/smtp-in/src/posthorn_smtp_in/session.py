@@ -312,7 +312,7 @@ class Session:
             self._answer(refusal)
             return
         self._transaction = transaction
-        self._answer(reply(250, "2.1.0", "Sender OK"))
+        self._answer(replies.SENDER_OK)
 
     async def _add_recipient(self, command: Rcpt) -> None:
         transaction = self._transaction
@@ -333,7 +333,7 @@ class Session:
             return
         transaction.recipients.append(recipient)
         begin_judging(self._parts, self._listener.name, self._address, self._client, transaction)
-        self._answer(reply(250, "2.1.5", "Recipient OK"))
+        self._answer(replies.RECIPIENT_OK)
 
     def _spool(self, transaction: Transaction) -> Spool:
         if transaction.spool is None:

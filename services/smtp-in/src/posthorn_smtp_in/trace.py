@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime
+from functools import lru_cache
+
+from posthorn_mail_format.dates import format_date
 
 _RECEIVED = re.compile(rb"(?im)^received[ \t]*:")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
@@ -46,7 +48,6 @@ def received(trace: Trace) -> bytes:
     name = trace.hello if _SAFE_NAME.fullmatch(trace.hello) else "unknown"
     literal = f"IPv6:{trace.address}" if ":" in trace.address else trace.address
     source = f"from {name} ([{literal}])" if trace.address else f"from {name}"
-    at = format_datetime(datetime.fromtimestamp(trace.at, UTC))
     by = f"by {trace.hostname} (Posthorn) with {trace.protocol} id {trace.delivery}"
     lines = [f"Received: {source}", f"\t{by}"] if trace.hello or trace.address else [f"Received: {by}"]
     if trace.tls:
@@ -54,8 +55,14 @@ def received(trace: Trace) -> bytes:
     if trace.recipient:
         lines.append(f"\tfor <{trace.recipient}>")
     lines[-1] += ";"
-    lines.append(f"\t{at}")
+    lines.append(f"\t{_moment(int(trace.at))}")
     return "".join(f"{line}\r\n" for line in lines).encode()
+
+
+@lru_cache(maxsize=4)
+def _moment(at: int) -> str:
+    """Made once for all messages of a second."""
+    return format_date(datetime.fromtimestamp(at, UTC))
 
 
 def count_received(head: bytes) -> int:

@@ -44,7 +44,8 @@ class Judging:
 
     settings: AuthenticationSettings
     listeners: frozenset[str]
-    exempt: tuple[IPv4Network | IPv6Network, ...]
+    outside: Callable[[str], bool]
+    """Whether this is the address of a client in none of the exempt networks."""
     resolver: Resolver
     suffixes: SuffixFile
     figures: Figures
@@ -54,7 +55,7 @@ class Judging:
 
     def concerns(self, listener: str, address: str, *, authenticated: bool) -> bool:
         """Whether a client is judged: nobody who has logged in, and nobody from an exempt network."""
-        return not authenticated and listener in self.listeners and _outside(address, self.exempt)
+        return not authenticated and listener in self.listeners and self.outside(address)
 
     def begin(self, claims: Claims, log: FilteringBoundLogger) -> "asyncio.Task[Early]":
         """Ask for what is known without the content; hand it to `judge`, or cancel it."""
@@ -88,16 +89,20 @@ class Judging:
         log.info("authenticated", verdict=verdict.reason, author=author, signers=signers, **told)
 
 
-@lru_cache(maxsize=4096)
-def _outside(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
-    """Whether this is the address of a client in none of the networks."""
-    try:
-        client = ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(client, IPv6Address):
-        client = client.ipv4_mapped or client
-    return not any(client in network for network in networks)
+def _outside(networks: Sequence[IPv4Network | IPv6Network]) -> Callable[[str], bool]:
+    """Tells of an address whether it is that of a client in none of the networks."""
+
+    @lru_cache(maxsize=4096)
+    def outside(address: str) -> bool:
+        try:
+            client = ip_address(address)
+        except ValueError:
+            return False
+        if isinstance(client, IPv6Address):
+            client = client.ipv4_mapped or client
+        return not any(client in network for network in networks)
+
+    return outside
 
 
 def results_of(facts: AuthenticationFacts) -> list[tuple[str, str]]:
@@ -136,7 +141,7 @@ def make_judging(
     return Judging(
         settings=settings,
         listeners=frozenset(() if idle else settings.listeners or usual),
-        exempt=tuple(ip_network(network) for network in (*settings.exempt_networks, *relays)),
+        outside=_outside([ip_network(network) for network in (*settings.exempt_networks, *relays)]),
         resolver=resolver,
         suffixes=SuffixFile(settings.public_suffix_list, clock, log),
         figures=figures,

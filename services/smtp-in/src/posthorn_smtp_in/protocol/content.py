@@ -10,6 +10,8 @@ from enum import Enum
 
 END = b"\r\n.\r\n"
 DOT = END[:3]
+_DOTS = 64
+"""So many are looked at before all lines are: more of them cost more than those."""
 MAX_LINE = 998
 """Octets of a line without CRLF (RFC 5321 4.5.3.1.6), after the duplicated dot is gone."""
 
@@ -95,10 +97,8 @@ class DotReader:
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Returns (content piece, bytes behind the end); the piece is empty when faulty, or nothing can be said yet."""
         data = self._held + data
-        # The end is a line with a dot too: where no line begins with one there is neither, for one search. It begins at
-        # the first dot of all, which is found much faster.
-        first = data.find(b".")
-        dot = data.find(DOT, max(first - 2, 0)) if first >= 0 else -1
+        # The end is a line with a dot too: where no line begins with one there is neither.
+        dot = _dotted_line(data)
         end = data.find(END, dot) if dot >= 0 else -1
         if end >= 0:
             self.done = True
@@ -112,6 +112,22 @@ class DotReader:
             piece = piece[self._skip :]
             self._skip = 0
         return (piece if self.rules.check(piece) else b""), rest
+
+
+def _dotted_line(data: bytes) -> int:
+    """Where the CRLF of the first line stands that is followed by a dot; -1 for none.
+
+    An octet is found a hundred times as fast as three in a row, and content has few dots, its attachments none: so the
+    first ones are looked at each by itself.
+    """
+    dot = -1
+    for _ in range(_DOTS):
+        dot = data.find(b".", dot + 1)
+        if dot < 0:
+            return -1
+        if dot >= 2 and data.startswith(b"\r\n", dot - 2):
+            return dot - 2
+    return data.find(DOT, max(dot - 1, 0))
 
 
 def _partial_end(data: bytes) -> int:

@@ -25,6 +25,8 @@ class Reply:
     def encode(self) -> bytes:
         """The bytes on the wire, with "-" on all lines but the last."""
         prefix = f"{self.status} " if self.status else ""
+        if len(self.lines) == 1:
+            return f"{self.code} {prefix}{_clean(self.lines[0])}\r\n".encode("ascii", "replace")
         last = len(self.lines) - 1
         return b"".join(
             f"{self.code}{' ' if number == last else '-'}{prefix}{_clean(line)}\r\n".encode("ascii", "replace")
@@ -34,7 +36,7 @@ class Reply:
 
 def _clean(text: str) -> str:
     """Text of one line: no control characters, bounded."""
-    return _CONTROLS.sub(" ", text)[:MAX_TEXT]
+    return (text if text.isprintable() else _CONTROLS.sub(" ", text))[:MAX_TEXT]
 
 
 def reply(code: int, status: str, *lines: str) -> Reply:
@@ -45,6 +47,8 @@ def reply(code: int, status: str, *lines: str) -> Reply:
 OK = reply(250, "2.0.0", "OK")
 RESET = reply(250, "2.0.0", "Reset")
 BYE = reply(221, "2.0.0", "Bye")
+SENDER_OK = reply(250, "2.1.0", "Sender OK")
+RECIPIENT_OK = reply(250, "2.1.5", "Recipient OK")
 START_CONTENT = reply(354, "", "Start mail input; end with <CRLF>.<CRLF>")
 START_TLS = reply(220, "2.0.0", "Ready to start TLS")
 UNKNOWN_COMMAND = reply(500, "5.5.1", "Command not recognized")
