@@ -7,8 +7,9 @@ work that PostgreSQL rolled back as a whole (deadlock, serialization failure), n
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
@@ -16,10 +17,10 @@ import asyncpg
 from posthorn_model.errors import Overloaded, Unavailable
 from posthorn_storage.database.admission import Admission, Load
 from posthorn_storage.database.connect import Hosts, Kept, server_settings
-from posthorn_storage.database.failures import DEMOTED, REFUSED, ROLLED_BACK, translated
+from posthorn_storage.database.failures import DEMOTED, REFUSED, ROLLED_BACK, told_as, translated
 from posthorn_storage.database.limits import DatabaseLimits, Share
 from posthorn_storage.database.pooler import begin
-from posthorn_storage.database.undoing import Connection, Isolation, begun
+from posthorn_storage.database.undoing import Begun, Connection, Isolation
 
 Row: TypeAlias = Any
 """An asyncpg.Record."""
@@ -79,14 +80,17 @@ class Connections:
     async def take(self) -> Connection:
         """One that is free, or a new one. Raises Overloaded, Unavailable."""
         try:
-            with translated("acquire"):
-                return await self._pool.acquire()
+            return await self._pool.acquire()
         except REFUSED as error:
             raise Unavailable(step="acquire", cause=repr(error)) from error
+        except Exception as error:
+            if (told := told_as(error, "acquire")) is not None:
+                raise told from error
+            raise
 
     async def give_back(self, connection: Connection) -> None:
         """End what is still open on it. When that fails the connection is gone, and what was committed still is."""
-        with suppress(Unavailable), translated("release"):
+        try:
             if _at_rest(connection):
                 # What the pool's own release shields from being cancelled waits for nothing then: it would only cost
                 # a task, and whoever waits for the result of the work a turn of the loop more. That is 73 instead of
@@ -95,6 +99,12 @@ class Connections:
                 await connection._holder.release(self.limits.give_back)
             else:
                 await self._pool.release(connection, timeout=self.limits.give_back)
+        except Exception as error:
+            told = told_as(error, "release")
+            if told is None:
+                raise
+            if not isinstance(told, Unavailable):
+                raise told from error
 
     async def renew(self) -> None:
         """Throw all connections away: those in use when they come back, the others before they are used again."""
@@ -136,53 +146,32 @@ class Database:
         """Connections in use, units of work that wait for one, and those refused so far."""
         return self._admission.load(self._work)
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncGenerator[Connection]:
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
         """A connection for single statements, each its own transaction. Raises Overloaded, Unavailable.
 
         Through a pooler they are one transaction: outside of one a statement may be parsed by another server than runs
         it.
         """
-        if self._pooled:
-            async with self.transaction() as connection:
-                yield connection
-        else:
-            async with self._taken() as connection:
-                yield connection
+        return self.transaction() if self._pooled else self._taken()
 
-    @asynccontextmanager
-    async def transaction(
+    def transaction(
         self, *, isolation: Isolation = "read_committed", read_only: bool = False
-    ) -> AsyncGenerator[Connection]:
+    ) -> AbstractAsyncContextManager[Connection]:
         """One unit of work: commits (durably) at the end of the block, rolls back when it raises or is cancelled.
 
         Raises Overloaded, Unavailable. After Unavailable it is not known whether a commit that was under way happened.
         """
-        async with self._taken() as connection:
-            limits = self._connections.limits
-            if self._pooled:
-                whole = begin(connection, limits, isolation, read_only=read_only)
-            else:
-                whole = begun(connection, limits.give_back, isolation, read_only=read_only)
-            async with whole:
-                yield connection
+        limits, pooled = self._connections.limits, self._pooled
 
-    @asynccontextmanager
-    async def _taken(self) -> AsyncGenerator[Connection]:
-        await self._admission.enter(self._work, self._connections.limits.acquire)
-        try:
-            connection = await self._connections.take()
-            try:
-                with translated("statement"):
-                    yield connection
-            except Unavailable as error:
-                if isinstance(error.__cause__, DEMOTED):
-                    await self._connections.renew()
-                raise
-            finally:
-                await self._connections.give_back(connection)
-        finally:
-            self._admission.leave(self._work)
+        def begun(connection: Connection) -> AbstractAsyncContextManager[None]:
+            if pooled:
+                return begin(connection, limits, isolation, read_only=read_only)
+            return Begun(connection, limits.give_back, isolation, read_only=read_only)
+
+        return _Unit(self._taken(), begun)
+
+    def _taken(self) -> "_Taken":
+        return _Taken(self._connections, self._admission, self._work)
 
     async def run(self, work: Callable[[Connection], Awaitable[T]], *, isolation: Isolation = "read_committed") -> T:
         """Run `work` as one transaction, again from its beginning when PostgreSQL rolled it back by itself.
@@ -233,6 +222,75 @@ class Database:
         if row is None or row["standby"]:
             raise Unavailable("the database is read-only", step="probe")
         return f"PostgreSQL {row['version']}"
+
+
+class _Taken:
+    """A connection while a block has it, and its place. By hand: generators nested as deep cost a question a third."""
+
+    __slots__ = ("_admission", "_connection", "_connections", "_work")
+
+    def __init__(self, connections: Connections, admission: Admission, work: str) -> None:
+        self._connections = connections
+        self._admission = admission
+        self._work = work
+
+    async def __aenter__(self) -> Connection:
+        await self._admission.enter(self._work, self._connections.limits.acquire)
+        try:
+            self._connection = await self._connections.take()
+        except BaseException:
+            self._admission.leave(self._work)
+            raise
+        return self._connection
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        try:
+            if error is not None:
+                await self._tell(error)
+        finally:
+            try:
+                await self._connections.give_back(self._connection)
+            finally:
+                self._admission.leave(self._work)
+
+    async def _tell(self, error: BaseException) -> None:
+        """Raise what the block's failure is told as, if that is something else."""
+        told = told_as(error, "statement")
+        cause = error.__cause__ if told is None else error
+        if isinstance(told or error, Unavailable) and isinstance(cause, DEMOTED):
+            await self._connections.renew()
+        if told is not None:
+            raise told from error
+
+
+class _Unit:
+    """A connection while a block has it, and the transaction around the block."""
+
+    __slots__ = ("_begun", "_taken", "_whole")
+
+    def __init__(self, taken: _Taken, begun: Callable[[Connection], AbstractAsyncContextManager[None]]) -> None:
+        self._taken = taken
+        self._begun = begun
+
+    async def __aenter__(self) -> Connection:
+        connection = await self._taken.__aenter__()
+        try:
+            self._whole = self._begun(connection)
+            await self._whole.__aenter__()
+        except BaseException as error:
+            await self._taken.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._whole.__aexit__(kind, error, trace)
+        except BaseException as failed:
+            await self._taken.__aexit__(type(failed), failed, failed.__traceback__)
+            raise
+        await self._taken.__aexit__(kind, error, trace)
 
 
 async def _nothing_to_reset(_connection: Connection) -> None:

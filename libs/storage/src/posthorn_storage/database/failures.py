@@ -34,7 +34,16 @@ def translated(step: str) -> Generator[None]:
     """
     try:
         yield
-    except (*_BUSY, *ROLLED_BACK) as error:
-        raise Overloaded(step=step, cause=repr(error)) from error
-    except _DOWN as error:
-        raise Unavailable(step=step, cause=repr(error)) from error
+    except Exception as error:
+        if (told := told_as(error, step)) is not None:
+            raise told from error
+        raise
+
+
+def told_as(error: BaseException, step: str) -> Overloaded | Unavailable | None:
+    """What a failure is told as; None for what is not to be touched."""
+    if isinstance(error, (*_BUSY, *ROLLED_BACK)):
+        return Overloaded(step=step, cause=repr(error))
+    if isinstance(error, _DOWN):
+        return Unavailable(step=step, cause=repr(error))
+    return None

@@ -19,7 +19,7 @@ from posthorn_storage.database.database import Connections, Database
 from posthorn_storage.database.failures import translated
 from posthorn_storage.database.limits import DatabaseLimits, ReplicaLimits, Share
 from posthorn_storage.database.positions import Written
-from posthorn_storage.database.undoing import Connection, begun
+from posthorn_storage.database.undoing import Begun, Connection
 
 REPLAYED: Final = "SELECT COALESCE((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, 0)"
 
@@ -183,7 +183,7 @@ class Replica:
     async def _check(self, connection: Connection) -> None:
         """A server that was started again may be behind what it had shown: a new connection is not trusted unseen."""
         with translated("connect"):
-            async with begun(connection, GIVE_BACK, "read_committed", read_only=True):
+            async with Begun(connection, GIVE_BACK, "read_committed", read_only=True):
                 replayed = await connection.fetchval(REPLAYED)
         if replayed < self.replayed:
             self.leave_out("started again")

@@ -5,8 +5,7 @@ server that hangs does not say so, and the driver would wait as long as for a st
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal, TypeAlias
 
 import asyncpg
@@ -31,16 +30,21 @@ async def undone(connection: Connection, roll_back: Callable[[], Awaitable[objec
         raise
 
 
-@asynccontextmanager
-async def begun(
-    connection: Connection, seconds: float, isolation: Isolation, *, read_only: bool
-) -> AsyncGenerator[None]:
-    """A transaction around the block; `seconds` is how long its rollback may take."""
-    transaction = connection.transaction(isolation=isolation, readonly=read_only)
-    await transaction.start()
-    try:
-        yield
-    except BaseException:
-        await undone(connection, transaction.rollback, seconds)
-        raise
-    await transaction.commit()
+class Begun:
+    """A transaction around a block; `seconds` is how long its rollback may take."""
+
+    __slots__ = ("_connection", "_seconds", "_transaction")
+
+    def __init__(self, connection: Connection, seconds: float, isolation: Isolation, *, read_only: bool) -> None:
+        self._connection = connection
+        self._seconds = seconds
+        self._transaction = connection.transaction(isolation=isolation, readonly=read_only)
+
+    async def __aenter__(self) -> None:
+        await self._transaction.start()
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            await self._transaction.commit()
+        else:
+            await undone(self._connection, self._transaction.rollback, self._seconds)
