@@ -185,3 +185,32 @@ async def test_the_end_of_a_batch_sends_nobody_off_before_its_window_is_over(sho
     await combiner.close()
     assert (await third, await fourth) == (6, 8)
     assert shop.batches == [[1, 2], [3, 4]]
+
+
+async def test_while_a_batch_runs_company_is_waited_for_as_long_as_patience_lasts(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now)
+    combiner = Combiner[int, int](shop.store, window=10, patience=4)
+    shop.gate.clear()
+    calls = [asyncio.create_task(combiner.submit(item)) for item in (1, 2)]
+    await turns()
+    assert shop.batches == [[1, 2]]
+    for item in (3, 4, 5):
+        calls.append(asyncio.create_task(combiner.submit(item)))
+        await turns()
+        now += 11
+        await turns()
+    assert shop.batches == [[1, 2]]
+    now += 11
+    await turns()
+    assert shop.batches == [[1, 2], [3, 4, 5]]
+    shop.gate.set()
+    assert await asyncio.gather(*calls) == [2, 4, 6, 8, 10]
+
+
+async def turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)

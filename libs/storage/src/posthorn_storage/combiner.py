@@ -1,10 +1,10 @@
 """The combiner: concurrent writes of one kind, of this process, share a transaction.
 
-An item waits at most one window for company, and not at all when none came lately; while as many batches run as are
-allowed, the next one fills up. The end of a batch sends nobody off before the window is over: whoever it answers is
-about to come again. Two batches that need the same key (such as the lock of an account) never run side by side: the
-second would only wait in the database, where nobody can join it. An item that cannot be stored fails alone. What waits
-is bounded: beyond that Overloaded is raised (design law 9).
+An item waits a window for company, and not at all when none came lately; while a batch runs it may wait for several;
+while as many batches run as are allowed, the next one fills up. The end of a batch sends nobody off before the window
+is over: whoever it answers is about to come again. Two batches that need the same key (such as the lock of an account)
+never run side by side: the second would only wait in the database, where nobody can join it. An item that cannot be
+stored fails alone. What waits is bounded: beyond that Overloaded is raised (design law 9).
 """
 
 import asyncio
@@ -35,7 +35,8 @@ def _none(_item: object) -> Iterable[Hashable]:
 class Combiner(Generic[ItemT, ResultT]):
     """Groups items and hands them to `store`, which returns a result or an error for each of them.
 
-    `keys` tells what an item keeps to itself while it is stored.
+    `window` is in seconds, `patience` how many of them an item waits at most while a batch runs. `keys` tells what an
+    item keeps to itself while it is stored.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Combiner(Generic[ItemT, ResultT]):
         store: Callable[[Sequence[ItemT]], Awaitable[Sequence[ResultT | PosthornError]]],
         *,
         window: float,
+        patience: int = 1,
         keys: Callable[[ItemT], Iterable[Hashable]] = _none,
         batch: int = 128,
         parallel: int = 4,
@@ -50,6 +52,7 @@ class Combiner(Generic[ItemT, ResultT]):
     ) -> None:
         self._store = store
         self._window = window
+        self._patience = patience
         self._keys = keys
         self._batch = batch
         self._parallel = parallel
@@ -61,6 +64,8 @@ class Combiner(Generic[ItemT, ResultT]):
         """Keys of what runs, and of what is held: nobody overtakes an item that waits for two keys."""
         self._timer: asyncio.TimerHandle | None = None
         self._company_until = float("-inf")
+        self._windows = 0
+        """How many more may pass until those that wait go, whatever runs."""
         self._running: dict[asyncio.Task[None], frozenset[Hashable]] = {}
 
     async def submit(self, item: ItemT) -> ResultT:
@@ -91,11 +96,20 @@ class Combiner(Generic[ItemT, ResultT]):
         if len(self._waiting) >= self._batch:
             self._fire()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(0 if self._alone() else self._window, self._fire)
+            self._windows = self._patience
+            self._timer = asyncio.get_running_loop().call_later(0 if self._alone() else self._window, self._due)
 
     def _alone(self) -> bool:
         """Whether nobody is to be expected within a window."""
         return not self._running and asyncio.get_running_loop().time() > self._company_until
+
+    def _due(self) -> None:
+        """A window is over: go, or wait for one more while a batch runs."""
+        self._windows -= 1
+        if self._running and self._windows > 0:
+            self._timer = asyncio.get_running_loop().call_later(self._window, self._due)
+        else:
+            self._fire()
 
     def _fire(self) -> None:
         if self._timer is not None:

@@ -22,6 +22,8 @@ Enqueue: TypeAlias = Callable[[Connection, Sequence[NewQueueMessage]], Awaitable
 
 REMEMBERED = 65_536
 """Deliveries whose reply may still be under way; the oldest are left to the window."""
+PATIENCE = 4
+"""Windows that a delivery waits for company at most, while others are stored (decision 0047)."""
 FORGET_AFTER = 0.05
 """Seconds until digests of acknowledged deliveries are removed when no delivery takes them along."""
 
@@ -42,7 +44,10 @@ class Deliveries:
         self._enqueue = enqueue
         self._window = duplicate_window
         self._combiner: Combiner[Delivery, list[Appended]] = Combiner(
-            self._store, window=combine_window, keys=lambda item: (message.account for message in item.messages)
+            self._store,
+            window=combine_window,
+            patience=PATIENCE,
+            keys=lambda item: (message.account for message in item.messages),
         )
         self._open: OrderedDict[UUID, list[tuple[seen.Key, MessageId]]] = OrderedDict()
         self._answered: dict[seen.Key, MessageId] = {}
