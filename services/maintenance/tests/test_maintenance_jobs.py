@@ -152,7 +152,8 @@ async def test_a_backlog_is_indexed_without_a_rest(
     raw = b"Subject: one of many\r\n\r\ntext\r\n"
     blob = await storage.blobs.prepare(raw)
     await storage.mail.append([NewMessage(ann.id, [], summarize(raw), blob) for _ in range(8)])
-    assert len(await IndexTasks(storage.shards.home.database).claim(Epoch(0), 3)) == 3
+    database = (await storage.shards.of(ann.id)).database
+    assert len(await IndexTasks(database).claim(Epoch(0), 3)) == 3
     tenure = await held(storage, "index.messages")
     settings = MaintenanceSettings(index_batch=2, index_interval=86_400)
     work = asyncio.create_task(Indexing(Metrics(), settings).keep(storage.search, tenure))
