@@ -41,7 +41,7 @@ SETTINGS = """
 networks = ["127.0.0.0/8"]
 [smtp-out]
 tls = "none"
-retry = ["1s", "2s", "1m"]
+retry = ["1s"]
 connections-per-site = {connections}
 {routes}
 """

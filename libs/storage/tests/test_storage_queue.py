@@ -433,3 +433,17 @@ async def test_done_messages_are_purged_after_a_while(storage: Storage, shard: i
     assert await storage.purge.purge_queue_done(10, keep=timedelta(0)) == 1
     assert [message.id for message in await storage.queue.messages(QueueFilter(done=True))] == [open_one]
     assert await storage._database.fetchval("SELECT count(*) FROM queue_event WHERE message_id <> $1", open_one) == 0
+
+
+async def test_beside_one_message_with_nearly_all_recipients_others_are_found_by_the_index(storage: Storage) -> None:
+    """Whether a message has an open recipient left; else the end of each would read them all."""
+    everybody = [NewRecipient(f"r{number}@{SITE}", SITE) for number in range(5_000)]
+    blob = await storage.blobs.prepare(CONTENT)
+    await storage.queue.enqueue(NewQueueMessage("news@example.org", blob, everybody))
+    await storage._database.execute("ANALYZE queue_recipient")
+    plan = await storage._database.fetch("""
+EXPLAIN SELECT NOT EXISTS (SELECT FROM queue_recipient r WHERE r.message_id = c.message_id AND r.state IN (0, 1))
+FROM (VALUES (1::bigint), (2)) AS c (message_id)""")
+    shown = "\n".join(row[0] for row in plan)
+    assert "Seq Scan on queue_recipient" not in shown
+    assert "ix_queue_recipient_message_id" in shown
