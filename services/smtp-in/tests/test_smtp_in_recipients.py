@@ -132,6 +132,23 @@ async def test_networks_of_the_settings_may_relay_and_nobody_else(start: Any, pe
         await talk.play(HELLO + "C: MAIL FROM:<e@f.net>\nS: 530 *")
 
 
+@postgres
+async def test_what_a_network_relays_is_signed_where_the_settings_trust_it(start: Any, people: Any) -> None:
+    service = await start(relay=RelaySettings(networks=("127.0.0.0/8",), sign=True))
+    await service.parts.storage.distributions.put(
+        "list", "out@example.org", ["eve@example.net"], owner="ann@example.org"
+    )
+    message = "\nC: RCPT TO:<{}>\nS: 250 *\nC: DATA\nS: 354 *\nC: x\nC: .\nS: 250 *\n"
+    async with await service.connect() as talk:
+        await talk.play(HELLO + "C: MAIL FROM:<app@Example.org>\nS: 250 *" + message.format("eve@example.net"))
+        await talk.play("C: MAIL FROM:<>\nS: 250 *" + message.format("eve@example.net"))
+    async with await service.connect("proxied") as talk:
+        talk.send(b"PROXY TCP4 198.51.100.7 127.0.0.1 12345 25\r\n")
+        await talk.play(HELLO + "C: MAIL FROM:<app@example.org>\nS: 250 *" + message.format("out@example.org"))
+    rows = await service.parts.storage._database.fetch("SELECT signing_domain FROM queue_message ORDER BY id")
+    assert [row["signing_domain"] for row in rows] == ["example.org", None, None]
+
+
 @pytest.mark.parametrize(
     ("address", "kind", "expected"),
     [

@@ -23,6 +23,8 @@ class Letter:
     client_digest: bytes
     """SHA-256 of the content as the client sent it."""
     account: AccountId | None
+    signs: bool = False
+    """Who sent it is known to be of the sender's domain, whose DKIM keys sign it."""
     junk: bool = False
     """It goes into the mailbox for junk."""
     scores: Scores = NOT_SCORED

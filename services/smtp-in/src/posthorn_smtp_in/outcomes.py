@@ -147,6 +147,5 @@ def _own(work: Work) -> NewQueueMessage:
         ret=letter.mail.ret,
         envid=letter.mail.envid,
         delivery_id=work.identity,
-        # Only who has logged in is known to be of the domain: what is passed on for others is never signed as theirs.
-        signing_domain=None if letter.account is None else site_of(letter.mail.sender) or None,
+        signing_domain=(site_of(letter.mail.sender) or None) if letter.signs else None,
     )

@@ -24,6 +24,7 @@ from posthorn_smtp_in.parts import Parts
 from posthorn_smtp_in.protocol.content import Fault
 from posthorn_smtp_in.protocol.replies import Reply, reply
 from posthorn_smtp_in.readdressing import readdress
+from posthorn_smtp_in.recipients.relay import may_relay
 from posthorn_smtp_in.spool import MAX_HEAD, Spool
 from posthorn_smtp_in.submission.authors import judge_authors
 from posthorn_smtp_in.submission_fields import mend
@@ -249,11 +250,20 @@ def _letter(parts: Parts, case: Case, content: Octets) -> Letter:
         content=content,
         client_digest=case.spool.digest(),
         account=origin.client.account.id if origin.client.account is not None else None,
+        signs=_signs(parts, origin),
         junk=case.verdict.junk,
         scores=case.scores,
         remote=origin.address,
         at=parts.clock.time(),
     )
+
+
+def _signs(parts: Parts, origin: Origin) -> bool:
+    """Only who has logged in is known to be of the domain, or who is trusted to be: what is passed on for others is
+    never signed as theirs.
+    """
+    relay = parts.settings.relay
+    return origin.client.account is not None or (relay.sign and may_relay(relay, origin.kind, origin.address))
 
 
 def _trace(parts: Parts, origin: Origin, transaction: Transaction, now: float) -> Trace:

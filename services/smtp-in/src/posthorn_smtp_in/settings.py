@@ -87,6 +87,8 @@ class RelaySettings(Section):
 
     networks: Annotated[tuple[Network, ...], Field(max_length=1000)] = ()
     """Clients of listeners of the protocol smtp that need no login."""
+    sign: bool = False
+    """Whether the DKIM keys of the envelope sender's domain sign what they send."""
 
 
 class SmtpInSettings(ServiceSettings):
