@@ -13,7 +13,6 @@ from typing import cast
 from bench.peers.peer import Peer
 from bench.sending import Load
 
-SENDER = "sender@example.net"
 LINE = b"The quick brown fox jumps over the lazy dog, again and again, and.\r\n"
 REPLIES = (b"250", b"250", b"354", b"250")
 """To MAIL, RCPT, DATA and the content."""
@@ -42,22 +41,23 @@ async def mail(peer: Peer, load: Load, recipients: Sequence[str]) -> None:
 async def _keep_sending(peer: Peer, load: Load, turns: Iterator[str]) -> None:
     body = LINE * (load.size // len(LINE))
     while mine := list(itertools.islice(turns, load.each)) if load.each else turns:
-        await _session(peer, iter(mine), body)
+        await _session(peer, load.sender, iter(mine), body)
         if not load.each:
             return
 
 
-async def _session(peer: Peer, recipients: Iterator[str], body: bytes) -> None:
+async def _session(peer: Peer, sender: str, recipients: Iterator[str], body: bytes) -> None:
     loop = asyncio.get_running_loop()
     over = loop.create_future()
-    await loop.create_connection(lambda: _Session(recipients, body, over), peer.host, peer.port)
+    await loop.create_connection(lambda: _Session(sender, recipients, body, over), peer.host, peer.port)
     await over
 
 
 class _Session(asyncio.Protocol):
     """One connection; `over` is done when the server has closed it after the last message, or fails."""
 
-    def __init__(self, recipients: Iterator[str], body: bytes, over: "asyncio.Future[None]") -> None:
+    def __init__(self, sender: str, recipients: Iterator[str], body: bytes, over: "asyncio.Future[None]") -> None:
+        self._sender = sender
         self._recipients = recipients
         self._body = body
         self._over = over
@@ -103,12 +103,12 @@ class _Session(asyncio.Protocol):
             return
         self._recipient = recipient
         self._expected = list(REPLIES)
-        self._transport.write(f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n".encode())
+        self._transport.write(f"MAIL FROM:<{self._sender}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n".encode())
 
     def _content(self) -> bytes:
         n = next(_serial)
         head = (
-            f"From: <{SENDER}>\r\nTo: <{self._recipient}>\r\nSubject: number {n}\r\n"
+            f"From: <{self._sender}>\r\nTo: <{self._recipient}>\r\nSubject: number {n}\r\n"
             f"Date: Tue, 24 Nov 2026 10:00:00 +0000\r\nMessage-ID: <{n}.{time.time_ns()}@bench.example.net>\r\n\r\n"
         )
         return head.encode() + self._body + b".\r\n"

@@ -28,6 +28,7 @@ class Load:
     """What to send instead of what the generator makes up, one for each session."""
     each: int = 0
     """Messages of a connection, after which another one is made; 0: all."""
+    sender: str = "sender@example.net"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ async def source(peer: Peer, load: Load, recipient: str, file: Sequence[Path] = 
     options |= {"-F": file[0]} if file else {"-l": load.size}
     words = [str(word) for pair in options.items() for word in pair]
     process = await asyncio.create_subprocess_exec(
-        *(str(PROGRAM), "-d", *words, "-f", "sender@example.net", "-t", recipient, f"{peer.host}:{peer.port}"),
+        *(str(PROGRAM), "-d", *words, "-f", load.sender, "-t", recipient, f"{peer.host}:{peer.port}"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from bench.peers.peer import DOMAIN, Missing, Peer, nothing_stored
+from posthorn_ctl.embedded.errors import PartError
 from posthorn_ctl.embedded.ports import free_ports
+from posthorn_testkit.milters import opendkim_server
 
 POSTFIX = Path("/usr/sbin/postfix")
 READY_SECONDS = 30.0
@@ -51,6 +53,10 @@ smtp_tls_security_level = none
 smtp_dns_support_level = disabled
 smtp_host_lookup = native
 """
+FILTERED = """
+smtpd_milters = inet:{milter}
+milter_default_action = tempfail
+"""
 MASTER_CF = """
 127.0.0.1:{port} inet n - n - - smtpd
 cleanup unix n - n - 0 cleanup
@@ -81,15 +87,28 @@ async def postfix(socket: Path) -> AsyncIterator[tuple[int, int]]:
 
 
 @contextlib.asynccontextmanager
-async def relaying_postfix(routes: Mapping[str, str], connections: int) -> AsyncIterator[Peer]:
-    """As a relay: `routes` are "host:port" by domain, `connections` how many at once for each. Raises Missing."""
+async def relaying_postfix(routes: Mapping[str, str], connections: int, *, signed: bool = False) -> AsyncIterator[Peer]:
+    """As a relay: `routes` are "host:port" by domain, `connections` how many at once for each; `signed`: opendkim signs
+    what the domain sends, as its manual sets it up. Raises Missing.
+    """
     if os.getuid():
         raise Missing("Postfix needs root")
     if not POSTFIX.exists():
         raise Missing(f"no {POSTFIX}: apt-get install postfix")
     lines = [f"{domain} smtp:[{to.rpartition(':')[0]}]:{to.rpartition(':')[2]}" for domain, to in routes.items()]
-    async with _running(RELAYED, "\n".join(lines) + "\n", None, connections=connections) as (port, root):
-        yield Peer("Postfix", "127.0.0.1", port, nothing_stored, [root])
+    settings, roots = RELAYED, list[int]()
+    values: dict[str, object] = {"connections": connections}
+    with contextlib.ExitStack() as stack:
+        if signed:
+            try:
+                milter = stack.enter_context(opendkim_server(DOMAIN, "relaxed/relaxed"))
+            except PartError as error:
+                raise Missing(str(error)) from None
+            settings, values["milter"] = settings + FILTERED, milter.address
+            roots.append(milter.pid)
+        async with _running(settings, "\n".join(lines) + "\n", None, **values) as (port, root):
+            name = "Postfix with opendkim" if signed else "Postfix"
+            yield Peer(name, "127.0.0.1", port, nothing_stored, [root, *roots])
 
 
 @contextlib.asynccontextmanager

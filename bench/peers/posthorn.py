@@ -16,16 +16,19 @@ from bench.cpu import parent_of
 from bench.peers.peer import DOMAIN, Peer, recipients
 from posthorn_ctl.embedded.ports import free_ports
 from posthorn_storage import Storage, StorageSettings
+from posthorn_storage.certificates.sealing import KeyRing
+from posthorn_storage.dkim import Algorithm, NewDkimKey, made
 from posthorn_storage.migrate import migrate
 from posthorn_testkit.databases import Databases
 
 PROCESSES = max(1, (os.cpu_count() or 1) // 2)
 """The other half of the cores is PostgreSQL's."""
 READY_SECONDS = 60.0
+SECRET = "0123456789abcdef0123456789abcdef"
 TOML = """
 [cluster]
 name = "bench"
-secret = "0123456789abcdef0123456789abcdef"
+secret = "{secret}"
 [server]
 hostname = "mx.{domain}"
 data = "{folder}"
@@ -61,18 +64,20 @@ class Place:
 
 
 @contextlib.asynccontextmanager
-async def place(server: str, settings: str = "", password: str = "not used for anything") -> AsyncIterator[Place]:
+async def place(
+    server: str, settings: str = "", password: str = "not used for anything", *, keys: Sequence[Algorithm] = ()
+) -> AsyncIterator[Place]:
     """A place on the server of this superuser's DSN; `settings` are more lines of TOML. Nothing runs there yet.
 
-    All accounts have the one password.
+    All accounts have the one password; their domain has active DKIM keys of these algorithms.
     """
     databases = Databases(server, migrate)
     try:
         with databases.fresh() as dsn, tempfile.TemporaryDirectory(prefix="bench-posthorn-") as name:
-            await _furnish(dsn, password)
+            await _furnish(dsn, password, keys)
             folder, port = Path(name), free_ports(1)[0]
             config = folder / "node.toml"
-            config.write_text(TOML.format(folder=folder, dsn=dsn, port=port, domain=DOMAIN) + settings)
+            config.write_text(TOML.format(folder=folder, dsn=dsn, port=port, domain=DOMAIN, secret=SECRET) + settings)
             connection = await asyncpg.connect(dsn)
             try:
                 yield Place(dsn, folder, config, port, connection, [parent_of(connection.get_server_pid())])
@@ -84,11 +89,16 @@ async def place(server: str, settings: str = "", password: str = "not used for a
 
 @contextlib.asynccontextmanager
 async def posthorn(
-    server: str, settings: str = "", beside: Sequence[str] = (), *, processes: int = PROCESSES
+    server: str,
+    settings: str = "",
+    beside: Sequence[str] = (),
+    *,
+    processes: int = PROCESSES,
+    keys: Sequence[Algorithm] = (),
 ) -> AsyncIterator[Peer]:
     """smtp-in, and a process of each service that is named beside it, over a place of their own."""
     async with contextlib.AsyncExitStack() as stack:
-        here = await stack.enter_async_context(place(server, settings))
+        here = await stack.enter_async_context(place(server, settings, keys=keys))
         for number, service in enumerate((*["smtp-in"] * processes, *beside)):
             log = here.folder / f"log{number}"
             here.roots.append(await stack.enter_async_context(process(service, here.config, log)))
@@ -99,11 +109,14 @@ async def posthorn(
         yield Peer(" and ".join(("smtp-in", *beside)), "127.0.0.1", here.port, stored, here.roots)
 
 
-async def _furnish(dsn: str, password: str) -> None:
+async def _furnish(dsn: str, password: str, keys: Sequence[Algorithm]) -> None:
     storage = await Storage.open(StorageSettings(dsn=dsn, blobs=None))
     await storage.directory.add_domain(DOMAIN)
     for address in recipients():
         await storage.directory.add_account(address, password)
+    storage.dkim.keys = KeyRing([SECRET])
+    for algorithm in keys:
+        await storage.dkim.add(NewDkimKey(DOMAIN, made(algorithm), active=True))
     await storage.close()
 
 

@@ -22,13 +22,25 @@ def check() -> None:
 
 
 @contextlib.asynccontextmanager
-async def sink(port: int, messages: int) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+async def sink(port: int, messages: int, folder: Path | None = None) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """A sink on every address of this machine until it has taken so many; yields what waits for that.
 
-    The waiting raises RuntimeError when they do not all come.
+    With a `folder` it keeps each message in a file there. The waiting raises RuntimeError when they do not all come.
     """
+    kept = [] if folder is None else ["-d", f"{folder}/m."]
     process = await asyncio.create_subprocess_exec(
-        *(str(PROGRAM), "-u", "nobody", "-m", str(SESSIONS), "-M", str(messages), f"0.0.0.0:{port}", str(BACKLOG)),
+        *(
+            str(PROGRAM),
+            *kept,
+            "-u",
+            "nobody",
+            "-m",
+            str(SESSIONS),
+            "-M",
+            str(messages),
+            f"0.0.0.0:{port}",
+            str(BACKLOG),
+        ),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

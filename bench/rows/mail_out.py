@@ -6,12 +6,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import asyncpg
 
 from bench import cpu, runner
 from bench.mailer import mail
-from bench.peers.peer import Missing, Peer
+from bench.peers.peer import DOMAIN, Missing, Peer
 from bench.peers.postfix import relaying_postfix
 from bench.peers.posthorn import Place, place, posthorn, process
 from bench.peers.sink import check, sink
@@ -19,8 +21,7 @@ from bench.sending import Load
 from posthorn_ctl.embedded.ports import free_ports
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient
 from posthorn_storage import FsSettings, Storage, StorageSettings
-from posthorn_storage.certificates.sealing import KeyRing
-from posthorn_storage.dkim import NewDkimKey, made
+from posthorn_storage.dkim import Algorithm
 from posthorn_storage.queue.attempts import lease_of
 
 Tell = Callable[[str], None]
@@ -31,14 +32,14 @@ CONNECTIONS = 20
 QUEUED = 2_000
 BATCH = 50
 WAITING = 1_000_000
-SECRET = "0123456789abcdef0123456789abcdef"
-"""As in the settings of the place."""
-SENDER = "u1@example.org"
+SENDER = f"u1@{DOMAIN}"
+SIGNING_LOADS = tuple(replace(load, sender=SENDER) for load in LOADS if not load.each)
 # A sink ends with its last message, whose reply is then lost, and between two runs there is none: whoever tries again
 # meanwhile must not leave it alone for long (Postfix tries again after a second here, too).
 SETTINGS = """
 [smtp-in.relay]
 networks = ["127.0.0.0/8"]
+sign = {sign}
 [smtp-out]
 tls = "none"
 retry = ["1s"]
@@ -115,32 +116,56 @@ class Sender:
         )
         blob = await self.storage.blobs.prepare(head.encode() + b"The quick brown fox jumps over it.\r\n" * 100)
         recipient = NewRecipient(f"r{n}@{self.site}", self.site)
-        return NewQueueMessage(SENDER, blob, [recipient], signing_domain="example.org" if signed else None)
+        return NewQueueMessage(SENDER, blob, [recipient], signing_domain=DOMAIN if signed else None)
 
 
 async def results(server: str, tell: Tell, only: str = "") -> list[runner.Result]:
     """The rows whose titles contain `only`, on the PostgreSQL server of this superuser's DSN. Raises Missing."""
     check()
     found = []
-    for sites in ([f"s{number}.bench.test" for number in range(count)] for count in (1, SITES)):
-        titles = {_title(load, len(sites)): load for load in LOADS if only in _title(load, len(sites))}
-        if not titles:
-            continue
-        (port,) = free_ports(1)
-        routes = {name: f"127.1.{number // 250}.{number % 250 + 1}:{port}" for number, name in enumerate(sites)}
-        async with AsyncExitStack() as stack:
-            own = await stack.enter_async_context(posthorn(server, _settings(routes), ["smtp-out"]))
-            try:
-                other: Peer | None = await stack.enter_async_context(relaying_postfix(routes, CONNECTIONS))
-            except Missing as reason:
-                tell(f"left out: {reason}")
-                other = None
-            for title, load in titles.items():
-                found.append(await _row(title, load, own, other, sites, port, tell))
+    for count, signed, loads in ((1, False, LOADS), (SITES, False, LOADS), (1, True, SIGNING_LOADS)):
+        titles = {_title(load, count, signed): load for load in loads}
+        chosen = {title: load for title, load in titles.items() if only in title}
+        if chosen:
+            found += await _relayed(server, chosen, count, signed, tell)
     for title, rows in ((SIGNED, _signed), (BESIDE, _beside), (CLAIMED, _claimed)):
         if only in title:
             found.append(await rows(server, title, tell))
     return found
+
+
+async def _relayed(server: str, loads: Mapping[str, Load], count: int, signed: bool, tell: Tell) -> list[runner.Result]:
+    """A row for each load by its title, all with the same two servers."""
+    (port,) = free_ports(1)
+    sites = [f"s{number}.bench.test" for number in range(count)]
+    routes = {name: f"127.1.{number // 250}.{number % 250 + 1}:{port}" for number, name in enumerate(sites)}
+    async with AsyncExitStack() as stack:
+        keys: list[Algorithm] = ["rsa"] if signed else []
+        settings = _settings(routes, signed=signed)
+        own = await stack.enter_async_context(posthorn(server, settings, ["smtp-out"], keys=keys))
+        try:
+            peer = relaying_postfix(routes, CONNECTIONS, signed=signed)
+            other: Peer | None = await stack.enter_async_context(peer)
+        except Missing as reason:
+            tell(f"left out: {reason}")
+            other = None
+        for each in (own, other) if signed else ():
+            if each is not None:
+                await _see_signature(each, sites[0], port)
+        return [await _row(title, load, own, other, sites, port, tell) for title, load in loads.items()]
+
+
+async def _see_signature(peer: Peer, site: str, port: int) -> None:
+    """Raises RuntimeError where a message reaches the sink without a signature."""
+    with TemporaryDirectory(prefix="bench-sink-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        async with sink(port, 1, folder) as emptied:
+            await mail(peer, Load(1_000, 1, 1, sender=SENDER), [f"r@{site}"])
+            await emptied()
+        (content,) = [path.read_bytes() for path in folder.iterdir()]
+    if f"d={DOMAIN};".encode() not in content:
+        raise RuntimeError(f"{peer.name} does not sign:\n{content.decode(errors='replace')}")
 
 
 async def _signed(server: str, title: str, tell: Tell) -> runner.Result:
@@ -168,14 +193,15 @@ async def _claimed(server: str, title: str, tell: Tell) -> runner.Result:
         return await runner.run(runner.Row(title, "ms", False, full, plain, "without", 5, note), tell)
 
 
-def _title(load: Load, sites: int) -> str:
-    many = f", {load.each} a connection" if load.each else ""
+def _title(load: Load, sites: int, signed: bool) -> str:
+    many = ", signed with RSA-2048" if signed else f", {load.each} a connection" if load.each else ""
     return f"relayed, {load.size // 1000} KB, {sites} site{'s' if sites > 1 else ''}{many}"
 
 
-def _settings(routes: Mapping[str, str]) -> str:
+def _settings(routes: Mapping[str, str], *, signed: bool = False) -> str:
     lines = "\n".join(f'"{domain}" = "{to}"' for domain, to in routes.items())
-    return SETTINGS.format(connections=CONNECTIONS, routes=f"[smtp-out.routes]\n{lines}")
+    sign = str(signed).lower()
+    return SETTINGS.format(connections=CONNECTIONS, sign=sign, routes=f"[smtp-out.routes]\n{lines}")
 
 
 async def _row(
@@ -193,12 +219,11 @@ async def _row(
 async def sender(server: str, *, waiting: int = 0) -> AsyncIterator[Sender]:
     """smtp-out alone, with a queue that the library fills, beside so many recipients that wait for later."""
     (port,), site = free_ports(1), "s0.bench.test"
-    async with _queue(server, _settings({site: f"127.1.0.1:{port}"}), waiting) as (here, storage, connection):
-        storage.dkim.keys = KeyRing([SECRET])
-        for algorithm in ("rsa", "ed25519"):
-            await storage.dkim.add(NewDkimKey("example.org", made(algorithm), active=True))
-        async with process("smtp-out", here.config, here.folder / "log"):
-            yield Sender(here, storage, connection, site, port)
+    async with (
+        _queue(server, _settings({site: f"127.1.0.1:{port}"}), waiting) as (here, storage, connection),
+        process("smtp-out", here.config, here.folder / "log"),
+    ):
+        yield Sender(here, storage, connection, site, port)
 
 
 @asynccontextmanager
@@ -229,7 +254,7 @@ async def _queue(
     server: str, settings: str, waiting: int
 ) -> AsyncIterator[tuple[Place, Storage, "asyncpg.Connection[asyncpg.Record]"]]:
     async with AsyncExitStack() as stack:
-        here = await stack.enter_async_context(place(server, settings))
+        here = await stack.enter_async_context(place(server, settings, keys=["rsa", "ed25519"]))
         storage = await Storage.open(StorageSettings(dsn=here.dsn, blobs=FsSettings(here.folder / "blobs")))
         stack.push_async_callback(storage.close)
         connection = await asyncpg.connect(here.dsn)

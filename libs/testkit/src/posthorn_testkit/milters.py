@@ -34,6 +34,14 @@ class OwnMilter:
         return whole.decode().splitlines()
 
 
+@dataclass(frozen=True, slots=True)
+class Milter:
+    """One of other people's: host:port, and its process."""
+
+    address: str
+    pid: int
+
+
 @contextmanager
 def own_milter() -> Iterator[OwnMilter]:
     """A milter on libmilter that may change everything. Raises PartError."""
@@ -50,8 +58,10 @@ def own_milter() -> Iterator[OwnMilter]:
 
 
 @contextmanager
-def opendkim_server(domain: str) -> Iterator[str]:
-    """host:port of an opendkim that signs for `domain` with a key of its own. Raises PartError."""
+def opendkim_server(domain: str, canonicalization: str = "simple/simple") -> Iterator[Milter]:
+    """An opendkim that signs for `domain` with an RSA key of its own (2,048 bits), which it does for
+    clients of this machine alone, and verifies what others send. Raises PartError.
+    """
     command = program("opendkim", "opendkim")
     openssl = program("openssl", "openssl")
     with folder_of_server("opendkim") as folder:
@@ -62,12 +72,12 @@ def opendkim_server(domain: str) -> Iterator[str]:
         settings = folder / "opendkim.conf"
         settings.write_text(
             f"Socket inet:{port}@{ports.LOOPBACK}\nDomain {domain}\nSelector test\nKeyFile {key}\nMode sv\n"
-            f"Canonicalization simple/simple\nInternalHosts {ports.LOOPBACK}\nNameservers {ports.LOOPBACK}\n"
+            f"Canonicalization {canonicalization}\nInternalHosts {ports.LOOPBACK}\nNameservers {ports.LOOPBACK}\n"
             "Background no\nSyslog no\nDNSTimeout 1\nRequireSafeKeys no\nAlwaysAddARHeader yes\n",
             encoding="utf-8",
         )
-        with listening([command, "-x", str(settings), "-f"], port, folder):
-            yield f"{ports.LOOPBACK}:{port}"
+        with listening([command, "-x", str(settings), "-f"], port, folder) as process:
+            yield Milter(f"{ports.LOOPBACK}:{port}", process.pid)
 
 
 @contextmanager

@@ -320,7 +320,7 @@ def opendkim() -> Iterator[str]:
     from posthorn_testkit.milters import opendkim_server
 
     with ExitStack() as stack:
-        yield _started(stack, opendkim_server("example.org"))
+        yield _started(stack, opendkim_server("example.org")).address
 
 
 @pytest.fixture(scope="session")
