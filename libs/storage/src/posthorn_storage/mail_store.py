@@ -39,6 +39,7 @@ from posthorn_storage.mail.append import append_in
 from posthorn_storage.mail.changes import Changes
 from posthorn_storage.mail.columns import Column, columns_by_uid
 from posthorn_storage.mail.copying import Copied
+from posthorn_storage.mail.counters import Counters
 from posthorn_storage.mail.delivery import Delivery
 from posthorn_storage.mail.flags import EVERY_FLAG, FlagsOp, FlagsResult, FlagsScope
 from posthorn_storage.mail.journal import Journal
@@ -63,6 +64,7 @@ class MailStore:
         self._read = shards.read
         self._shares = Shares(shards.home.database)
         self._window = duplicate_window
+        self._counters = {shard: Counters(shard.database) for shard in shards}
 
     async def close(self) -> None:
         """Store deliveries that wait; call it before the databases are closed."""
@@ -139,6 +141,10 @@ class MailStore:
     async def mailboxes(self, account: AccountId) -> list[Mailbox]:
         """Every mailbox, by sort order and name."""
         return await self._read(account, lambda database: mailboxes.all_of(database, account))
+
+    async def mailboxes_at(self, account: AccountId) -> tuple[list[Mailbox], Modseq]:
+        """As `mailboxes`, and the account's modseq at the same instant. Raises AccountNotFound."""
+        return await self._read(account, lambda database: view.mailboxes(database, account))
 
     async def mailboxes_of(self, accounts: Iterable[AccountId]) -> dict[AccountId, list[Mailbox]]:
         """Every mailbox of several accounts: one query for each shard."""
@@ -353,7 +359,14 @@ class MailStore:
 
     async def state(self, account: AccountId) -> Modseq:
         """The account's modseq, at least as new as all this process read of it before. Raises AccountNotFound."""
-        return await self._read(account, lambda database: view.state(database, account))
+
+        async def read() -> Modseq:
+            shard = await self._shards.of(account)
+            if shard.pools.replicas is not None:
+                return await shard.pools.read(account, lambda database: view.state(database, account))
+            return view.reached(await self._counters[shard].read(account), account)
+
+        return await self._shards.follow([account], read)
 
     async def modseqs(self, accounts: Sequence[AccountId]) -> dict[AccountId, Modseq]:
         """Modseqs of many accounts in one query; unknown ones are left out."""
@@ -423,7 +436,9 @@ class MailStore:
 
     async def quota(self, account: AccountId) -> tuple[int, int, int | None]:
         """Used bytes, number of messages, and the limit in bytes or None. Raises AccountNotFound."""
-        return await view.quota(await self._reading(account), account)
+        shard = await self._shards.of(account)
+        shard.pools.seen([account])
+        return view.quota(await self._counters[shard].read(account), account)
 
     # Changing
 

@@ -11,6 +11,7 @@ import posthorn_assembly
 from posthorn_imap.changes import Changes, Start
 from posthorn_imap.figures import Figures
 from posthorn_imap.logins import Logins
+from posthorn_imap.mailbox_tree import OwnTrees
 from posthorn_imap.memory import Budget
 from posthorn_imap.parts import Parts
 from posthorn_imap.reception import PROTOCOLS, make_reception, welcome
@@ -72,17 +73,18 @@ def assemble_parts(
     jmap_url: str = "",
 ) -> Parts:
     """What the sessions are handed."""
-    figures = Figures(metrics)
+    figures, clock = Figures(metrics), SystemClock()
     return Parts(
         storage=storage,
         changes=Changes(storage.mail, log, start, figures.found_late.inc),
+        trees=OwnTrees(storage.mail, clock.monotonic),
         logins=Logins(storage.directory, per_account=settings.limits.connections_per_account),
         settings=settings,
         append_memory=Budget(settings.limits.append_memory),
         body_memory=Budget(settings.limits.body_memory),
         compressed=Budget(settings.limits.compressed),
         figures=figures,
-        clock=SystemClock(),
+        clock=clock,
         log=log,
         tls_context=tls_context,
         hostname=hostname,

@@ -80,7 +80,7 @@ class Feed:
         ticket = self._asked
         async with self._lock:
             if self._served < ticket:
-                await self._serve()
+                await self._serve(look=True)
 
     async def catch_up(self) -> None:
         """Read what was told of until now, unless a read that was under way has brought it already.
@@ -93,10 +93,12 @@ class Feed:
             if self.modseq < wanted:
                 await self._serve()
 
-    async def _serve(self) -> None:
+    async def _serve(self, *, look: bool = False) -> None:
+        """Read; `look` first whether the account has changed, which it seldom has when nobody told of it."""
         serving = self._asked
         try:
-            await self._read()
+            if not (look and self.modseq and await self._mail.state(self.place.account) == self.modseq):
+                await self._read()
         except (MailboxNotFound, AccountNotFound) as error:
             self._delete()
             raise MailboxNotFound(**self.place._asdict()) from error

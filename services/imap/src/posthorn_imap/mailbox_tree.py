@@ -4,24 +4,30 @@ Its own stand at the top; those of other accounts are in the namespace of other 
 with them. Where a name could mean both it means its own.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from posthorn_imap.places import Named, Place
 from posthorn_imap.protocol.shared_names import owner_in, prefix_of, within
 from posthorn_model.errors import AccountNotFound
-from posthorn_model.ids import AccountId, MailboxId
+from posthorn_model.ids import AccountId, MailboxId, Modseq
 from posthorn_model.mail import Mailbox, Role
 from posthorn_model.mailbox_paths import SEPARATOR, normal, paths
 from posthorn_model.rights import Right
-from posthorn_storage import Storage
+from posthorn_storage.mail_store import MailStore
 
 if TYPE_CHECKING:
+    from posthorn_imap.parts import Parts
     from posthorn_imap.session import Session
 
 MAX_OWNERS = 1000
 """Accounts whose mailboxes one session is shown."""
+KEPT_SECONDS = 30.0
+"""For which a tree is kept at most: a database that was restored gives modseqs again that it gave before."""
+MAX_KEPT = 6000
+"""Mailboxes in all trees that are kept, beside one that has more by itself: some megabytes."""
 
 
 class Tree:
@@ -30,6 +36,11 @@ class Tree:
     def __init__(self, mailboxes: Iterable[Named]) -> None:
         self._by_name = {named.name: named for named in mailboxes}
         self._above: set[str] | None = None
+
+    @property
+    def count(self) -> int:
+        """How many mailboxes it has."""
+        return len(self._by_name)
 
     def find(self, name: str) -> Named | None:
         return self._by_name.get(normal(name))
@@ -105,15 +116,51 @@ def shared_mailboxes(
     ]
 
 
+class OwnTrees:
+    """The mailboxes of accounts, kept for all sessions of a process as long as nothing happens to their accounts.
+
+    Nothing of an account changes without taking a modseq (decision 0019), so one question about that is enough, which
+    many share (posthorn_storage.mail.counters). `monotonic` gives seconds.
+    """
+
+    def __init__(self, mail: MailStore, monotonic: Callable[[], float]) -> None:
+        self._mail = mail
+        self._monotonic = monotonic
+        self._kept: OrderedDict[AccountId, tuple[Tree, Modseq, float]] = OrderedDict()
+        self._mailboxes = 0
+
+    async def of(self, account: AccountId) -> Tree:
+        """The own mailboxes of an account, as they are now; none when it is not there. Raises Unavailable."""
+        try:
+            kept = self._kept.get(account)
+            if kept is not None and self._monotonic() < kept[2] and await self._mail.state(account) == kept[1]:
+                return kept[0]
+            mailboxes, modseq = await self._mail.mailboxes_at(account)
+        except AccountNotFound:
+            return Tree(())
+        tree = Tree(own_mailboxes(account, mailboxes))
+        self._keep(account, tree, modseq)
+        return tree
+
+    def _keep(self, account: AccountId, tree: Tree, modseq: Modseq) -> None:
+        if (before := self._kept.pop(account, None)) is not None:
+            self._mailboxes -= before[0].count
+        self._kept[account] = tree, modseq, self._monotonic() + KEPT_SECONDS
+        self._mailboxes += tree.count
+        while self._mailboxes > MAX_KEPT and len(self._kept) > 1:
+            _, (oldest, _, _) = self._kept.popitem(last=False)
+            self._mailboxes -= oldest.count
+
+
 async def branch_of(session: "Session", name: str) -> Branch | None:
     """The mailboxes of the account in which a mailbox of this name is or would be. Raises Unavailable."""
-    return await branch_for(session.parts.storage, session.user.id, name)
+    return await branch_for(session.parts, session.user.id, name)
 
 
-async def branch_for(storage: Storage, user: AccountId, name: str) -> Branch | None:
+async def branch_for(parts: "Parts", user: AccountId, name: str) -> Branch | None:
     """As `branch_of`, for whichever account. Raises Unavailable."""
-    mail = storage.mail
-    own = Branch(user, "", Tree(own_mailboxes(user, await mail.mailboxes(user))))
+    storage, mail = parts.storage, parts.storage.mail
+    own = Branch(user, "", await parts.trees.of(user))
     address = owner_in(name)
     if address is None or own.find(name) is not None:
         return own
@@ -132,12 +179,12 @@ async def branch_for(storage: Storage, user: AccountId, name: str) -> Branch | N
 
 async def find_mailbox(session: "Session", name: str) -> Named | None:
     """The mailbox that the session calls so, whatever it may do with it. Raises Unavailable."""
-    return await find_for(session.parts.storage, session.user.id, name)
+    return await find_for(session.parts, session.user.id, name)
 
 
-async def find_for(storage: Storage, user: AccountId, name: str) -> Named | None:
+async def find_for(parts: "Parts", user: AccountId, name: str) -> Named | None:
     """As `find_mailbox`, for whichever account. Raises Unavailable."""
-    branch = await branch_for(storage, user, name)
+    branch = await branch_for(parts, user, name)
     return None if branch is None else branch.find(name)
 
 

@@ -10,6 +10,7 @@ from posthorn_imap.changes import Changes
 from posthorn_imap.connection import ClientConnection
 from posthorn_imap.figures import Figures
 from posthorn_imap.logins import Logins
+from posthorn_imap.mailbox_tree import OwnTrees
 from posthorn_imap.memory import Budget
 from posthorn_imap.settings import ImapSettings
 from posthorn_model.ports import Clock
@@ -21,6 +22,7 @@ from posthorn_storage import Storage
 class Parts:
     storage: Storage
     changes: Changes
+    trees: OwnTrees
     logins: Logins
     settings: ImapSettings
     append_memory: Budget

@@ -33,7 +33,7 @@ async def read_lent(session: "Session", url: AccessUrl) -> bytes | None:
         lender = await storage.directory.find_account(url.user)
     except AccountNotFound:
         return None
-    found = await find_for(storage, lender.id, url.message.mailbox)
+    found = await find_for(session.parts, lender.id, url.message.mailbox)
     if found is None:
         return None
     key = await storage.mail.url_key(lender.id, *found.place)

@@ -44,6 +44,11 @@ WHERE account_id = $1 AND container_id = $2 AND modseq > $3::bigint AND kind = $
 """
 _MAILBOX = f"SELECT {COLUMNS} FROM mailbox WHERE account_id = $1 AND id = $2"  # noqa: S608
 _AT = f"FROM account_counter c LEFT JOIN LATERAL ({_MAILBOX}) AS box ON true"
+BOXES = f"""
+SELECT c.modseq AS highest, c.horizon, c.state, box.*
+FROM account_counter c LEFT JOIN LATERAL (SELECT {COLUMNS} FROM mailbox WHERE account_id = $1) AS box ON true
+WHERE c.account_id = $1 ORDER BY sort_order, name, id
+"""  # noqa: S608
 SNAPSHOT = f"SELECT c.modseq AS highest, c.horizon, c.state, box.* {_AT} WHERE c.account_id = $1"
 WHOLE = f"""
 SELECT c.modseq AS highest, c.horizon, c.state, box.*, entries.* {_AT} LEFT JOIN LATERAL ({ENTRIES}) AS entries ON true
@@ -59,7 +64,6 @@ WHERE c.account_id = $1
 DELETED_SIZE = """
 SELECT coalesce(sum(size), 0)::bigint FROM mailbox_message WHERE account_id = $1 AND mailbox_id = $2 AND flags & 8 <> 0
 """
-QUOTA = "SELECT used_bytes, used_messages, quota FROM account_counter WHERE account_id = $1"
 QUOTAS = "SELECT account_id, used_bytes, quota FROM account_counter WHERE account_id = ANY ($1::bigint[])"
 MODSEQS = "SELECT account_id, modseq FROM account_counter WHERE account_id = ANY ($1::bigint[]) AND state <> 2"
 MAILBOX_MODSEQS = "SELECT id, modseq FROM mailbox WHERE account_id = $1"
@@ -179,6 +183,13 @@ async def snapshot(database: Database, account: AccountId, mailbox: MailboxId) -
     return mailbox_of(row), reached(row, account)
 
 
+async def mailboxes(database: Database, account: AccountId) -> tuple[list[Mailbox], Modseq]:
+    """Every mailbox, by sort order and name, and the account's modseq at the same instant. Raises AccountNotFound."""
+    rows = await database.fetch(BOXES, account)
+    modseq = reached(rows[0] if rows else None, account)
+    return [mailbox_of(row) for row in rows if row["id"] is not None], modseq
+
+
 async def take_recent(database: Database, account: AccountId, mailbox: MailboxId) -> Uid:
     """The first UID no session has seen; it is uidnext afterwards. Raises MailboxNotFound."""
     found = await database.fetchval(TAKE_RECENT, account, mailbox)
@@ -192,9 +203,8 @@ async def deleted_size(database: Database, account: AccountId, mailbox: MailboxI
     return int(await database.fetchval(DELETED_SIZE, account, mailbox))
 
 
-async def quota(database: Database, account: AccountId) -> tuple[int, int, int | None]:
-    """Used bytes, number of messages, limit in bytes or None. Raises AccountNotFound."""
-    row = await database.fetchrow(QUOTA, account)
+def quota(row: Row | None, account: AccountId) -> tuple[int, int, int | None]:
+    """Used bytes, number of messages, limit in bytes or None, of a counter. Raises AccountNotFound without one."""
     if row is None:
         raise AccountNotFound(account=account)
     return row["used_bytes"], row["used_messages"], row["quota"]
