@@ -275,3 +275,24 @@ async def test_two_stores_race_for_one_delivery(
     assert [entry.uid for entry in entries] == list(range(1, 21))
     await node.close()
     await check_sums()
+
+
+async def test_messages_appended_at_once_share_transactions_and_no_fate(
+    storage: Storage, account: MakeAccount, new_message: MakeMessage, check_sums: Check
+) -> None:
+    """They are of several accounts, and one of them cannot be stored."""
+    mail = storage.mail
+    people = [(await account(f"p{number}@example.org")).id for number in range(5)]
+    new = [new_message(people[number % 5], text=str(number)) for number in range(40)]
+    calls = (mail.append([each]) for each in (*new, new_message(people[0], 10**15)))
+    *stored, refused = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(refused, MailboxNotFound)
+    assert [each[0].account for each in stored if isinstance(each, list)] == [each.account for each in new]
+    for person in people:
+        found = await mail.entries(person, (await box(mail, person)).id)
+        assert [entry.uid for entry in found] == list(range(1, 9))
+    transactions = [
+        await shard.database.fetchval("SELECT count(DISTINCT xmin::text) FROM message") for shard in storage.shards
+    ]
+    assert 0 < sum(transactions) < len(new)
+    await check_sums()

@@ -173,7 +173,7 @@ class Run:
     def heard(self, event: Changed) -> None:
         """The store told of a commit, in the context of who asked for it (or of a batch, which tells otherwise)."""
         done = RUNNING.get()
-        if done is not None and event.account == self.account and done.op.kind not in ("deliver", "repeat"):
+        if done is not None and event.account == self.account and done.op.kind not in ("append", "deliver", "repeat"):
             done.modseq = event.modseq
 
 

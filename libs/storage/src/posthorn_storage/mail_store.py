@@ -105,6 +105,10 @@ class MailStore:
             shard.deliveries.acknowledged(known)
 
     async def _append_on(self, shard: Shard, new: Sequence[NewMessage]) -> list[Appended]:
+        """One message is stored with what else this process stores now, several in a transaction of their own."""
+        if len(new) == 1:
+            return await shard.deliveries.deliver(Delivery(new, ()))
+
         async def unit(connection: Connection) -> tuple[list[Appended], Journal]:
             return await append_in(shard.units, connection, new, window=self._window)
 
