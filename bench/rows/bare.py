@@ -119,7 +119,7 @@ WHERE r.shard = $1 AND r.state IN (0, 1) AND r.state = 0 AND r.due <= now() ORDE
 START = "UPDATE queue_recipient SET state = 1, attempt = attempt + 1, since = now() WHERE id = ANY ($1::bigint[])"
 FINISH = """
 WITH finished AS (
-    UPDATE queue_recipient SET state = 2, status = '2.0.0', reply = '250 ok', since = NULL
+    UPDATE queue_recipient SET state = 2, due = NULL, status = '2.0.0', reply = '250 ok', since = NULL
     WHERE id = ANY ($1::bigint[]) RETURNING message_id
 ), done AS (
     UPDATE queue_message SET done_at = now() WHERE id IN (SELECT message_id FROM finished)
