@@ -27,20 +27,10 @@ async def sink(port: int, messages: int, folder: Path | None = None) -> AsyncIte
 
     With a `folder` it keeps each message in a file there. The waiting raises RuntimeError when they do not all come.
     """
-    kept = [] if folder is None else ["-d", f"{folder}/m."]
+    options = ["-u", "nobody", "-m", str(SESSIONS), "-M", str(messages)]
+    options += [] if folder is None else ["-d", f"{folder}/m."]
     process = await asyncio.create_subprocess_exec(
-        *(
-            str(PROGRAM),
-            *kept,
-            "-u",
-            "nobody",
-            "-m",
-            str(SESSIONS),
-            "-M",
-            str(messages),
-            f"0.0.0.0:{port}",
-            str(BACKLOG),
-        ),
+        *(str(PROGRAM), *options, f"0.0.0.0:{port}", str(BACKLOG)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -123,7 +123,8 @@ async def results(server: str, tell: Tell, only: str = "") -> list[runner.Result
     """The rows whose titles contain `only`, on the PostgreSQL server of this superuser's DSN. Raises Missing."""
     check()
     found = []
-    for count, signed, loads in ((1, False, LOADS), (SITES, False, LOADS), (1, True, SIGNING_LOADS)):
+    for signed, count in itertools.product((False, True), (1, SITES)):
+        loads = SIGNING_LOADS if signed else LOADS
         titles = {_title(load, count, signed): load for load in loads}
         chosen = {title: load for title, load in titles.items() if only in title}
         if chosen:
