@@ -74,6 +74,7 @@ class Mailboxes:
             await client.command(b"SELECT Copied")
             for _ in range(messages // COPIED):
                 await client.command(b"COPY 1:* " + name)
+            await self.peer.settled()
             self.filled.add(name)
         await client.command(b"SELECT " + name)
         return client
