@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posthorn_mail_format import imap_view
-from posthorn_mail_format.headers import iterate
+from posthorn_mail_format.headers import by_name, iterate
 from posthorn_mail_format.scan import scan
 
 # The example of RFC 3501 8 (the envelope) and 7.4.2.
@@ -25,7 +25,7 @@ hello
 
 
 def envelope(header: bytes) -> bytes:
-    return imap_view.envelope(list(iterate(header)))
+    return imap_view.envelope(by_name(iterate(header)))
 
 
 def read_values(data: bytes) -> list[object]:

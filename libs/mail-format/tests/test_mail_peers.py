@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from posthorn_mail_format import imap_view, scan
-from posthorn_mail_format.headers import iterate
+from posthorn_mail_format.headers import by_name, iterate
 from posthorn_mail_format.parameters import decode_parameters
 from posthorn_testkit.corpus import with_crlf
 from posthorn_testkit.cyrus import answer, running_cyrus
@@ -83,7 +83,7 @@ LIKE_CYRUS = {
 
 def ours(data: bytes) -> tuple[Any, Any]:
     root = scan(data)
-    fields = list(iterate(data, root.header_start, root.body_start))
+    fields = by_name(iterate(data, root.header_start, root.body_start))
     return envelope(imap_view.envelope(fields)), structure(imap_view.body_structure(data, root))
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from posthorn_mail_format.collation import casemap
 from posthorn_mail_format.envelope_reading import FirstAddress, first_addresses
-from posthorn_mail_format.headers import iterate
+from posthorn_mail_format.headers import by_name, iterate
 from posthorn_mail_format.imap_view import envelope
 from posthorn_mail_format.listing import build, dump
 from posthorn_mail_format.references import NamedIds, listed_ids, named_ids
@@ -27,7 +27,7 @@ def test_the_order_of_texts() -> None:
 
 
 def firsts(header: str) -> list[tuple[str | None, ...] | None]:
-    made = envelope(list(iterate(header.encode())))
+    made = envelope(by_name(iterate(header.encode())))
     return [
         None
         if each is None
@@ -67,8 +67,8 @@ def test_any_octets_for_an_envelope(octets: bytes) -> None:
 @given(st.text(alphabet='ab@<>(),;:" \\\r\n=ä', max_size=80))
 def test_literals_and_quoted_strings_tell_the_same(text: str) -> None:
     header = f"From: {text}\r\n".encode()
-    plain = envelope(list(iterate(header + b"Subject: x\r\n")))
-    forced = envelope(list(iterate(header + "Subject: ä\r\n".encode())))
+    plain = envelope(by_name(iterate(header + b"Subject: x\r\n")))
+    forced = envelope(by_name(iterate(header + "Subject: ä\r\n".encode())))
     assert first_addresses(plain) == first_addresses(forced)
 
 
@@ -104,7 +104,7 @@ def test_message_ids(header: str, ids: NamedIds) -> None:
 
 
 def test_message_ids_of_a_listing() -> None:
-    fields = list(iterate(b"Message-ID: <a@b>\r\nReferences: " + b" ".join(b"<%d@x>" % n for n in range(500))))
-    found = listed_ids(dump(build(fields)))
+    values = by_name(iterate(b"Message-ID: <a@b>\r\nReferences: " + b" ".join(b"<%d@x>" % n for n in range(500))))
+    found = listed_ids(dump(build(values)))
     assert (found.own, len(found.references), found.references[0], found.references[-1]) == ("a@b", 256, "0@x", "499@x")
     assert listed_ids(b"no JSON") == NamedIds(None, ())

@@ -29,7 +29,8 @@ def parse_date(value: bytes | str) -> datetime | None:
     Two-digit years, named and unknown zones as in RFC 5322 4.3; a missing zone is UTC, a leap second is second 59.
     """
     text = value[:_MAX].decode("ascii", "replace") if isinstance(value, bytes) else value[:_MAX]
-    text = _COMMENT.sub(" ", _COMMENT.sub(" ", text))
+    if "(" in text:
+        text = _COMMENT.sub(" ", _COMMENT.sub(" ", text))
     match = _RFC5322.match(text) or _ASCTIME.match(text)
     if match is None:
         return None

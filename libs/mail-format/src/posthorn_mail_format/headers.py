@@ -5,8 +5,8 @@ their bytes; nothing here decodes more than asked for. The first line that is no
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import NamedTuple
 
 from posthorn_mail_format.encoded_words import decode_words
 from posthorn_mail_format.octets import Octets
@@ -18,20 +18,21 @@ MAX_HEADER_BYTES = 1_048_576
 # space before the colon (RFC 5322 4.5) are tolerated. Possessive where single characters repeat: no backtracking on
 # hostile lines. Groups never are: Python before 3.11.5 does not step back from a possessive group that fails half-way.
 _NAME = rb"[!-9;-~\x80-\xff]++"
-_FIELD_NAME = re.compile(rb"(" + _NAME + rb")[ \t]*+:")
-_FIELD_END = re.compile(rb"\n(?![ \t])|\Z")
+_FIELD_LINE = re.compile(rb"(" + _NAME + rb")[ \t]*+:([^\n]*+)")
+_FOLDED_LINES = re.compile(rb"(?:\n[ \t][^\n]*+){1,1000}")
 _LINES = re.compile(rb"(?:(?:" + _NAME + rb"[ \t]*+:|[ \t])[^\n]*+\n?+){1,1000}")
-"""Lines of fields: so many at once that a match takes little memory."""
+"""Lines of fields: so many at once that a match takes little memory, as of folded ones."""
 MBOX_LINE = re.compile(rb">?From [^\n]*+(?:\n|\Z)")
 EMPTY_LINE = re.compile(rb"\r?\n")
 # The look behind keeps a search from beginning anew at each CR of a long run.
 _FOLD = re.compile(rb"(?<!\r)\r*\n(?=[ \t])")
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One header field: `name` as spelled, `value` from after the colon to before its last line end, and offsets."""
+class Field(NamedTuple):
+    """One header field: `name` as spelled, `value` from after the colon to before its last line end, and offsets.
+
+    A tuple, since every message has dozens of them.
+    """
 
     name: bytes
     value: bytes
@@ -60,13 +61,16 @@ def _after_mbox_line(data: Octets, start: int, stop: int) -> int:
 
 def field_at(data: Octets, start: int, stop: int) -> Field | None:
     """The field that begins at `start` and ends before `stop`; None when what begins there is none."""
-    name = _FIELD_NAME.match(data, start, stop)
-    if name is None:
+    first = _FIELD_LINE.match(data, start, stop)
+    if first is None:
         return None
-    last = _FIELD_END.search(data, name.end(), stop)
-    assert last is not None
-    value = data[name.end() : last.start()]
-    return Field(name[1], value[:-1] if value.endswith(b"\r") else value, start, last.end())
+    name, value = first.groups()
+    end = first.end()
+    while folded := _FOLDED_LINES.match(data, end, stop):
+        end = folded.end()
+    if end > first.end():
+        value = data[first.start(2) : end]
+    return Field(name, value[:-1] if value.endswith(b"\r") else value, start, min(end + 1, stop))
 
 
 def header_end(data: Octets, start: int, end: int) -> int:
@@ -95,7 +99,7 @@ def find_all(fields: Collection[Field], name: str) -> list[bytes]:
     return [field.value for field in fields if field.name.lower() == wanted]
 
 
-def by_name(fields: Collection[Field]) -> dict[bytes, list[bytes]]:
+def by_name(fields: Iterable[Field]) -> dict[bytes, list[bytes]]:
     """Return lower-case name to the raw values of its fields, in their order."""
     found: dict[bytes, list[bytes]] = {}
     for field in fields:
@@ -144,4 +148,4 @@ def with_crlf(raw: bytes) -> bytes:
     """Return raw lines with CRLF for every bare LF and after the last line."""
     if raw and not raw.endswith(b"\n"):
         raw += b"\n"
-    return _BARE_LF.sub(b"\r\n", raw)
+    return raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")

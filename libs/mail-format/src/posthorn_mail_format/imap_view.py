@@ -5,10 +5,10 @@ text is a quoted string, anything else a literal. Absent values are NIL.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from posthorn_mail_format.addresses import MAX_ADDRESSES, Address, Group, Parse, parse_addresses
-from posthorn_mail_format.headers import Field, by_name, iterate, unfold
+from posthorn_mail_format.headers import by_name, iterate, unfold
 from posthorn_mail_format.octets import Octets
 from posthorn_mail_format.parameters import Raw
 from posthorn_mail_format.part import Part
@@ -18,6 +18,8 @@ MAX_STRING = 65_536
 """Octets of one string; longer header values are cut, so that an envelope stays sendable."""
 MAX_NESTED_HEADERS = 262_144
 """Octets of headers of messages inside that become envelopes; the envelopes of what follows are empty."""
+_PLAIN = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-!#-\[\]-\x7f]*\Z")
+"""What nearly every string is: quotable, and nothing in it to escape."""
 _QUOTABLE = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]*\Z")
 _ESCAPE = re.compile(rb'(["\\])')
 
@@ -27,22 +29,23 @@ def imap_string(value: bytes | None) -> bytes:
     if value is None:
         return NIL
     value = value[:MAX_STRING]
+    if _PLAIN.match(value):
+        return b'"%b"' % value
     if b"\0" in value:
         # NUL is allowed in no string but literal8 (RFC 9051 4.3).
         value = value.replace(b"\0", b" ")
     if _QUOTABLE.match(value):
-        return b'"' + (_ESCAPE.sub(rb"\\\1", value) if b'"' in value or b"\\" in value else value) + b'"'
+        return b'"' + _ESCAPE.sub(rb"\\\1", value) + b'"'
     return b"{%d}\r\n%b" % (len(value), value)
 
 
-def envelope(fields: Sequence[Field], parse: Parse = parse_addresses) -> bytes:
-    """Return the ENVELOPE of a message's header fields, with its parentheses (RFC 9051 7.5.2).
+def envelope(values: Mapping[bytes, Sequence[bytes]], parse: Parse = parse_addresses) -> bytes:
+    """Return the ENVELOPE of a message's header fields by name, with its parentheses (RFC 9051 7.5.2).
 
     Sender and reply-to are from's where they are absent or empty. An address list without addresses is NIL. Of fields
     that may stand once the last counts, as in JMAP (RFC 8621 4.1.3) and other servers. `parse` is parse_addresses, or
     one that remembers.
     """
-    values = by_name(fields)
 
     def last(name: bytes) -> bytes:
         return imap_string(unfold(values[name][-1])) if name in values else NIL
@@ -110,7 +113,7 @@ def _envelopes(data: Octets, root: Part) -> dict[int, bytes]:
         if inner is None:
             continue
         end = min(inner.body_start, inner.header_start + left)
-        found[inner.header_start] = envelope(list(iterate(data, inner.header_start, end)))
+        found[inner.header_start] = envelope(by_name(iterate(data, inner.header_start, end)))
         left -= end - inner.header_start
     return found
 

@@ -7,7 +7,7 @@ empty list, as RFC 8621 says.
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from posthorn_mail_format.addresses import Address, Group, Parse, flatten, parse
 from posthorn_mail_format.charsets import clean
 from posthorn_mail_format.dates import parse_date
 from posthorn_mail_format.encoded_words import text_of
-from posthorn_mail_format.headers import Field, by_name, decode_text, text
+from posthorn_mail_format.headers import decode_text, text
 
 MAX_VALUE = 65_536
 MAX_IDS = 1000
@@ -44,6 +44,9 @@ LISTED = {
     "sentAt": ("date", "date"),
 }
 """JMAP property to (field name, form); RFC 8621 4.1.3."""
+_LISTED = tuple((key, name.encode(), form) for key, (name, form) in LISTED.items())
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+"""Made once: json.dumps with settings of its own makes one for each message."""
 
 
 def as_raw(value: bytes) -> str:
@@ -53,9 +56,13 @@ def as_raw(value: bytes) -> str:
 
 def as_text(value: bytes) -> str:
     """The value unfolded, encoded words decoded, in NFC, without white space around it (RFC 8621 4.1.2.2)."""
-    line = _BROKEN_END.sub(" ", decode_text(value[:MAX_VALUE]))
-    pieces = (line[start : start + _NORMALIZED_AT_ONCE] for start in range(0, len(line), _NORMALIZED_AT_ONCE))
-    return "".join(unicodedata.normalize("NFC", piece) for piece in pieces).strip()
+    line = decode_text(value[:MAX_VALUE])
+    if "\n" in line:
+        line = _BROKEN_END.sub(" ", line)
+    if not line.isascii():
+        pieces = (line[start : start + _NORMALIZED_AT_ONCE] for start in range(0, len(line), _NORMALIZED_AT_ONCE))
+        line = "".join(unicodedata.normalize("NFC", piece) for piece in pieces)
+    return line.strip()
 
 
 def as_addresses(value: bytes) -> list[dict[str, Any]]:
@@ -111,32 +118,28 @@ FORMS: dict[str, Callable[[bytes], Any]] = {
 
 
 def build(
-    fields: Sequence[Field],
+    values: Mapping[bytes, Sequence[bytes]],
     parse: Parse = parse_addresses,
     date: Callable[[bytes], datetime | None] = parse_date,
 ) -> dict[str, Any]:
-    """Return the convenience properties of a message's header fields; an absent field is null.
+    """Return the convenience properties of a message's header fields by name; an absent field is null.
 
     The last field of a repeated name counts (RFC 8621 4.1.3). `parse` and `date` are parse_addresses and parse_date, or
     such that remember.
     """
-    values = by_name(fields)
     forms: dict[str, Callable[[bytes], Any]] = {
         "ids": as_message_ids,
         "addresses": lambda value: [_address(address) for address in flatten(parse(value))],
         "text": as_text,
         "date": lambda value: _shown(date(value)),
     }
-    return {
-        key: forms[form](values[name.encode()][-1]) if name.encode() in values else None
-        for key, (name, form) in LISTED.items()
-    }
+    return {key: forms[form](values[name][-1]) if name in values else None for key, name, form in _LISTED}
 
 
 def dump(listing: dict[str, Any]) -> bytes:
     """Return the stored form of a listing: compact JSON in UTF-8, null properties left out."""
     present = {key: value for key, value in listing.items() if value is not None}
-    return json.dumps(present, ensure_ascii=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(present).encode()
 
 
 def load(stored: bytes) -> dict[str, Any]:
@@ -150,7 +153,7 @@ def load(stored: bytes) -> dict[str, Any]:
 def format_moment(moment: datetime) -> str:
     """Return an aware datetime as RFC 3339 with seconds; UTC is "Z"."""
     if moment.tzinfo is UTC or not moment.utcoffset():
-        return moment.strftime("%Y-%m-%dT%H:%M:%SZ").rjust(20, "0")
+        return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
     return moment.isoformat(timespec="seconds")
 
 

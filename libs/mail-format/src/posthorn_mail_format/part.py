@@ -15,6 +15,8 @@ from posthorn_mail_format.parameters import Raw, decode_parameters
 
 VERSION = 1
 _SECTION = re.compile(r"(?:([1-9]\d{0,4}(?:\.[1-9]\d{0,4})*))?(?:(?:^|(?<=\d)\.)(HEADER|TEXT|MIME))?\Z", re.IGNORECASE)
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+"""Made once: json.dumps with settings of its own makes one for each message."""
 _FILE_NAME_UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -150,7 +152,7 @@ class Part:
 
     def dump(self) -> bytes:
         """Return the stored form: compact JSON with a version; later versions may append to each list."""
-        return json.dumps({"v": VERSION, "part": _to_list(self)}, separators=(",", ":")).encode("ascii")
+        return _ENCODER.encode({"v": VERSION, "part": _to_list(self)}).encode("ascii")
 
     @staticmethod
     def load(stored: bytes) -> "Part":

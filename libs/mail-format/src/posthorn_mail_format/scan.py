@@ -27,7 +27,7 @@ lies deeper than that, the innermost parts end with the part around them."""
 _MAX_CONTENT_FIELDS = 100
 _MAX_SHORT_VALUE = 2000
 
-_CONTENT = re.compile(rb"(?:\A|(?<=\n))[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-(?=[A-Za-z0-9-]++[ \t]*+:)")
+_CONTENT = re.compile(rb"^[Cc][Oo][Nn][Tt][Ee][Nn][Tt]-(?=[A-Za-z0-9-]++[ \t]*+:)", re.MULTILINE)
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+(?:\r?\n|\Z)")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`{|}~0-9A-Za-z]{1,127}\Z")
 _LANGUAGE = re.compile(r"[A-Za-z0-9-]{1,60}")

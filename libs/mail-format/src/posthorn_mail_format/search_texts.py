@@ -6,7 +6,7 @@ Everything is lower case here; needles are lowered alike (`fold`). PostgreSQL ta
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from posthorn_mail_format.headers import decode_text
 from posthorn_model.mail import MessageSummary, SearchTexts
@@ -15,6 +15,14 @@ MAX_ADDRESSES = 16_384
 MAX_HEADERS = 65_536
 MAX_BODY = 1_048_576
 """Longest texts kept, in characters."""
+
+
+class Ids(NamedTuple):
+    """The Message-IDs of a summary."""
+
+    own: str | None
+    references: tuple[str, ...]
+    in_reply_to: tuple[str, ...]
 
 
 def clean(text: str) -> str:
@@ -31,21 +39,23 @@ def fold(text: str) -> str:
     return clean(text).lower()
 
 
-def search_texts(summary: MessageSummary, listing: Mapping[str, Any] | None = None) -> SearchTexts:
-    """Gather the searched texts of a message. Malformed parts of the summary are searched as far as they go.
+def search_texts(summary: MessageSummary) -> SearchTexts:
+    """Gather the searched texts of a message. Malformed parts of the summary are searched as far as they go."""
+    ids = Ids(summary.message_id, summary.references, summary.in_reply_to)
+    return gather(_listing(summary.listing), ids, summary.subject, summary.headers, summary.search_text)
 
-    `listing` is what the summary's listing was made from, where that is at hand.
-    """
-    listing = _listing(summary.listing) if listing is None else listing
+
+def gather(listing: Mapping[str, Any], ids: Ids, subject: str, headers: bytes, body: str) -> SearchTexts:
+    """The same of what a summary is made from; see there."""
     addresses = {name: _addresses(listing.get(name)) for name in ("from", "to", "cc", "bcc")}
     return SearchTexts(
         from_=addresses["from"],
         to=addresses["to"],
         cc=addresses["cc"],
         bcc=addresses["bcc"],
-        subject=fold(summary.subject),
-        headers=_headers(summary, addresses),
-        body=fold(summary.search_text[:MAX_BODY]),
+        subject=fold(subject),
+        headers=_headers(headers, ids, {**addresses, "subject": subject}),
+        body=fold(body[:MAX_BODY]),
     )
 
 
@@ -69,18 +79,20 @@ def _addresses(value: object) -> str:
     return fold("\n".join(lines)[:MAX_ADDRESSES])
 
 
-def _headers(summary: MessageSummary, addresses: Mapping[str, str]) -> str:
+def _headers(kept: bytes, ids: Ids, known: Mapping[str, str]) -> str:
     """One line for each field kept, unfolded and decoded (RFC 5322 2.2.3, RFC 2047): `name:value`.
 
-    Where the fields were too long to be kept, those that the summary has by itself stand for them.
+    Where the fields were too long to be kept, those that are `known` otherwise stand for them.
     """
-    raw = summary.headers[:MAX_HEADERS]
+    raw = kept[:MAX_HEADERS]
     if not raw:
-        known = {**addresses, "subject": summary.subject, "message-id": summary.message_id or ""}
-        named = {**known, "references": " ".join(summary.references), "in-reply-to": " ".join(summary.in_reply_to)}
+        named = {**known, "message-id": ids.own or "", "references": " ".join(ids.references)}
+        named["in-reply-to"] = " ".join(ids.in_reply_to)
         return fold("\n".join(f"{name}:{' '.join(value.split())}" for name, value in named.items() if value))
-    unfolded = raw.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ")
-    return fold("\n".join(_decoded(line) for line in unfolded.splitlines() if line))
+    lines = filter(None, raw.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ").splitlines())
+    if b"=?" not in raw:
+        return fold(b"\n".join(lines).decode("utf-8", "replace"))
+    return fold("\n".join(map(_decoded, lines)))
 
 
 def _decoded(line: bytes) -> str:

@@ -3,20 +3,18 @@
 Every field is bounded, holds no NUL and no lone surrogate, whatever the message holds.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from posthorn_mail_format import imap_view, jmap_view, listing
 from posthorn_mail_format.addresses import parse_addresses
 from posthorn_mail_format.attachments import is_searched
 from posthorn_mail_format.dates import parse_date
-from posthorn_mail_format.headers import Field, find_all, iterate, with_crlf
+from posthorn_mail_format.headers import Field, by_name, iterate, with_crlf
 from posthorn_mail_format.octets import Octets
 from posthorn_mail_format.part import Part
 from posthorn_mail_format.scan import scan
-from posthorn_mail_format.search_texts import search_texts
+from posthorn_mail_format.search_texts import Ids, gather
 from posthorn_mail_format.subject import base_subject
 from posthorn_mail_format.text import plain_text
 from posthorn_model.mail import MessageSummary
@@ -36,6 +34,20 @@ KEPT_HEADERS = frozenset({
     "resent-from", "resent-to", "resent-date", "x-uniform-type-identifier", "x-universally-unique-identifier",
 })  # fmt: skip
 """Lower-case names of the fields in MessageSummary.headers: a request for these alone needs no blob."""
+_KEPT = frozenset(name.encode() for name in KEPT_HEADERS)
+
+T = TypeVar("T")
+
+
+class _Remembered(dict[bytes, T]):
+    """Field values to what `read` makes of them, each once."""
+
+    def __init__(self, read: Callable[[bytes], T]) -> None:
+        self._read = read
+
+    def __missing__(self, value: bytes) -> T:
+        found = self[value] = self._read(value)
+        return found
 
 
 def summarize(data: Octets) -> MessageSummary:
@@ -45,39 +57,41 @@ def summarize(data: Octets) -> MessageSummary:
     """
     root = scan(data)
     fields = list(iterate(data, root.header_start, root.body_start))
-    parse = cache(parse_addresses)
-    date = cache(parse_date)
-    listed = listing.build(fields, parse, date)
+    values = by_name(fields)
+    parse = _Remembered(parse_addresses).__getitem__
+    date = _Remembered(parse_date).__getitem__
+    listed = listing.build(values, parse, date)
     texts = readable_texts(data, root, MAX_SEARCH_TEXT)
     lists = jmap_view.read_body(root)
     body, bodystructure = imap_view.body_views(data, root)
     subject = (listed["subject"] or "")[:MAX_SUBJECT]
-    dates = find_all(fields, "date")
-    message_ids = listed["messageId"] or [None]
-    summary = MessageSummary(
+    ids = _ids(listed)
+    kept = kept_headers(data, fields)
+    search_text = "\n".join(texts.values())[:MAX_SEARCH_TEXT]
+    return MessageSummary(
         size=len(data),
-        message_id=message_ids[0],
-        in_reply_to=tuple((listed["inReplyTo"] or ())[:MAX_REFERENCES]),
-        references=_references(listed),
+        message_id=ids.own,
+        in_reply_to=ids.in_reply_to,
+        references=ids.references,
         subject=subject,
         base_subject=base_subject(subject),
-        sent_at=date(dates[-1]) if dates else None,
+        sent_at=date(values[b"date"][-1]) if b"date" in values else None,
         preview=jmap_view.preview(data, lists, texts),
         has_attachment=lists.has_attachment,
-        envelope=imap_view.envelope(fields, parse),
+        envelope=imap_view.envelope(values, parse),
         body_structure=bodystructure,
         body=body,
         structure=root.dump(),
         listing=listing.dump(listed),
-        headers=kept_headers(data, fields),
-        search_text="\n".join(texts.values())[:MAX_SEARCH_TEXT],
+        headers=kept,
+        search_text=search_text,
+        texts=gather(listed, ids, subject, kept, search_text),
     )
-    return replace(summary, texts=search_texts(summary, listed))
 
 
-def kept_headers(data: Octets, fields: Sequence[Field]) -> bytes:
+def kept_headers(data: Octets, fields: Iterable[Field]) -> bytes:
     """Return the fields named in KEPT_HEADERS as in the message, with CRLF, or b"" when they exceed 32 KiB."""
-    kept = b"".join(with_crlf(data[field.start : field.end]) for field in fields if _is_kept(field))
+    kept = with_crlf(b"".join([data[field.start : field.end] for field in fields if field.name.lower() in _KEPT]))
     return kept if len(kept) <= MAX_KEPT_HEADERS else b""
 
 
@@ -103,11 +117,8 @@ def readable_texts(data: Octets, root: Part, limit: int) -> dict[int, str]:
     return texts
 
 
-def _is_kept(field: Field) -> bool:
-    return field.name.lower().decode("ascii", "replace") in KEPT_HEADERS
-
-
-def _references(listed: dict[str, Any]) -> tuple[str, ...]:
-    """The first and the last 99 of very long References: the root of the thread and its nearest messages."""
-    found = listed["references"] or []
-    return tuple(found if len(found) <= MAX_REFERENCES else [found[0], *found[1 - MAX_REFERENCES :]])
+def _ids(listed: dict[str, Any]) -> Ids:
+    """Of very long References the first and the last 99: the root of the thread and its nearest messages."""
+    own, found = listed["messageId"] or (None,), listed["references"] or []
+    references = found if len(found) <= MAX_REFERENCES else [found[0], *found[1 - MAX_REFERENCES :]]
+    return Ids(own[0], tuple(references), tuple((listed["inReplyTo"] or ())[:MAX_REFERENCES]))
