@@ -221,19 +221,19 @@ async def test_mailboxes_that_come_go_and_change_their_names(imap: Any) -> None:
         LOGIN
         + SECOND
         + r"""
+        2 C: 0 CREATE Other
+        2 S: 0 OK ...
         C: 1 NOTIFY SET (subtree Lists (MailboxName)) (personal (SubscriptionChange))
         S: 1 OK ...
-        2 C: 0 CREATE Lists
-        2 S: 0 OK ...
-        S: * LIST (\HasNoChildren \Subscribed) "/" "Lists"
-        2 C: 1 CREATE Lists/a
+        2 C: 1 CREATE Lists
         2 S: 1 OK ...
-        S: * LIST (\HasNoChildren \Subscribed) "/" "Lists/a"
-        2 C: 2 RENAME Lists/a Lists/b
+        S: * LIST (\HasNoChildren \Subscribed) "/" "Lists"
+        2 C: 2 CREATE Lists/a
         2 S: 2 OK ...
-        S: * LIST (\HasNoChildren \Subscribed) "/" "Lists/b" ("OLDNAME" ("Lists/a"))
-        2 C: 3 CREATE Other
+        S: * LIST (\HasNoChildren \Subscribed) "/" "Lists/a"
+        2 C: 3 RENAME Lists/a Lists/b
         2 S: 3 OK ...
+        S: * LIST (\HasNoChildren \Subscribed) "/" "Lists/b" ("OLDNAME" ("Lists/a"))
         2 C: 4 UNSUBSCRIBE Other
         2 S: 4 OK ...
         S: * LIST (\HasNoChildren) "/" "Other"
