@@ -7,6 +7,7 @@ it hides text from whatever reads octets before us (the WHATWG encoding standard
 
 import re
 from encodings.aliases import aliases
+from functools import lru_cache
 
 _REFUSED = frozenset(
     {"base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec", "mbcs", "oem"}
@@ -31,7 +32,8 @@ _CODECS |= {
     "iso_8859_1": "latin_1", "utf8": "utf_8", "utf_8": "utf_8", "utf8mb4": "utf_8",
     "cp_850": "cp850", "x_user_defined": "latin_1", "koi8_ru": "koi8_u", "koi": "koi8_r",
 }  # fmt: skip
-_NAME = re.compile(r"[A-Za-z0-9._:+()\- ]{1,40}")
+_MAX_NAME = 40
+_NAME = re.compile(r"[A-Za-z0-9._:+()\- ]+")
 _PUNCTUATION = re.compile(r"[^a-z0-9]+")
 _GUESSED = ("ascii", "utf_8")
 
@@ -39,6 +41,11 @@ _GUESSED = ("ascii", "utf_8")
 def codec_name(charset: str) -> str | None:
     """Return the Python codec for a MIME charset name, or None when it is unknown or refused."""
     charset = charset.strip().strip("\"'")
+    return _known(charset) if len(charset) <= _MAX_NAME else None
+
+
+@lru_cache(maxsize=256)
+def _known(charset: str) -> str | None:
     if not _NAME.fullmatch(charset):
         return None
     name = _PUNCTUATION.sub("_", charset.lower()).strip("_")

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -67,6 +68,7 @@ def _year(digits: str) -> int:
     return year + 1900 if len(digits) == 3 else year
 
 
+@lru_cache(maxsize=256)
 def _zone(name: str) -> timezone:
     offset = _OFFSET.search(name)
     if offset is None:

@@ -153,7 +153,7 @@ def load(stored: bytes) -> dict[str, Any]:
 def format_moment(moment: datetime) -> str:
     """Return an aware datetime as RFC 3339 with seconds; UTC is "Z"."""
     if moment.tzinfo is UTC or not moment.utcoffset():
-        return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+        return moment.isoformat()[:19] + "Z"
     return moment.isoformat(timespec="seconds")
 
 
