@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from functools import lru_cache
 from uuid import UUID
 
 from posthorn_model.ids import AccountId, BlobKey, Epoch, QueueMessageId
@@ -15,7 +16,12 @@ def site_of(address: str) -> str | None:
 
     None when the domain has no such form.
     """
-    domain = address.rpartition("@")[2]
+    return _site(address.rpartition("@")[2])
+
+
+@lru_cache(maxsize=1024)
+def _site(domain: str) -> str | None:
+    """Made once for the domains of the hour."""
     if domain.startswith("["):
         return domain
     try:

@@ -6,6 +6,7 @@ domain as A-labels. It parses no header fields and knows no accounts.
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from posthorn_model.errors import InvalidAddress, InvalidName
 
@@ -21,7 +22,13 @@ _QUOTED_PAIR = re.compile(r"\\(.)")
 
 def domain_key(name: str) -> str:
     """Return the stored form of a domain name: lower case A-labels without a final dot. Raises InvalidName."""
-    text = unicodedata.normalize("NFC", name[: MAX_DOMAIN_BYTES * 4]).strip().rstrip(".").lower()
+    return _domain_key(name[: MAX_DOMAIN_BYTES * 4])
+
+
+@lru_cache(maxsize=1024)
+def _domain_key(name: str) -> str:
+    """Made once for the domains of the hour."""
+    text = unicodedata.normalize("NFC", name).strip().rstrip(".").lower()
     try:
         ascii_name = text.encode("idna").decode("ascii")
     except UnicodeError as error:
