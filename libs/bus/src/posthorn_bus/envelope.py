@@ -34,6 +34,8 @@ MAX_TEXT = 512
 _MAX_ID = 2**63 - 1
 _KINDS = {kind.value: kind for kind in ChangeKind}
 _TOPICS = {topic.value: topic for topic in Topic}
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+"""Made once: json.dumps with settings of its own makes one for each event."""
 
 
 class Unreadable(Exception):
@@ -70,7 +72,7 @@ def encode(envelope: Envelope) -> bytes:
         "d": detail,
     }
     try:
-        data = json.dumps(fields, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        data = _ENCODER.encode(fields).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise Unreadable(f"{kind}: not JSON") from error
     if len(data) > MAX_BYTES:
