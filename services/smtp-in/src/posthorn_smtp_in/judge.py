@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from posthorn_model.ids import AccountId
 from posthorn_smtp_in.errors import reply_to_fault
@@ -35,8 +36,7 @@ class Verdict:
 ACCEPTED = Verdict("accepted")
 
 
-@dataclass(frozen=True, slots=True)
-class SenderFacts:
+class SenderFacts(NamedTuple):
     """What is known at MAIL."""
 
     kind: Kind
@@ -81,8 +81,7 @@ def judge_room(used: int, limit: int | None, size: int) -> Room:
     return Room.NEVER if size > limit else Room.FULL
 
 
-@dataclass(frozen=True, slots=True)
-class RecipientFacts:
+class RecipientFacts(NamedTuple):
     """What is known at RCPT."""
 
     local: bool
@@ -119,8 +118,7 @@ def judge_recipient(facts: RecipientFacts) -> Verdict:
     return ACCEPTED
 
 
-@dataclass(frozen=True, slots=True)
-class ContentFacts:
+class ContentFacts(NamedTuple):
     """What is known once the content is complete."""
 
     fault: Fault | None

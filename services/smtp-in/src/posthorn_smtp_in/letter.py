@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from posthorn_delivery import NOT_SCORED, Scores
@@ -12,9 +12,8 @@ from posthorn_smtp_in.protocol.commands import Mail
 from posthorn_smtp_in.recipients import Recipient
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """Envelope, content with its trace fields, and who sent it."""
+class Letter(NamedTuple):
+    """Envelope, content with its trace fields, and who sent it. Facts of every message are tuples: made faster."""
 
     delivery: UUID
     mail: Mail

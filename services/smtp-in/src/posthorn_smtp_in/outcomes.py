@@ -68,9 +68,9 @@ class Work:
 
 async def carried_out(parts: Parts, work: Work) -> tuple[list[NewMessage], list[NewQueueMessage]]:
     """What is to be stored in mailboxes, as without scripts, and what is to be queued. Raises Unavailable."""
+    led = [(to, outcomes_of(work.letter, to)) for to in work.recipients]
     for outcome, act in _ACTS.items():
-        concerned = [to for to in work.recipients if outcome in outcomes_of(work.letter, to)]
-        if concerned:
+        if concerned := [to for to, outcomes in led if outcome in outcomes]:
             await act(parts, work, concerned)
     own = [_own(work)] if work.rows else []
     return work.messages, [*own, *work.queued]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
@@ -35,8 +36,7 @@ NO_SPACE = reply(452, "4.3.1", "Insufficient system storage, try again later")
 HEAD_TOO_LARGE = Verdict("header-size", reply(552, "5.3.4", "Header section too large"))
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where the content came from."""
 
     kind: Kind
@@ -78,12 +78,17 @@ class Case:
     fault: Fault | None
     head: bytes
     """The header section as the client sent it; b"" where it is not looked at."""
-    log: FilteringBoundLogger
+    process_log: FilteringBoundLogger
     verdict: Verdict = ACCEPTED
     results: bytes = b""
     """The field that tells who sent it, b"" where nobody was judged."""
     draft: Draft = Draft(b"", b"", b"", 0)
     scores: Scores = NOT_SCORED
+
+    @property
+    def log(self) -> FilteringBoundLogger:
+        """Says which message a line is about. Made when asked for: of most messages nothing is said."""
+        return self.process_log.bind(listener=self.origin.listener, delivery=str(self.transaction.delivery))
 
 
 Stage = Callable[[Parts, Case], Awaitable[Verdict]]
@@ -98,9 +103,8 @@ async def receive(
     """
     spool = transaction.spool
     assert spool is not None
-    log = parts.log.bind(listener=origin.listener, delivery=str(transaction.delivery))
     head = b"" if fault is not None or spool.failure else spool.head()
-    case = Case(origin, transaction, spool, fault, head, log)
+    case = Case(origin, transaction, spool, fault, head, parts.log)
     for stage in STAGES:
         verdict = await stage(parts, case)
         if verdict.refusal is not None or verdict.discard:
@@ -112,7 +116,7 @@ async def receive(
         try:
             content = await _whole(case)
         except OSError as error:
-            log.error("cannot spool", folder=str(parts.spool), reason=str(error))
+            case.log.error("cannot spool", folder=str(parts.spool), reason=str(error))
             return Verdict("no-space", NO_SPACE), _for_all(case, NO_SPACE)
         letter = _letter(parts, case, content)
         if origin.kind is Kind.LMTP:
@@ -160,9 +164,9 @@ async def _senders(parts: Parts, case: Case) -> Verdict:
     origin = case.origin
     if not _judged_here(parts, origin):
         return ACCEPTED
-    who = Claims(origin.address, origin.client.hello, case.transaction.mail.sender, parts.hostname)
-    early = case.transaction.early or parts.judging.begin(who, case.log)
-    judged = await parts.judging.judge(who, early, case.head, case.spool, case.log)
+    who, log = Claims(origin.address, origin.client.hello, case.transaction.mail.sender, parts.hostname), case.log
+    early = case.transaction.early or parts.judging.begin(who, log)
+    judged = await parts.judging.judge(who, early, case.head, case.spool, log)
     case.results = judged.field
     return judged.verdict
 
@@ -187,10 +191,11 @@ async def _fields(parts: Parts, case: Case) -> Verdict:
 
 async def _filters(parts: Parts, case: Case) -> Verdict:
     """What content filters think of it, and what they change, the envelope too. They see it with our fields."""
-    origin, transaction, draft, log = case.origin, case.transaction, case.draft, case.log
+    origin, transaction, draft = case.origin, case.transaction, case.draft
     panel = parts.filters.panel(origin.listener)
     if not panel.asks:
         return ACCEPTED
+    log = case.log
     trace = draft.return_path + draft.received
     specimen = Specimen(_envelope(parts, origin, transaction), trace, draft.head, draft.body_at, case.spool)
     opinions, seen = await asyncio.gather(

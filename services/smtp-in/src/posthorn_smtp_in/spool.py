@@ -62,16 +62,15 @@ class Spool:
 
     def head(self) -> bytes:
         """The header section with the empty line that ends it, or the first MiB when none ends there."""
+        start: bytes | bytearray = self._held
         if self._file is not None:
             self._file.seek(0)
             start = self._file.read(MAX_HEAD)
             self._file.seek(0, 2)
-        else:
-            start = bytes(self._held[:MAX_HEAD])
         if start.startswith(b"\r\n"):
             return b"\r\n"
-        end = start.find(b"\r\n\r\n")
-        return start if end < 0 else start[: end + 4]
+        end = start.find(b"\r\n\r\n", 0, MAX_HEAD)
+        return bytes(start[:MAX_HEAD] if end < 0 else start[: end + 4])
 
     def read(self, start: int, size: int) -> bytes:
         """Up to `size` octets from `start` on, fewer at the end."""
@@ -91,7 +90,8 @@ class Spool:
         name either, and goes with the last reference to what is returned. Raises OSError when the folder takes no more.
         """
         if self._file is None:
-            return head + self._held[replaced:]
+            with memoryview(self._held) as held:
+                return b"".join((head, held[replaced:]))
         with tempfile.TemporaryFile(buffering=0, dir=self._folder) as file:
             _write_all(file, head)
             while piece := os.pread(self._file.fileno(), _PIECE, replaced):

@@ -24,8 +24,8 @@ async def success_report(
     Never one to the null reverse-path (RFC 5321 4.5.5). Raises Unavailable.
     """
     asking = [each for each in recipients if each.accounts and "SUCCESS" in (each.command.notify or "").split(",")]
-    site = site_of(mail.sender) if mail.sender else None
-    if not asking or site is None:
+    site = site_of(mail.sender) if asking and mail.sender else None
+    if site is None:
         return None
     identity = uuid5(delivery, "delivered/" + " ".join(each.command.recipient for each in asking))
     at = datetime.fromtimestamp(parts.clock.time(), UTC)

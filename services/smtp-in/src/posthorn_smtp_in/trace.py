@@ -1,9 +1,9 @@
 """Trace fields (RFC 5321 4.4): writes Received, counts the Received fields of others."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from posthorn_mail_format.dates import format_date
 
@@ -11,8 +11,7 @@ _RECEIVED = re.compile(rb"(?im)^received[ \t]*:")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """What a Received field tells of one transaction."""
 
     hello: str

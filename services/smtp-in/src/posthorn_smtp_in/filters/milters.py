@@ -55,6 +55,8 @@ class Milters:
 
     async def sender(self, mail: Mail, *, delivery: UUID, account: str) -> Reply | None:
         """MAIL, when we would take it; after a refusal the message is over."""
+        if not self.talks:
+            return None
         self._macros |= {"i": str(delivery), "auth_authen": account, "mail_addr": mail.sender}
         size = [f"SIZE={mail.size}"] if mail.size else []
         body = ["BODY=8BITMIME"] if mail.eight_bit else []
@@ -66,6 +68,8 @@ class Milters:
 
     async def recipient(self, rcpt: Rcpt) -> Reply | None:
         """RCPT, when we would take it."""
+        if not self.talks:
+            return None
         self._macros |= {"rcpt_addr": rcpt.recipient}
         return await self._hear("rcpt", lambda: commands.rcpt(rcpt.recipient, []))
 

@@ -1,12 +1,12 @@
 """Commands as values: one frozen dataclass for each verb, read from one line. Knows no state and no policy."""
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 from posthorn_smtp_in.protocol.requests import NOTHING, Requests
 
 
-class Verb(Enum):
+class Verb(StrEnum):
     """The verbs the state table speaks of."""
 
     EHLO = "EHLO"

@@ -6,6 +6,7 @@ reply per recipient) before the next is handed out, so that pipelined commands a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from posthorn_smtp_in.protocol.commands import Bdat, Command, Verb
 from posthorn_smtp_in.protocol.content import ChunkReader, ContentLimits, DotReader, Fault, flood_size
@@ -34,8 +35,7 @@ class ChallengeAnswer:
     text: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ContentPiece:
+class ContentPiece(NamedTuple):
     """Octets of the message; needs no answer."""
 
     data: bytes
@@ -49,8 +49,7 @@ class ChunkEnd:
     fault: Fault | None
 
 
-@dataclass(frozen=True, slots=True)
-class ContentEnd:
+class ContentEnd(NamedTuple):
     """The message is complete: `size` octets as the client meant them."""
 
     size: int
@@ -129,7 +128,7 @@ class Dialogue:
         self.phase = next_phase(verb, self.phase, replies[-1])
         if verb is Verb.DATA and self.phase is Phase.CONTENT:
             self._content = DotReader(self._limits)
-        return b"".join(reply.encode() for reply in replies)
+        return b"".join([reply.encode() for reply in replies])
 
     def close(self, reply: Reply) -> bytes:
         """End the dialogue from our side (421); also when an event waits."""

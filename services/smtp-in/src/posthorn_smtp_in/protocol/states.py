@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 from posthorn_smtp_in.protocol.commands import Verb
 from posthorn_smtp_in.protocol.replies import HELLO_FIRST, NESTED_MAIL, NO_RECIPIENTS, NO_SENDER, OUT_OF_SEQUENCE, Reply
 
 
-class Phase(Enum):
+class Phase(IntEnum):
     """Where the dialogue stands."""
 
     FRESH = auto()

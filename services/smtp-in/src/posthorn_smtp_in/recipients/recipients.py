@@ -50,7 +50,8 @@ async def take_recipient(parts: Parts, asked: Asked) -> tuple[Verdict, Recipient
     """Look the recipient up and judge it; raises Unavailable."""
     storage, command = parts.storage, asked.command
     address = await _full_address(storage, command.recipient)
-    command = replace(command, recipient=address)
+    if address != command.recipient:
+        command = replace(command, recipient=address)
     site = site_of(address)
     if site is None:
         return Verdict("bad-domain", reply(553, "5.1.2", "The domain cannot be used in DNS")), None

@@ -25,7 +25,7 @@ async def room_for(
     unknown = [account for account in accounts if account not in known]
     if unknown:
         held += await asyncio.gather(*map(storage.recipients.room, unknown))
-    found = {judge_room(used, limit, size) for used, limit in held}
+    found = [judge_room(used, limit, size) for used, limit in held]
     return next((each for each in (Room.NEVER, Room.FULL) if each in found), Room.FITS)
 
 
