@@ -122,6 +122,9 @@ class MailStore:
         always: Shard | None = None,
     ) -> list[Appended]:
         """Store the messages shard by shard, `always` too if no message is for it; results in the given order."""
+        accounts = [message.account for message in new]
+        if (only := self._shards.only) is not None:
+            return await self._shards.follow(accounts, lambda: store(only, new)) if new or always else []
         found: dict[int, Appended] = {}
         done = False
 
@@ -137,7 +140,7 @@ class MailStore:
             if always is not None and not done:
                 await store(always, ())
 
-        await self._shards.follow([message.account for message in new], store_missing)
+        await self._shards.follow(accounts, store_missing)
         return [found[n] for n in range(len(new))]
 
     # Mailboxes

@@ -12,7 +12,6 @@ from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId, MailboxId, MessageId, Modseq, ThreadId, Uid
 from posthorn_model.mail import Appended, NewMessage, PreparedBlob
 from posthorn_storage.blobs.attach import attach
-from posthorn_storage.codes import CREATED, UPDATED
 from posthorn_storage.database import Connection, Row
 from posthorn_storage.mail import append_sql, seen, threads
 from posthorn_storage.mail.append_columns import (
@@ -55,10 +54,14 @@ class Batch:
 
     def _take_in(self, rows: Iterable[Row], keys: Mapping[int, Keys]) -> None:
         self._keys.update(keys)
+        journal = self.journal
         for row in rows:
             what = row["what"]
-            if what == append_sql.MAILBOX:
-                self.journal.take_in(*row[:5])
+            if what == append_sql.LOCKED:
+                if row["inbox"] is not None:
+                    journal.take_in(row["account_id"], *row[-3:], is_inbox=True)
+            elif what == append_sql.MAILBOX:
+                journal.take_in(*row[:4], is_inbox=False)
             elif what == append_sql.SEEN:
                 key = (row["account_id"], row["key"])
                 self._remembered.add(key)
@@ -75,26 +78,21 @@ class Batch:
         Raises AccountNotFound, MailboxNotFound, OverQuota.
         """
         item: list[Planned] = []
-        claimed: list[seen.Key] = []
         try:
             for message in messages:
-                planned = self._plan(message)
-                item.append(planned)
-                if planned.repeats is None:
-                    for key in planned.keys.seen:
-                        self._known[key] = planned
-                        claimed.append(key)
+                item.append(self._plan(message))
         except PosthornError:
             for planned in item:
                 if planned.repeats is None:
                     self.journal.counters[planned.account].charge(-planned.new.summary.size, -1)
-            for key in claimed:
-                del self._known[key]
+                    for key in planned.keys.seen:
+                        del self._known[key]
             raise
-        self._planned.extend(planned for planned in item if planned.repeats is None)
+        self._planned += [planned for planned in item if planned.repeats is None]
         return item
 
     def _plan(self, message: NewMessage) -> Planned:
+        """Charge one message and claim its keys, unless it repeats another one."""
         counter = self.journal.counters.get(message.account)
         if counter is None:
             raise self.journal.absent(message.account)
@@ -107,7 +105,10 @@ class Batch:
             if (known := self._known.get(key)) is not None:
                 return Planned(message, places, keys, known)
         counter.charge(message.summary.size, 1)
-        return Planned(message, places, keys)
+        planned = Planned(message, places, keys)
+        for key in keys.seen:
+            self._known[key] = planned
+        return planned
 
     async def write(self, others: Sequence[PreparedBlob] = ()) -> None:
         """Store every admitted message, and flush the journal. `others` are blobs that the transaction will refer to.
@@ -121,6 +122,7 @@ class Batch:
         for one, number in zip(planned, await self.journal.ids.take(connection, len(planned)), strict=True):
             one.id = number
         await self._join_threads()
+        self._number()
         blobs = {blob.key: blob for blob in (*(one.new.blob for one in planned), *others)}
         columns = [
             *message_columns(planned, self._remembered),
@@ -150,8 +152,8 @@ class Batch:
             else:
                 one.thread = ThreadId(one.id)
                 fresh.add(one.thread)
-            known.update(dict.fromkeys(one.keys.thread, one.thread))
-        self._number(fresh)
+            for key in one.keys.thread:
+                known[key] = one.thread
 
     async def _merge(self, one: Planned, others: set[ThreadId], fresh: set[ThreadId]) -> set[ThreadId]:
         """Merge `others` into the thread of `one`; returns those that are gone."""
@@ -165,17 +167,16 @@ class Batch:
         fresh -= gone
         return gone
 
-    def _number(self, fresh: set[ThreadId]) -> None:
-        """Hand out modseqs and UIDs in the order of the batch, and log what appears."""
+    def _number(self) -> None:
+        """Hand out modseqs and UIDs in the order of the batch, and count what appears."""
         for one in self._planned:
-            counter = self.journal.counters[one.account]
+            new = one.new
+            counter = self.journal.counters[new.account]
             one.modseq = Modseq(counter.take())
+            one.uids = [Uid(place.take_uid()) for place in one.places]
             for place in one.places:
-                one.uids.append(Uid(place.take_uid()))
-                place.count(int(one.new.flags.system), one.new.summary.size, 1)
-            one.thread_op = CREATED if one.thread in fresh else UPDATED
-            fresh.discard(one.thread)
-            counter.kinds |= _DELIVERED if one.new.delivered else _APPENDED
+                place.count(int(new.flags.system), new.summary.size, 1)
+            counter.kinds |= _DELIVERED if new.delivered else _APPENDED
 
     async def _read_earlier(self, items: Sequence[Planned]) -> dict[tuple[AccountId, MessageId], Appended]:
         """Where the messages of earlier deliveries are now, for those repeated in this batch."""
@@ -214,8 +215,8 @@ class Batch:
 
 
 def _appended(one: Planned, *, duplicate: bool) -> Appended:
-    uids = tuple((MailboxId(place.id), place.uidvalidity, uid) for place, uid in zip(one.places, one.uids, strict=True))
-    return Appended(one.account, one.id, one.thread, one.modseq, uids, duplicate)
+    uids = [(MailboxId(place.id), place.uidvalidity, uid) for place, uid in zip(one.places, one.uids, strict=True)]
+    return Appended(one.account, one.id, one.thread, one.modseq, tuple(uids), duplicate)
 
 
 async def open_batch(
@@ -234,9 +235,10 @@ async def open_batch(
     accounts = sorted({message.account for message in messages})
     keys = keys_of(messages)
     rows = await _read(connection, accounts, messages, keys, window)
-    if any(row["what"] == append_sql.LOCKED and row["read_at"] != row["modseq"] for row in rows):
-        rows = await _read(connection, accounts, messages, keys, window)
     locked = [row for row in rows if row["what"] == append_sql.LOCKED]
+    if any(row["read_at"] != row["modseq"] for row in locked):
+        rows = await _read(connection, accounts, messages, keys, window)
+        locked = [row for row in rows if row["what"] == append_sql.LOCKED]
     batch = Batch(units.journal(connection, locked, accounts, tolerant=tolerant), window, forgotten)
     batch._take_in(rows, keys)
     return batch

@@ -20,6 +20,7 @@ from posthorn_storage.mail.plans import one_plan
 
 T = TypeVar("T")
 Notify = Callable[[Changed], None]
+_COUNTED = frozenset({NAMED[MAILBOX]})
 
 LOCK = """
 SELECT account_id, modseq, used_bytes, used_messages, uidvalidity, quota, state FROM account_counter
@@ -43,8 +44,8 @@ counters AS (
     WHERE c.account_id = n.account_id {guard}
 ), touched AS MATERIALIZED (
     SELECT * FROM unnest($6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
-                         $12::bigint[], $13::bigint[], $14::boolean[])
-        AS n (account_id, id, total, unseen, deleted, size, taken, modseq, counted)
+                         $12::bigint[], $13::bigint[])
+        AS n (account_id, id, total, unseen, deleted, size, taken, modseq)
     WHERE true {guard}
 ), counts AS (
     UPDATE mailbox m
@@ -53,12 +54,13 @@ counters AS (
     FROM touched n WHERE m.account_id = n.account_id AND m.id = n.id
 ), logged AS (
     INSERT INTO change_log (account_id, kind, modseq, object_id, op, container_id, uid, name)
-    SELECT * FROM unnest($15::bigint[], $16::smallint[], $17::bigint[], $18::bigint[], $19::smallint[], $20::bigint[],
-                         $21::bigint[], $22::text[])
+    SELECT * FROM unnest($14::bigint[], $15::smallint[], $16::bigint[], $17::bigint[], $18::smallint[], $19::bigint[],
+                         $20::bigint[], $21::text[])
         AS n (account_id, kind, modseq, object_id, op, container_id, uid, name)
     WHERE true {guard}
     UNION ALL
-    SELECT account_id, {mailbox}, modseq, id, {counted}, NULL, NULL, NULL FROM touched WHERE counted {more}
+    SELECT account_id, {mailbox}, modseq, id, {counted}, NULL, NULL, NULL FROM touched
+    WHERE total <> 0 OR unseen <> 0 OR taken <> 0 {more}
 )
 """
 
@@ -123,7 +125,7 @@ class Place:
 
     @property
     def counted(self) -> bool:
-        """Whether what JMAP shows of it changes."""
+        """Whether what JMAP shows of it changes; FLUSH says the same."""
         return bool(self.total or self.unseen or self.taken)
 
     def take_uid(self) -> int:
@@ -133,22 +135,10 @@ class Place:
         self.taken += 1
         return uid
 
-    def take_counts(self, modseq: int) -> tuple[int, int, int, int, int, int, int, int, bool]:
-        """What is to be added to the row, for FLUSH; from now on there is nothing to add."""
-        found = (
-            self.account,
-            self.id,
-            self.total,
-            self.unseen,
-            self.deleted,
-            self.size,
-            self.taken,
-            modseq,
-            self.counted,
-        )
+    def written(self) -> None:
+        """What was counted is in the row: from now on there is nothing to add."""
         self.total = self.unseen = self.deleted = self.size = self.taken = 0
         self.touched = False
-        return found
 
     def count(self, flags: int, size: int, sign: int) -> None:
         """Count a message with these system flags in (`sign` 1) or out (-1)."""
@@ -197,9 +187,9 @@ class Journal:
     async def load(self, accounts: Collection[int], mailboxes: Collection[int]) -> None:
         """Read mailboxes of locked accounts, and their inboxes, in one statement; those not there are left out."""
         for row in await self.connection.fetch(MAILBOXES, list(accounts), list(set(mailboxes))):
-            self.take_in(*row)
+            self.take_in(*row[:4], is_inbox=bool(row["is_inbox"]))
 
-    def take_in(self, account: AccountId, mailbox: int, uidvalidity: int, uidnext: int, is_inbox: object) -> None:
+    def take_in(self, account: AccountId, mailbox: int, uidvalidity: int, uidnext: int, *, is_inbox: bool) -> None:
         """Note a mailbox that was read under the lock of its account."""
         if (account, mailbox) not in self._places:
             self._places[account, mailbox] = Place(account, mailbox, uidvalidity, uidnext)
@@ -248,7 +238,7 @@ class Journal:
         if any(columns):
             await self.connection.execute(FLUSH, *columns)
 
-    def columns(self) -> list[list[object]]:
+    def columns(self) -> list[Sequence[object]]:
         """The arrays of `flush_sql`. What they hold counts as written from now on."""
         touched = [place for place in self._places.values() if place.touched or place.taken]
         for place in touched:
@@ -256,13 +246,26 @@ class Journal:
             if counter.modseq == self._started[place.account]:
                 counter.take()
             if place.counted:
-                counter.kinds.add(NAMED[MAILBOX])
+                counter.kinds |= _COUNTED
         moved = [c for c in self.counters.values() if c.modseq != self._written[c.account]]
-        found = [
-            *columns_of([(c.account, c.modseq, c.used_bytes, c.used_messages, c.uidvalidity) for c in moved], 5),
-            *columns_of([place.take_counts(self.counters[place.account].modseq) for place in touched], 9),
+        found: list[Sequence[object]] = [
+            [counter.account for counter in moved],
+            [counter.modseq for counter in moved],
+            [counter.used_bytes for counter in moved],
+            [counter.used_messages for counter in moved],
+            [counter.uidvalidity for counter in moved],
+            [place.account for place in touched],
+            [place.id for place in touched],
+            [place.total for place in touched],
+            [place.unseen for place in touched],
+            [place.deleted for place in touched],
+            [place.size for place in touched],
+            [place.taken for place in touched],
+            [self.counters[place.account].modseq for place in touched],
             *columns_of(self._log, 8),
         ]
+        for place in touched:
+            place.written()
         self._written.update((counter.account, counter.modseq) for counter in moved)
         self._log.clear()
         return found

@@ -1,12 +1,11 @@
 """One message of a batch while it is planned: where it goes, and the keys that it is looked for by."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from posthorn_model.ids import AccountId, MessageId, Modseq, ThreadId, Uid
 from posthorn_model.mail import NewMessage
-from posthorn_storage.codes import UPDATED
 from posthorn_storage.mail import seen, threads
 from posthorn_storage.mail.journal import Place
 
@@ -16,12 +15,9 @@ class Keys(NamedTuple):
 
     delivery: seen.Key | None
     digest: seen.Key | None
+    seen: list[seen.Key]
+    """Those of the two that there are: under them its delivery is remembered."""
     thread: list[threads.Key]
-
-    @property
-    def seen(self) -> list[seen.Key]:
-        """Those under which its delivery is remembered."""
-        return [key for key in self[:2] if key is not None]
 
 
 def keys_of(messages: Iterable[NewMessage]) -> dict[int, Keys]:
@@ -30,7 +26,9 @@ def keys_of(messages: Iterable[NewMessage]) -> dict[int, Keys]:
 
 
 def _keys(message: NewMessage) -> Keys:
-    return Keys(seen.id_key(message), seen.digest_key(message), threads.keys(message.account, message.summary))
+    delivery, digest = seen.id_key(message), seen.digest_key(message)
+    known = [key for key in (delivery, digest) if key is not None]
+    return Keys(delivery, digest, known, threads.keys(message.account, message.summary))
 
 
 @dataclass(slots=True, eq=False)
@@ -43,9 +41,9 @@ class Planned:
     repeats: "Planned | MessageId | None" = None
     id: MessageId = field(default=MessageId(0))
     thread: ThreadId = field(default=ThreadId(0))
-    thread_op: int = UPDATED
+    """That of its own id when it opens one."""
     modseq: Modseq = field(default=Modseq(0))
-    uids: list[Uid] = field(default_factory=list)
+    uids: Sequence[Uid] = ()
 
     @property
     def account(self) -> AccountId:

@@ -58,7 +58,9 @@ ORDER BY thread_id, received_at, id
 
 def keys(account: AccountId, summary: MessageSummary) -> list[Key]:
     """What a message finds its thread by: a digest for each Message-ID it bears or names."""
-    named = [*summary.references[:1], *summary.references[1:][-MAX_REFERENCES:], *summary.in_reply_to[-MAX_REFERENCES:]]
+    named = list(summary.in_reply_to[-MAX_REFERENCES:])
+    if references := summary.references:
+        named += references[:1] + references[1:][-MAX_REFERENCES:]
     if summary.message_id:
         named.append(summary.message_id)
     subject = fold(summary.base_subject).encode() + b"\0"

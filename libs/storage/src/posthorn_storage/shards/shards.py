@@ -27,6 +27,8 @@ class Shards:
         self._shards = {shard.number: shard for shard in shards}
         self.placements = placements
         self.home = self._shards[HOME]
+        self.only = self.home if len(self._shards) == 1 else None
+        """The home where there is no other shard, so that nothing needs to be shared out."""
 
     def __iter__(self) -> Iterator[Shard]:
         return iter(self._shards.values())
