@@ -1,5 +1,7 @@
 """The statements of the directory. Constants only."""
 
+from posthorn_storage.mail.plans import one_plan
+
 ADD_DOMAIN = "INSERT INTO domain (name) VALUES ($1) ON CONFLICT (name) DO NOTHING"
 
 DOMAIN = "SELECT id FROM domain WHERE name = $1"
@@ -98,21 +100,21 @@ COUNT_BY_SHARD = "SELECT shard, count(*) AS count FROM account GROUP BY shard"
 
 # `own` is the address of an alias's account when its mail is passed on: the forward stands there. What an account uses
 # and may use comes along for those that live here (state 2: no longer), so that a recipient costs one question.
-RESOLVE = """
+RESOLVE = one_plan("""
 SELECT address, id, NULL AS kind, NULL::text[] AS members, NULL AS owner, NULL AS posting, NULL AS own,
     c.used_bytes AS used, c.quota AS room
 FROM account LEFT JOIN account_counter c ON c.account_id = account.id AND c.state <> 2
-WHERE address = ANY ($1::text[])
+WHERE address = ANY ($1::text[]::text[])
 UNION ALL SELECT address, alias.account_id, NULL, NULL, NULL, NULL, (
     SELECT d.address FROM account a JOIN distribution d ON d.address = a.address AND d.kind = 'forward'
     WHERE a.id = alias.account_id), c.used_bytes, c.quota
 FROM alias LEFT JOIN account_counter c ON c.account_id = alias.account_id AND c.state <> 2
-WHERE address = ANY ($1::text[])
+WHERE address = ANY ($1::text[]::text[])
 UNION ALL SELECT address, NULL, kind, CASE WHEN kind <> 'list' THEN ARRAY(
     SELECT member FROM distribution_member m WHERE m.address = d.address ORDER BY member) END, owner, posting, NULL,
     NULL, NULL
-FROM distribution d WHERE address = ANY ($1::text[])
-"""
+FROM distribution d WHERE address = ANY ($1::text[]::text[])
+""")
 
 LEAVE_DISTRIBUTIONS = """
 WITH forward AS (DELETE FROM distribution WHERE address = $1 AND kind = 'forward')
