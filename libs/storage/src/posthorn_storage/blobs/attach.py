@@ -14,6 +14,7 @@ from posthorn_model.ids import BlobKey
 from posthorn_model.mail import PreparedBlob
 from posthorn_storage.codes import LIVE, PENDING
 from posthorn_storage.database import Connection
+from posthorn_storage.mail.plans import MOST, one_plan
 
 # $5 whether they are expected to be let go soon: then they are on the collector's list from the beginning.
 STORE_INLINE = """
@@ -24,7 +25,7 @@ ORDER BY key
 ON CONFLICT (key) DO NOTHING
 """
 
-LOCK = "SELECT key, state FROM blob WHERE key = ANY ($1::bytea[]) ORDER BY key FOR KEY SHARE"
+LOCK = one_plan("SELECT key, state FROM blob WHERE key = ANY ($1::bytea[]) ORDER BY key FOR KEY SHARE")
 
 # Another writer of equal content died, or is still sending it to the object store: the bytes at hand end its wait.
 FILL_PENDING = """
@@ -72,9 +73,13 @@ SELECT count(*) FROM gone
 """  # noqa: S608  constants of the library only
 
 
-RELEASE = letting_go("""
-    USING unnest($2::bigint[], $3::bigint[]) AS old (account_id, ref_id)
-    WHERE blob_ref.account_id = old.account_id AND blob_ref.kind = $1 AND blob_ref.ref_id = old.ref_id""")
+RELEASE = one_plan(
+    letting_go(f"""
+    USING (
+        SELECT * FROM unnest($2::bigint[], $3::bigint[]) AS old (account_id, ref_id) LIMIT (SELECT {MOST})
+    ) AS old
+    WHERE blob_ref.account_id = old.account_id AND blob_ref.kind = $1 AND blob_ref.ref_id = old.ref_id""")  # noqa: S608
+)
 
 _ROUNDS = 4
 

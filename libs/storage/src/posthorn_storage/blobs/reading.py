@@ -17,6 +17,7 @@ from posthorn_storage.blobs.frames import PIECE, count_of, index_length, offsets
 from posthorn_storage.blobs.object_names import object_key
 from posthorn_storage.blobs.stores import Stores
 from posthorn_storage.database import Database, Row
+from posthorn_storage.mail.plans import one_plan
 
 PLACES: Final = ("memory", "disk", "database", "store")
 """Where a read is served from; what was brought into memory ahead counts for where it came from too."""
@@ -25,7 +26,9 @@ _INDEX: Final = -1
 """Under this number the cache in memory has the index of a blob's frames."""
 T = TypeVar("T")
 
-FIND_INLINE = "SELECT key, size, encoding, inline FROM blob WHERE key = ANY ($1) AND state = 1 AND inline IS NOT NULL"
+FIND_INLINE = one_plan(
+    "SELECT key, size, encoding, inline FROM blob WHERE key = ANY ($1::bytea[]) AND state = 1 AND inline IS NOT NULL"
+)
 
 FIND = "SELECT size, encoding, inline, object, store FROM blob WHERE key = $1 AND state = 1"
 

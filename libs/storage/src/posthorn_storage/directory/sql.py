@@ -104,16 +104,16 @@ RESOLVE = one_plan("""
 SELECT address, id, NULL AS kind, NULL::text[] AS members, NULL AS owner, NULL AS posting, NULL AS own,
     c.used_bytes AS used, c.quota AS room
 FROM account LEFT JOIN account_counter c ON c.account_id = account.id AND c.state <> 2
-WHERE address = ANY ($1::text[]::text[])
+WHERE address = ANY ($1::text[])
 UNION ALL SELECT address, alias.account_id, NULL, NULL, NULL, NULL, (
     SELECT d.address FROM account a JOIN distribution d ON d.address = a.address AND d.kind = 'forward'
     WHERE a.id = alias.account_id), c.used_bytes, c.quota
 FROM alias LEFT JOIN account_counter c ON c.account_id = alias.account_id AND c.state <> 2
-WHERE address = ANY ($1::text[]::text[])
+WHERE address = ANY ($1::text[])
 UNION ALL SELECT address, NULL, kind, CASE WHEN kind <> 'list' THEN ARRAY(
     SELECT member FROM distribution_member m WHERE m.address = d.address ORDER BY member) END, owner, posting, NULL,
     NULL, NULL
-FROM distribution d WHERE address = ANY ($1::text[]::text[])
+FROM distribution d WHERE address = ANY ($1::text[])
 """)
 
 LEAVE_DISTRIBUTIONS = """

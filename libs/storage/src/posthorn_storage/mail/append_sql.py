@@ -16,7 +16,7 @@ LOCKED, MAILBOX, SEEN, THREAD = range(4)
 READ = one_plan("""
 WITH locked AS MATERIALIZED (
     SELECT account_id, modseq, used_bytes, used_messages, uidvalidity, quota, state FROM account_counter
-    WHERE account_id = ANY ($1::bigint[]::bigint[])
+    WHERE account_id = ANY ($1::bigint[])
     ORDER BY account_id FOR NO KEY UPDATE
 )
 SELECT l.*, (SELECT modseq FROM account_counter c WHERE c.account_id = l.account_id) AS read_at, 0 AS what,

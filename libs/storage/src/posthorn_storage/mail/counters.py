@@ -15,7 +15,7 @@ from posthorn_storage.mail.plans import one_plan
 
 READ = one_plan("""
 SELECT account_id, modseq AS highest, horizon, state, used_bytes, used_messages, quota FROM account_counter
-WHERE account_id = ANY ($1::bigint[]::bigint[])
+WHERE account_id = ANY ($1::bigint[])
 """)
 
 

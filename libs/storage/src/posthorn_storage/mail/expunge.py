@@ -8,6 +8,7 @@ from posthorn_storage.codes import DESTROYED, REF_MESSAGE, UPDATED
 from posthorn_storage.database import Row
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import EMAIL, THREAD, VANISHED
+from posthorn_storage.mail.plans import each_of
 from posthorn_storage.mail.runs import entries, runs_of
 
 _OUT = "RETURNING mailbox_id, uid, message_id, modseq, size, flags, keywords"
@@ -22,12 +23,17 @@ TAKE_MESSAGES = f"""
 DELETE FROM mailbox_message WHERE account_id = $1 AND message_id = ANY ($2::bigint[]) {_OUT}
 """  # noqa: S608
 
-ORPHANS = """
-DELETE FROM message m
-WHERE account_id = $1 AND id = ANY ($2::bigint[])
-  AND NOT EXISTS (SELECT FROM mailbox_message b WHERE b.account_id = $1 AND b.message_id = m.id)
-RETURNING id, thread_id, size
-"""
+# By their places, too, which the account's lock keeps; see each_of.
+ORPHANS = f"""
+DELETE FROM message m USING (
+    SELECT place FROM {each_of("message", "id", "ctid AS place, id")}
+    WHERE (
+        SELECT true FROM mailbox_message b
+        WHERE b.account_id = $1 AND b.message_id BETWEEN found.id AND found.id ORDER BY b.message_id LIMIT 1
+    ) IS NULL) AS orphan
+WHERE m.ctid = orphan.place
+RETURNING m.id, m.thread_id, m.size
+"""  # noqa: S608  constants only
 TEXTS = "DELETE FROM message_text WHERE account_id = $1 AND message_id = ANY ($2::bigint[])"
 EMPTY_THREADS = """
 SELECT thread_id FROM unnest($2::bigint[]) AS t (thread_id)

@@ -22,17 +22,17 @@ T = TypeVar("T")
 Notify = Callable[[Changed], None]
 _COUNTED = frozenset({NAMED[MAILBOX]})
 
-LOCK = """
+LOCK = one_plan("""
 SELECT account_id, modseq, used_bytes, used_messages, uidvalidity, quota, state FROM account_counter
 WHERE account_id = ANY ($1::bigint[])
 ORDER BY account_id
 FOR NO KEY UPDATE
-"""
+""")
 
-MAILBOXES = """
+MAILBOXES = one_plan("""
 SELECT account_id, id, uidvalidity, uidnext, role = 'inbox' AS is_inbox FROM mailbox
 WHERE account_id = ANY ($1::bigint[]) AND (id = ANY ($2::bigint[]) OR role = 'inbox')
-"""
+""")
 
 # The arrays that `Journal.columns` gives. `guard` may hold everything back (see posthorn_storage.mail.append_sql).
 _FLUSH = """

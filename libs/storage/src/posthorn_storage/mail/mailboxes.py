@@ -27,17 +27,18 @@ from posthorn_storage.mail.expunge import remove_all
 from posthorn_storage.mail.journal import Journal, Place
 from posthorn_storage.mail.kinds import MAILBOX
 from posthorn_storage.mail.names import MAX_DEPTH, MAX_MAILBOXES, is_inbox_name, mailbox_name
+from posthorn_storage.mail.plans import one_plan
 
 COLUMNS: Final = (
     "id, name, parent_id, role, subscribed, sort_order, uidvalidity, uidnext, total, unseen, deleted, size, modseq"
 )
 ALL = f"SELECT {COLUMNS} FROM mailbox WHERE account_id = $1 ORDER BY sort_order, name, id"  # noqa: S608
 ONE = f"SELECT {COLUMNS} FROM mailbox WHERE account_id = $1 AND id = $2"  # noqa: S608
-ALL_OF_MANY = f"""
+ALL_OF_MANY = one_plan(f"""
 SELECT account_id, {COLUMNS} FROM mailbox WHERE account_id = ANY ($1::bigint[])
 ORDER BY account_id, sort_order, name, id
-"""  # noqa: S608
-WITH_ROLE = "SELECT account_id, id FROM mailbox WHERE account_id = ANY ($1::bigint[]) AND role = $2"
+""")  # noqa: S608
+WITH_ROLE = one_plan("SELECT account_id, id FROM mailbox WHERE account_id = ANY ($1::bigint[]) AND role = $2")
 TREE = "SELECT id, parent_id FROM mailbox WHERE account_id = $1"
 
 INSERT = f"""

@@ -10,6 +10,7 @@ from posthorn_model.flags import Flags
 from posthorn_model.ids import AccountId, BlobKey, MailboxId, MessageId, Modseq, ThreadId, Uid
 from posthorn_storage.database import Database, Row
 from posthorn_storage.mail.flags import flags_of
+from posthorn_storage.mail.plans import MOST, one_plan
 from posthorn_storage.mail.runs import MESSAGES, entries, runs_of
 
 
@@ -47,6 +48,12 @@ LEFT JOIN LATERAL (
     FROM mailbox_message b WHERE b.account_id = m.account_id AND b.message_id = m.id
 ) AS p ON true
 """
+
+
+# As posthorn_storage.mail.plans.each_of has it, in the order of what is asked for.
+_WANTED = one_plan(f"""(
+    SELECT message_id, place FROM unnest($2::bigint[]) WITH ORDINALITY AS w (message_id, place) LIMIT (SELECT {MOST})
+) AS b""")  # noqa: S608  constants only
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +99,8 @@ class PlacedMessage:
 def _by_id(fields: MessageFields) -> str:
     return f"""
 SELECT {_selected(fields)}
-FROM unnest($2::bigint[]) WITH ORDINALITY AS wanted (id, place)
-JOIN message m ON m.account_id = $1 AND m.id = wanted.id {_PLACES if fields & MessageFields.MAILBOXES else ""}
-ORDER BY wanted.place
+FROM {_WANTED} {MESSAGES} {_PLACES if fields & MessageFields.MAILBOXES else ""}
+ORDER BY b.place
 """  # noqa: S608
 
 

@@ -2,7 +2,9 @@
 
 import re
 
-_ARRAY = re.compile(r"(,\s*)?(\$\d+::\w+\[\])")
+_ARRAY = re.compile(r"(,\s*|\bANY \()?(\$\d+::(\w+\[\]))")
+MOST = 2**32
+"""More elements than any array has."""
 
 
 def one_plan(sql: str) -> str:
@@ -13,4 +15,28 @@ def one_plan(sql: str) -> str:
     that are unnested side by side the longest counts, so one unknown among them is enough: short ones cost as much as
     ten, and long ones more. The others are left as they are, for what hides an array also copies it.
     """
-    return _ARRAY.sub(lambda found: found[0] if found[1] else f"(SELECT {found[2]})", sql)
+    return _ARRAY.sub(_hidden, sql)
+
+
+def _hidden(found: re.Match[str]) -> str:
+    before, array, kind = found.groups("")
+    if before.startswith(","):
+        return found[0]
+    # In ANY a query would be one for rows of elements; cast, it is the array.
+    return f"{before}(SELECT {array}){f'::{kind}' if before else ''}"
+
+
+def each_of(table: str, key: str, columns: str) -> str:
+    """What to select from: `found` with these columns of the rows of account $1 whose `key` is in the bigints $2.
+
+    What is in the array twice is found twice. Each is looked for by itself, in a range and sorted: where accounts have
+    few rows each, to look through all of an account's would do as well, in the planner's eyes, and that would be the
+    plan for large accounts too. Of a limit that it does not know the planner thinks that it lets a tenth pass: it
+    expects one element, and so has nothing to join but each with its rows.
+    """
+    return one_plan(f"""(
+    SELECT key FROM unnest($2::bigint[]) AS w (key) LIMIT (SELECT {MOST})
+) AS wanted CROSS JOIN LATERAL (
+    SELECT {columns} FROM {table}
+    WHERE account_id = $1 AND {key} BETWEEN wanted.key AND wanted.key ORDER BY {key} OFFSET 0
+) AS found""")  # noqa: S608  constants only

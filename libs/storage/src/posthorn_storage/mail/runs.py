@@ -8,12 +8,10 @@ UIDs were then what a page of a listing cost. What is joined here has one plan, 
 
 from collections.abc import Iterable
 
-from posthorn_storage.mail.plans import one_plan
+from posthorn_storage.mail.plans import MOST, one_plan
 
 Runs = tuple[list[int], list[int]]
 """The first and the last UID of each run, ascending."""
-MOST_RUNS = 2**32
-"""There are no more UIDs (RFC 9051 2.3.1.1)."""
 
 
 def runs_of(uids: Iterable[int]) -> Runs:
@@ -36,7 +34,7 @@ def entries(columns: str) -> str:
     Of a limit that it does not know the planner thinks that it lets a tenth pass: it expects one run, whoever asks.
     """
     return one_plan(f"""(
-    SELECT low, high FROM unnest($3::bigint[], $4::bigint[]) AS run (low, high) LIMIT (SELECT {MOST_RUNS})
+    SELECT low, high FROM unnest($3::bigint[], $4::bigint[]) AS run (low, high) LIMIT (SELECT {MOST})
 ) AS run CROSS JOIN LATERAL (
     SELECT {columns} FROM mailbox_message
     WHERE account_id = $1 AND mailbox_id = $2 AND uid BETWEEN run.low AND run.high ORDER BY uid OFFSET 0

@@ -17,6 +17,7 @@ from posthorn_storage.codes import CREATED, DESTROYED, REF_MESSAGE, UPDATED
 from posthorn_storage.database import Database
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import EMAIL, THREAD
+from posthorn_storage.mail.plans import each_of
 
 Key: TypeAlias = tuple[AccountId, bytes]
 
@@ -49,11 +50,10 @@ WITH pair AS (
 SELECT DISTINCT mailbox_id FROM placed
 """
 
-MESSAGES = """
-SELECT thread_id, id FROM message
-WHERE account_id = $1 AND thread_id = ANY ($2::bigint[])
+MESSAGES = f"""
+SELECT thread_id, id FROM {each_of("message", "thread_id", "thread_id, received_at, id")}
 ORDER BY thread_id, received_at, id
-"""
+"""  # noqa: S608  constants only
 
 
 def keys(account: AccountId, summary: MessageSummary) -> list[Key]:
@@ -100,6 +100,6 @@ async def members(
 ) -> Mapping[ThreadId, list[MessageId]]:
     """Message ids of each thread, oldest first (RFC 8621 3); unknown threads are left out."""
     found: dict[ThreadId, list[MessageId]] = {}
-    for row in await database.fetch(MESSAGES, account, threads):
+    for row in await database.fetch(MESSAGES, account, list(set(threads))):
         found.setdefault(row["thread_id"], []).append(row["id"])
     return found

@@ -16,6 +16,7 @@ from posthorn_storage.mail.copying import NewEntry, insert
 from posthorn_storage.mail.expunge import take_out
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import EMAIL
+from posthorn_storage.mail.plans import MOST, one_plan
 
 SEEN, DELETED = int(SystemFlag.SEEN), int(SystemFlag.DELETED)
 
@@ -25,18 +26,29 @@ WHERE account_id = $1 AND message_id = ANY ($2::bigint[])
 ORDER BY message_id, mailbox_id
 """
 
-LEAVE = """
-DELETE FROM mailbox_message m USING unnest($2::bigint[], $3::bigint[]) AS old (mailbox_id, uid)
-WHERE m.account_id = $1 AND m.mailbox_id = old.mailbox_id AND m.uid = old.uid
-RETURNING m.mailbox_id, m.uid, m.message_id, m.modseq, m.size, m.flags, m.keywords
-"""
+# Of the entries named by mailbox and UID in `n`, `e` with their places, which the account's lock keeps; see each_of.
+_PLACE = """CROSS JOIN LATERAL (
+    SELECT ctid AS place FROM mailbox_message
+    WHERE account_id = $1 AND mailbox_id = n.mailbox_id AND uid BETWEEN n.uid AND n.uid ORDER BY uid OFFSET 0) AS e"""
 
-REFLAG = """
+LEAVE = one_plan(f"""
+DELETE FROM mailbox_message m USING (
+    SELECT e.place FROM (
+        SELECT * FROM unnest($2::bigint[], $3::bigint[]) AS n (mailbox_id, uid) LIMIT (SELECT {MOST})
+    ) AS n {_PLACE}) AS old
+WHERE m.ctid = old.place
+RETURNING m.mailbox_id, m.uid, m.message_id, m.modseq, m.size, m.flags, m.keywords
+""")  # noqa: S608  constants only
+
+REFLAG = one_plan(f"""
 UPDATE mailbox_message m SET flags = n.flags, keywords = string_to_array(n.keywords, ' '), modseq = n.modseq
-FROM unnest($2::bigint[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[])
-    AS n (mailbox_id, uid, flags, keywords, modseq)
-WHERE m.account_id = $1 AND m.mailbox_id = n.mailbox_id AND m.uid = n.uid
-"""
+FROM (
+    SELECT n.flags, n.keywords, n.modseq, e.place FROM (
+        SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[])
+            AS n (mailbox_id, uid, flags, keywords, modseq) LIMIT (SELECT {MOST})
+    ) AS n {_PLACE}) AS n
+WHERE m.ctid = n.place
+""")  # noqa: S608  constants only
 
 
 @dataclass(frozen=True, slots=True)
