@@ -169,7 +169,9 @@ async def test_who_comes_alone_goes_at_once_and_who_had_company_waits_for_more(s
     assert await waiting == 10
 
 
-async def test_the_end_of_a_batch_sends_nobody_off_before_its_window_is_over(shop: Shop) -> None:
+async def test_the_end_of_a_batch_sends_fewer_than_were_stored_together_not_off_before_their_window_is_over(
+    shop: Shop,
+) -> None:
     combiner = Combiner[int, int](shop.store, window=3600)
     shop.gate.clear()
     batch = asyncio.create_task(gather(combiner, 1, 2))
@@ -184,6 +186,19 @@ async def test_the_end_of_a_batch_sends_nobody_off_before_its_window_is_over(sho
     assert shop.batches == [[1, 2]]
     await combiner.close()
     assert (await third, await fourth) == (6, 8)
+    assert shop.batches == [[1, 2], [3, 4]]
+
+
+async def test_the_end_of_a_batch_sends_off_as_many_as_were_stored_together(shop: Shop) -> None:
+    combiner = Combiner[int, int](shop.store, window=3600)
+    shop.gate.clear()
+    first = asyncio.create_task(gather(combiner, 1, 2))
+    await shop.began.wait()
+    second = asyncio.create_task(gather(combiner, 3, 4))
+    await turns()
+    assert shop.batches == [[1, 2]]
+    shop.gate.set()
+    assert (await first, await second) == ([2, 4], [6, 8])
     assert shop.batches == [[1, 2], [3, 4]]
 
 

@@ -1,10 +1,12 @@
 """The combiner: concurrent writes of one kind, of this process, share a transaction.
 
 An item waits a window for company, and not at all when none came lately; while a batch runs it may wait for several;
-while as many batches run as are allowed, the next one fills up. The end of a batch sends nobody off before the window
-is over: whoever it answers is about to come again. Two batches that need the same key (such as the lock of an account)
-never run side by side: the second would only wait in the database, where nobody can join it. An item that cannot be
-stored fails alone. What waits is bounded: beyond that Overloaded is raised (design law 9).
+while as many batches run as are allowed, the next one fills up. The end of a batch sends off those that wait when they
+are as many as were stored together lately, so that clients that wait for their replies come by turns in two groups;
+fewer wait for their window: whoever is answered is about to come again (decision 0047). Two batches that need the same
+key (such as the lock of an account) never run side by side: the second would only wait in the database, where nobody
+can join it. An item that cannot be stored fails alone. What waits is bounded: beyond that Overloaded is raised (design
+law 9).
 """
 
 import asyncio
@@ -19,6 +21,8 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 LATELY = 20
 """Windows for which the next item waits for company after a batch that had some."""
+REMEMBERED = 8
+"""The last batches, whose sizes tell how many come together."""
 
 
 @dataclass(slots=True, eq=False)
@@ -64,6 +68,7 @@ class Combiner(Generic[ItemT, ResultT]):
         """Keys of what runs, and of what is held: nobody overtakes an item that waits for two keys."""
         self._timer: asyncio.TimerHandle | None = None
         self._company_until = float("-inf")
+        self._sizes: deque[int] = deque(maxlen=REMEMBERED)
         self._windows = 0
         """How many more may pass until those that wait go, whatever runs."""
         self._running: dict[asyncio.Task[None], frozenset[Hashable]] = {}
@@ -116,6 +121,7 @@ class Combiner(Generic[ItemT, ResultT]):
             self._timer.cancel()
             self._timer = None
         while len(self._running) < self._parallel and (batch := self._next_batch()):
+            self._sizes.append(len(batch))
             if len(batch) > 1:
                 self._company_until = asyncio.get_running_loop().time() + LATELY * self._window
             keys = frozenset[Hashable]().union(*(waiting.keys for waiting in batch))
@@ -143,10 +149,14 @@ class Combiner(Generic[ItemT, ResultT]):
         self._taken = set[Hashable]().union(*self._running.values())
         self._waiting.extendleft(reversed(self._held))
         self._held.clear()
-        if self._alone():
+        if self._alone() or self._complete():
             self._fire()
         elif self._waiting:
             self._arm()
+
+    def _complete(self) -> bool:
+        """Whether as many wait as were stored together lately."""
+        return len(self._waiting) * len(self._sizes) >= sum(self._sizes)
 
     async def _run(self, batch: list[_Waiting[ItemT, ResultT]]) -> None:
         try:
