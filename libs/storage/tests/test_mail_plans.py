@@ -33,6 +33,14 @@ AS_IF_FULL = (
     "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_hashjoin = off; SET random_page_cost = 100"
 )
 """Of tables with few rows the whole is read, and then it does not matter what is looked for."""
+UNANALYZED = """
+DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+        EXECUTE format('ALTER TABLE %I SET (autovacuum_enabled = off)', name);
+    END LOOP;
+END $$
+"""
+"""What is compared stays the same while the test runs: no statistics of the few rows come in between."""
 PLANS = "SELECT statement, generic_plans, custom_plans FROM pg_prepared_statements"
 
 
@@ -53,6 +61,7 @@ async def turns(storage: Storage, account: AccountId, turn: Turn, statements: Co
     """Run `turn` a dozen times: what it ran of `statements` must be planned anew no more often than must be."""
     home, own = storage.shards.home.database, (await storage.shards.of(account)).database
     for database in (home, own):
+        await database.execute(UNANALYZED)
         await database.execute(AS_IF_FULL)
     for number in range(TURNS):
         await turn(number)
