@@ -1,10 +1,10 @@
 """`make bench`: runs the rows and prints their table; the JSON goes to bench/results/."""
 
 import argparse
-import os
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -13,6 +13,7 @@ from bench import runner
 from bench.cluster import running
 from bench.filling import Shape, Tell
 from bench.peers.peer import Missing
+from bench.postgresql import embedded, packaged, sized
 from bench.rows import (
     auth,
     bans,
@@ -67,11 +68,18 @@ async def _on_a_cluster(groups: list[str], tell: Tell) -> list[runner.Result]:
 
 
 async def _beside_others(groups: list[str], tell: Tell, only: str) -> list[runner.Result]:
-    """Whole services beside other servers, each on a PostgreSQL of its own."""
+    """Whole services beside other servers, each on a PostgreSQL of its own.
+
+    Mail comes in at one that packs texts as operators are told to have it: that is much of what PostgreSQL does for it.
+    """
     results = []
-    for name, rows in (("imap", imap.results), ("smtp-in", mail_in.results), ("smtp-out", mail_out.results)):
+    for name, rows, opened in (
+        ("imap", imap.results, embedded),
+        ("smtp-in", mail_in.results, partial(packaged, tell)),
+        ("smtp-out", mail_out.results, embedded),
+    ):
         if name in groups:
-            with postgres_server(**sized()) as server:
+            with opened() as server:
                 try:
                     results += await rows(server, tell, only)
                 except Missing as reason:
@@ -109,7 +117,7 @@ async def measure(groups: list[str], only: str = "", accounts: int = ACCOUNTS) -
         shutil.rmtree(folder.parent, ignore_errors=True)
     results += await _beside_others(groups, tell, only)
     if set(groups) & {"storage", "sizes", "lookup", "search", "blobs", "moves"}:
-        with postgres_server(**sized()) as server:
+        with embedded() as server:
             if "storage" in groups:
                 results += await measure_storage(server, tell)
             if "sizes" in groups:
@@ -130,12 +138,6 @@ async def measure(groups: list[str], only: str = "", accounts: int = ACCOUNTS) -
         with postgres_server(**(sized() | FILLED_FAST)) as server:
             results += await measure_sizes(server, [(accounts, LARGE)], tell)
     return results
-
-
-def sized() -> dict[str, str]:
-    """PostgreSQL as it is set up for mail: a quarter of the memory, at most 4 GB, is its cache."""
-    quarter = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
-    return {"shared_buffers": f"{min(quarter >> 20, 4096)}MB", "max_wal_size": "8GB"}
 
 
 async def measure_auth(tell: Tell) -> list[runner.Result]:

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
+import asyncpg
+
 from bench import runner
 from bench.peers.bare_aiosmtpd import bare_aiosmtpd
 from bench.peers.cyrus import postfix_cyrus
@@ -80,7 +82,18 @@ async def results(server: str, tell: Tell, only: str = "") -> list[runner.Result
                 continue
             with signed_messages(key, load.size, load.sessions) as files:
                 found.append(await _row("judged", replace(load, files=files), judging, own, tell))
-        return found
+        store_of_ours = await _version(server)
+        return [replace(row, note=f"{row.note}; {store_of_ours}") for row in found]
+
+
+async def _version(server: str) -> str:
+    connection = await asyncpg.connect(server)
+    try:
+        version = await connection.fetchval("SELECT current_setting('server_version')")
+        packing = await connection.fetchval("SELECT current_setting('default_toast_compression')")
+    finally:
+        await connection.close()
+    return f"PostgreSQL {version} with {packing}"
 
 
 def _title(name: str, load: Load) -> str:

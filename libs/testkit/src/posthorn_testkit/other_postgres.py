@@ -4,7 +4,7 @@ import os
 import secrets
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,12 +21,15 @@ NEWER = ("io_method",)
 
 
 @contextmanager
-def other_postgres_server(programs: Path) -> Iterator[str]:
-    """The superuser's DSN of a running server with an empty cluster, made and run by `programs`. Raises PartError."""
+def other_postgres_server(programs: Path, settings: Mapping[str, str] = UNSAFE) -> Iterator[str]:
+    """The superuser's DSN of a running server with an empty cluster, made and run by `programs`. Raises PartError.
+
+    `settings` are added to those of the embedded server.
+    """
     if not (programs / "postgres").is_file():
         raise PartError(f"{programs} holds no PostgreSQL (Debian's package postgresql-15)")
     with folder_of_server("postgres") as folder:
-        server = _prepare(folder, programs)
+        server = _prepare(folder, programs, settings)
         running = Running(server, folder / "log")
         running.start()
         try:
@@ -35,7 +38,7 @@ def other_postgres_server(programs: Path) -> Iterator[str]:
             running.stop()
 
 
-def _prepare(folder: Path, programs: Path) -> PostgresServer:
+def _prepare(folder: Path, programs: Path, more: Mapping[str, str]) -> PostgresServer:
     identity = identity_for(programs / "postgres", folder / "data" / "base")
     password = secrets.token_urlsafe(24)
     data, secret = folder / "data", folder / "password"
@@ -60,5 +63,5 @@ def _prepare(folder: Path, programs: Path) -> PostgresServer:
     secret.unlink()
     if done.returncode != 0:
         raise PartError(f"initdb: {done.stderr.strip()[-300:]}")
-    settings = {name: value for name, value in {**postgres.SETTINGS, **UNSAFE}.items() if name not in NEWER}
+    settings = {name: value for name, value in {**postgres.SETTINGS, **more}.items() if name not in NEWER}
     return PostgresServer(data, programs, identity, ports.free_ports(1)[0], password, password, settings)
