@@ -15,10 +15,10 @@ from posthorn_model.mail import NewMessage, Role
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, Outcome, RecipientState
 from posthorn_storage import AccountRecord, Storage, StorageSettings
 from posthorn_storage.blobs import attach, reading
+from posthorn_storage.database.plans import one_plan
 from posthorn_storage.directory import sql as directory_sql
 from posthorn_storage.mail import append_sql, expunge, flags, journal, mailboxes, messages, threads, updates
 from posthorn_storage.mail.messages import MessageFields
-from posthorn_storage.mail.plans import one_plan
 from posthorn_storage.mail.updates import MessageUpdate
 from posthorn_storage.queue import sql as queue_sql
 from posthorn_storage.queue.attempts import Claim

@@ -14,7 +14,7 @@ from posthorn_model.ids import BlobKey
 from posthorn_model.mail import PreparedBlob
 from posthorn_storage.codes import LIVE, PENDING
 from posthorn_storage.database import Connection
-from posthorn_storage.mail.plans import MOST, one_plan
+from posthorn_storage.database.plans import MOST, one_plan
 
 # $5 whether they are expected to be let go soon: then they are on the collector's list from the beginning.
 STORE_INLINE = """

@@ -17,7 +17,7 @@ from posthorn_storage.blobs.frames import PIECE, count_of, index_length, offsets
 from posthorn_storage.blobs.object_names import object_key
 from posthorn_storage.blobs.stores import Stores
 from posthorn_storage.database import Database, Row
-from posthorn_storage.mail.plans import one_plan
+from posthorn_storage.database.plans import one_plan
 
 PLACES: Final = ("memory", "disk", "database", "store")
 """Where a read is served from; what was brought into memory ahead counts for where it came from too."""

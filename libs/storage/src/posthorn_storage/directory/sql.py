@@ -1,6 +1,6 @@
 """The statements of the directory. Constants only."""
 
-from posthorn_storage.mail.plans import one_plan
+from posthorn_storage.database.plans import one_plan
 
 ADD_DOMAIN = "INSERT INTO domain (name) VALUES ($1) ON CONFLICT (name) DO NOTHING"
 

@@ -1,7 +1,7 @@
 """The statements that store new messages: one that locks and reads, one that writes everything. Constants only."""
 
+from posthorn_storage.database.plans import one_plan
 from posthorn_storage.mail.journal import flush_sql
-from posthorn_storage.mail.plans import one_plan
 
 LOCKED, MAILBOX, SEEN, THREAD = range(4)
 """What a row of READ tells, in its column `what`."""

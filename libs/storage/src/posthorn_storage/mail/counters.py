@@ -11,7 +11,7 @@ from posthorn_model.errors import PosthornError
 from posthorn_model.ids import AccountId
 from posthorn_storage.combiner import Combiner
 from posthorn_storage.database import Database, Row
-from posthorn_storage.mail.plans import one_plan
+from posthorn_storage.database.plans import one_plan
 
 READ = one_plan("""
 SELECT account_id, modseq AS highest, horizon, state, used_bytes, used_messages, quota FROM account_counter

@@ -6,9 +6,9 @@ from posthorn_model.ids import AccountId, MailboxId, MessageId, Uid
 from posthorn_storage.blobs.attach import release
 from posthorn_storage.codes import DESTROYED, REF_MESSAGE, UPDATED
 from posthorn_storage.database import Row
+from posthorn_storage.database.plans import each_of
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import EMAIL, THREAD, VANISHED
-from posthorn_storage.mail.plans import each_of
 from posthorn_storage.mail.runs import entries, runs_of
 
 _OUT = "RETURNING mailbox_id, uid, message_id, modseq, size, flags, keywords"

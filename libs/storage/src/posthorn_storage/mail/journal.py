@@ -14,9 +14,9 @@ from posthorn_model.events import Changed, ChangeKind
 from posthorn_model.ids import AccountId, Modseq
 from posthorn_storage.codes import COUNTED
 from posthorn_storage.database import Connection, Database, Row
+from posthorn_storage.database.plans import one_plan
 from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.kinds import MAILBOX, NAMED
-from posthorn_storage.mail.plans import one_plan
 
 T = TypeVar("T")
 Notify = Callable[[Changed], None]

@@ -22,12 +22,12 @@ from posthorn_model.ids import AccountId, MailboxId
 from posthorn_model.mail import Mailbox, Role
 from posthorn_storage.codes import CREATED, DESTROYED, UPDATED
 from posthorn_storage.database import Connection, Database, Row
+from posthorn_storage.database.plans import one_plan
 from posthorn_storage.mail import rights
 from posthorn_storage.mail.expunge import remove_all
 from posthorn_storage.mail.journal import Journal, Place
 from posthorn_storage.mail.kinds import MAILBOX
 from posthorn_storage.mail.names import MAX_DEPTH, MAX_MAILBOXES, is_inbox_name, mailbox_name
-from posthorn_storage.mail.plans import one_plan
 
 COLUMNS: Final = (
     "id, name, parent_id, role, subscribed, sort_order, uidvalidity, uidnext, total, unseen, deleted, size, modseq"

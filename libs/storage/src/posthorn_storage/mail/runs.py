@@ -8,7 +8,7 @@ UIDs were then what a page of a listing cost. What is joined here has one plan, 
 
 from collections.abc import Iterable
 
-from posthorn_storage.mail.plans import MOST, one_plan
+from posthorn_storage.database.plans import MOST, one_plan
 
 Runs = tuple[list[int], list[int]]
 """The first and the last UID of each run, ascending."""

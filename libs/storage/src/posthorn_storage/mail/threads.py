@@ -15,9 +15,9 @@ from posthorn_model.mail import MessageSummary
 from posthorn_storage.blobs.attach import refer, release
 from posthorn_storage.codes import CREATED, DESTROYED, REF_MESSAGE, UPDATED
 from posthorn_storage.database import Database
+from posthorn_storage.database.plans import each_of
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import EMAIL, THREAD
-from posthorn_storage.mail.plans import each_of
 
 Key: TypeAlias = tuple[AccountId, bytes]
 

@@ -12,11 +12,11 @@ from posthorn_model.flags import MAX_KEYWORDS, NO_FLAGS, Flags, SystemFlag
 from posthorn_model.ids import AccountId, MailboxId, MessageId
 from posthorn_storage.codes import UPDATED
 from posthorn_storage.database import Row
+from posthorn_storage.database.plans import MOST, one_plan
 from posthorn_storage.mail.copying import NewEntry, insert
 from posthorn_storage.mail.expunge import take_out
 from posthorn_storage.mail.journal import Journal
 from posthorn_storage.mail.kinds import EMAIL
-from posthorn_storage.mail.plans import MOST, one_plan
 
 SEEN, DELETED = int(SystemFlag.SEEN), int(SystemFlag.DELETED)
 

@@ -5,8 +5,8 @@ a shard over while the statement's transaction runs, and an owner of the past ch
 """
 
 from posthorn_storage.blobs.attach import TOUCH_GONE
+from posthorn_storage.database.plans import one_plan
 from posthorn_storage.leases import STANDING
-from posthorn_storage.mail.plans import one_plan
 from posthorn_storage.queue.selection import ANY_RECIPIENT, MESSAGES
 from posthorn_storage.queue.selection import RECIPIENTS as RECIPIENTS_MEANT
 
