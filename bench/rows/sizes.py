@@ -29,7 +29,8 @@ async def _flag(stock: Stock, account: AccountId, box: MailboxId) -> None:
 
 
 async def _changes(stock: Stock, account: AccountId, _box: MailboxId) -> None:
-    await stock.storage.mail.changes(account, ChangeKind.EMAIL, Modseq(stock.shape.first_logged + 4), 10)
+    """No more than those with ten messages have left: as many everywhere."""
+    await stock.storage.mail.changes(account, ChangeKind.EMAIL, Modseq(stock.shape.first_logged + 4), 5)
 
 
 async def _mailboxes(stock: Stock, account: AccountId, _box: MailboxId) -> None:
