@@ -9,15 +9,27 @@ from uuid import uuid4
 
 import pytest
 
+from posthorn_model.events import ChangeKind
 from posthorn_model.flags import Flags, SystemFlag
-from posthorn_model.ids import AccountId, BlobKey, MailboxId
+from posthorn_model.ids import AccountId, BlobKey, MailboxId, Modseq
 from posthorn_model.mail import NewMessage, Role
 from posthorn_model.queue_items import NewQueueMessage, NewRecipient, Outcome, RecipientState
 from posthorn_storage import AccountRecord, Storage, StorageSettings
 from posthorn_storage.blobs import attach, reading
 from posthorn_storage.database.plans import one_plan
 from posthorn_storage.directory import sql as directory_sql
-from posthorn_storage.mail import append_sql, expunge, flags, journal, mailboxes, messages, threads, updates
+from posthorn_storage.mail import (
+    append_sql,
+    changes,
+    expunge,
+    flags,
+    journal,
+    mailboxes,
+    messages,
+    threads,
+    updates,
+    view,
+)
 from posthorn_storage.mail.messages import MessageFields
 from posthorn_storage.mail.updates import MessageUpdate
 from posthorn_storage.queue import sql as queue_sql
@@ -57,12 +69,14 @@ def storage_settings(storage_settings: StorageSettings) -> StorageSettings:
     return replace(storage_settings, pool_size=1)
 
 
-async def turns(storage: Storage, account: AccountId, turn: Turn, statements: Collection[str]) -> None:
+async def turns(
+    storage: Storage, account: AccountId, turn: Turn, statements: Collection[str], as_if: str = AS_IF_FULL
+) -> None:
     """Run `turn` a dozen times: what it ran of `statements` must be planned anew no more often than must be."""
     home, own = storage.shards.home.database, (await storage.shards.of(account)).database
     for database in (home, own):
         await database.execute(UNANALYZED)
-        await database.execute(AS_IF_FULL)
+        await database.execute(as_if)
     for number in range(TURNS):
         await turn(number)
     plans = {row["statement"]: row for row in [*await home.fetch(PLANS), *await own.fetch(PLANS)]}
@@ -96,6 +110,32 @@ async def test_reading_keeps_its_plans(
         reading.FIND_INLINE,
     ]
     await turns(storage, ann, turn, read)
+
+
+@pytest.mark.postgres
+async def test_what_came_last_is_read_with_the_same_plan(
+    storage: Storage, account: Callable[..., Awaitable[AccountRecord]], new_message: MakeMessage
+) -> None:
+    """PostgreSQL knows from its statistics how few changes are later than a modseq near the last."""
+    ann = (await account()).id
+    inbox = await box_of(storage, ann, Role.INBOX)
+    stored = await storage.mail.append([new_message(ann, inbox, subject=f"n {n}") for n in range(300)])
+    uids = [message.uids[0][2] for message in stored]
+    for op in ("add", "remove") * 15:
+        await storage.mail.set_flags(ann, inbox, uids, op=op, system=SystemFlag.FLAGGED)
+    await storage.mail.append([new_message(ann, inbox, subject=f"late {n}") for n in range(3)])
+    last = await storage.mail.state(ann)
+    database = (await storage.shards.of(ann)).database
+    for table in ("change_log", "mailbox_message"):
+        await database.execute(f"ANALYZE {table}")
+
+    async def turn(n: int) -> None:
+        since = Modseq(last - n % 3)
+        found = await storage.mail.changes(ann, ChangeKind.EMAIL, since, 5)
+        assert len(found.created) == n % 3
+        assert len((await storage.mail.view(ann, inbox, since)).entries) == n % 3
+
+    await turns(storage, ann, turn, [changes.READ, view.SINCE], as_if="SET enable_seqscan = off")
 
 
 @pytest.mark.postgres

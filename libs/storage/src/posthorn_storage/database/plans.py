@@ -5,6 +5,8 @@ import re
 _ARRAY = re.compile(r"(,\s*|\bANY \()?(\$\d+::(\w+\[\]))")
 MOST = 2**32
 """More elements than any array has."""
+NEVER = 2**63 - 1
+"""The highest modseq there can be (RFC 7162 3)."""
 
 
 def one_plan(sql: str) -> str:
@@ -24,6 +26,16 @@ def _hidden(found: re.Match[str]) -> str:
         return found[0]
     # In ANY a query would be one for rows of elements; cast, it is the array.
     return f"{before}(SELECT {array}){f'::{kind}' if before else ''}"
+
+
+def later_than(since: str) -> str:
+    """The condition that `modseq` is later than this parameter, a bigint.
+
+    The planner would look the parameter up in its statistics, find few rows to be later, and make the plan anew each
+    time: of a modseq that it does not know it expects a third of all. With an end that it does not know it expects one
+    row of two hundred either way: so it follows the index, and keeps the plan.
+    """
+    return f"modseq > {since}::bigint AND modseq <= (SELECT {NEVER})"
 
 
 def each_of(table: str, key: str, columns: str) -> str:

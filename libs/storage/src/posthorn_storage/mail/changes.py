@@ -8,20 +8,22 @@ from posthorn_model.events import ChangeKind
 from posthorn_model.ids import AccountId, Modseq
 from posthorn_storage.codes import COUNTED, CREATED, DESTROYED
 from posthorn_storage.database import Database, Row
+from posthorn_storage.database.plans import later_than
 from posthorn_storage.mail.kinds import KIND
 from posthorn_storage.mail.view import reached
 
-# One statement, hence one snapshot. A row without a modseq of its own says that there are no changes.
-READ = """
+# One statement, hence one snapshot. A row without a modseq of its own says that there are no changes. For a limit that
+# it knows the planner makes the plan anew each time, as for a modseq.
+READ = f"""
 SELECT c.modseq AS highest, c.horizon, c.state, l.modseq, l.object_id, l.op
 FROM account_counter c LEFT JOIN LATERAL (
     SELECT modseq, object_id, op, seq FROM change_log
-    WHERE account_id = $1 AND kind = $2 AND modseq > $3
+    WHERE account_id = $1 AND kind = $2 AND {later_than("$3")}
     ORDER BY modseq, seq
-    LIMIT $4) AS l ON true
+    LIMIT (SELECT $4::bigint)) AS l ON true
 WHERE c.account_id = $1
 ORDER BY l.modseq, l.seq
-"""
+"""  # noqa: S608  constants only
 
 
 @dataclass(frozen=True, slots=True)

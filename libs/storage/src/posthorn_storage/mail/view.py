@@ -7,6 +7,7 @@ from posthorn_model.errors import AccountMoving, AccountNotFound, CannotCalculat
 from posthorn_model.ids import AccountId, MailboxId, Modseq, Uid
 from posthorn_model.mail import Entry, Mailbox
 from posthorn_storage.database import Connection, Database, Row
+from posthorn_storage.database.plans import later_than
 from posthorn_storage.mail.flags import flags_of
 from posthorn_storage.mail.kinds import VANISHED
 from posthorn_storage.mail.mailboxes import COLUMNS, mailbox_of
@@ -32,16 +33,15 @@ FROM (
 """
 _HELD = "mailbox_message WHERE account_id = $1 AND mailbox_id = $2"
 ENTRIES = _ENTRIES.format(which=_HELD)
-# Two orders, so that the latest are looked for by modseq: in the order of UIDs the whole mailbox is read, since a third
-# of it is what the planner expects to be later than a modseq it does not know.
+# Two orders, so that the latest are looked for by modseq: in the order of UIDs the whole mailbox might be read.
 CHANGED = _ENTRIES.format(
-    which=f"(SELECT * FROM {_HELD} AND modseq > $3::bigint ORDER BY modseq OFFSET 0) AS latest"  # noqa: S608
+    which=f"(SELECT * FROM {_HELD} AND {later_than('$3')} ORDER BY modseq OFFSET 0) AS latest"  # noqa: S608
 )
 
-_GONE = """
+_GONE = f"""
 SELECT array_agg(uid ORDER BY uid) AS gone FROM change_log
-WHERE account_id = $1 AND container_id = $2 AND modseq > $3::bigint AND kind = $4::smallint
-"""
+WHERE account_id = $1 AND container_id = $2 AND {later_than("$3")} AND kind = $4::smallint
+"""  # noqa: S608  constants only
 _MAILBOX = f"SELECT {COLUMNS} FROM mailbox WHERE account_id = $1 AND id = $2"  # noqa: S608
 _AT = f"FROM account_counter c LEFT JOIN LATERAL ({_MAILBOX}) AS box ON true"
 BOXES = f"""
