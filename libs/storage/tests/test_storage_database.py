@@ -247,7 +247,9 @@ async def test_work_that_cannot_be_serialized_is_done_again(storage: Storage) ->
             await both_read.wait()
         await connection.execute("UPDATE counter SET n = $1", found + 1)
 
-    await asyncio.gather(*(database.run(work, isolation="serializable") for _ in range(2)))
+    await asyncio.gather(
+        *(database.run(work, lambda: database.transaction(isolation="serializable")) for _ in range(2))
+    )
     assert tries == [0, 0, 1]
     assert await database.fetchval("SELECT n FROM counter") == 2
     await database.execute("DROP TABLE counter")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from posthorn_model.clock import SystemClock
 from posthorn_model.cluster import Process
 from posthorn_model.errors import (
     AccountNotFound,
@@ -21,11 +22,22 @@ from posthorn_model.errors import (
 )
 from posthorn_model.events import Changed, ChangeKind
 from posthorn_model.ids import AccountId, NodeId
-from posthorn_storage import AccountRecord, Identity, Storage
+from posthorn_model.mail import NewMessage
+from posthorn_storage import AccountRecord, Identity, Storage, StorageSettings
+from posthorn_storage.directory import recipients
 from posthorn_storage.directory.addresses import address_key, domain_key, lookup_keys, splits
 
 pytestmark = pytest.mark.postgres
 MakeAccount = Callable[..., Awaitable[AccountRecord]]
+
+
+class ClockByHand(SystemClock):
+    """Its seconds pass when they are told to."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
 
 
 @pytest.mark.parametrize(
@@ -312,6 +324,55 @@ async def test_a_reset_keeps_counting(storage: Storage, account: MakeAccount) ->
     assert counter is not None
     assert counter["modseq"] == heard[0].modseq > 1
     assert ChangeKind.EMAIL in heard[0].kinds
+
+
+async def test_who_was_found_is_remembered_until_the_directory_changes(
+    storage: Storage, storage_settings: StorageSettings, account: MakeAccount
+) -> None:
+    ann, bob = await account("ann@example.org"), await account("bob@example.org")
+    await storage.directory.add_alias("info@example.org", "ann@example.org")
+    clock = ClockByHand()
+    other = await Storage.open(storage_settings, clock)
+
+    async def found(storage: Storage, address: str = "info@example.org") -> tuple[AccountId, ...]:
+        return (await storage.recipients.find([address]))[address].accounts
+
+    async def give(to: str) -> None:
+        await storage.directory.remove_alias("info@example.org")
+        await storage.directory.add_alias("info@example.org", to)
+
+    try:
+        assert await found(storage) == await found(other) == (ann.id,)
+        await give("bob@example.org")
+        assert await found(storage) == (bob.id,)  # who changes it knows at once
+        assert await found(other) == (ann.id,)
+        other.directory.look_again()  # the notice of the change
+        assert await found(other) == (bob.id,)
+        await give("ann@example.org")
+        assert await found(other) == (bob.id,)
+        clock.seconds += recipients.SECONDS  # where no notice came
+        assert await found(other) == (ann.id,)
+        assert await found(other, "carl@example.org") == ()  # that nobody was found is never remembered
+        carl = await account("carl@example.org")
+        assert await found(other, "carl@example.org") == (carl.id,)
+    finally:
+        await other.close()
+
+
+async def test_room_is_told_anew_where_there_is_little(
+    storage: Storage, account: MakeAccount, new_message: Callable[..., NewMessage]
+) -> None:
+    small, large = await account("small@example.org", quota=100_000), await account("large@example.org", quota=2**40)
+
+    async def used() -> list[int]:
+        found = await storage.recipients.find(["small@example.org", "large@example.org"])
+        return [used for each in found.values() for used, _ in each.rooms.values()]
+
+    assert await used() == [0, 0]
+    await storage.mail.deliver([new_message(each.id, subject="x") for each in (small, large)])
+    first, second = await used()
+    assert first > 0
+    assert second == 0  # of terabytes nobody need know so soon
 
 
 async def test_questions_that_come_at_once_get_each_their_own_answer(storage: Storage, account: MakeAccount) -> None:

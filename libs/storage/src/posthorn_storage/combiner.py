@@ -89,6 +89,11 @@ class Combiner(Generic[ItemT, ResultT]):
             self._hold(waiting)
         return await future
 
+    @property
+    def waits(self) -> bool:
+        """Whether anybody waits for the next batch."""
+        return bool(self._waiting or self._held)
+
     async def close(self) -> None:
         """Store what waits and return when nothing runs any more."""
         while self._waiting or self._running:

@@ -102,7 +102,9 @@ class Storage:
         self.limit_logins = throttle.become
         """Judge failed logins by other limits from now on."""
         self.mail = MailStore(self.shards, duplicate_window=settings.duplicate_window)
-        self.recipients = Recipients(pools.interactive, self.shards, self.mail, settings.sub_addressing)
+        self.recipients = Recipients(
+            pools.interactive, self.shards, self.mail, settings.sub_addressing, clock.monotonic
+        )
         self.senders = SenderRewriting.from_secrets(settings.secrets)
         self.directory = Directory(
             self.shards, settings.placement, self._passwords, throttle, removals, self.recipients, clock

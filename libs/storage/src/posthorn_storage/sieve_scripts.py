@@ -4,7 +4,6 @@ Which script is active is asked for at each delivery, so the answer is remembere
 changes a script itself knows it at once.
 """
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +12,7 @@ from posthorn_model.errors import AlreadyExists, InvalidContent, InvalidName, No
 from posthorn_model.ids import AccountId
 from posthorn_model.ports import Clock
 from posthorn_storage.mail.journal import Journal
+from posthorn_storage.recent import Recent
 from posthorn_storage.shards import Shards
 
 MAX_SCRIPTS: Final = 64
@@ -64,8 +64,7 @@ class SieveScripts:
 
     def __init__(self, shards: Shards, clock: Clock) -> None:
         self._shards = shards
-        self._clock = clock
-        self._known: OrderedDict[AccountId, tuple[float, ActiveScript | None]] = OrderedDict()
+        self._known: Recent[AccountId, ActiveScript | None] = Recent(clock.monotonic, SECONDS, REMEMBERED)
 
     async def all(self, account: AccountId) -> list[ScriptEntry]:
         """An account's scripts, by name."""
@@ -86,13 +85,8 @@ class SieveScripts:
 
     async def active(self, accounts: Iterable[AccountId]) -> Mapping[AccountId, ActiveScript]:
         """The active scripts of those accounts that have one; up to 3 s old."""
-        now = self._clock.monotonic()
         wanted = set(accounts)
-        fresh = {
-            account: known[1]
-            for account in wanted
-            if (known := self._known.get(account)) is not None and known[0] > now
-        }
+        fresh, mark = self._known.fresh(wanted), self._known.mark
         missing = sorted(wanted - fresh.keys())
         if missing:
             found: dict[AccountId, ActiveScript] = {}
@@ -101,7 +95,7 @@ class SieveScripts:
                     found[row["account_id"]] = ActiveScript(row["name"], row["content"])
             for account in missing:
                 fresh[account] = found.get(account)
-                self._remember(account, now + SECONDS, found.get(account))
+                self._known.remember(account, found.get(account), mark)
         return {account: script for account, script in fresh.items() if script is not None}
 
     async def check_room(self, account: AccountId, name: str, size: int) -> None:
@@ -164,19 +158,13 @@ class SieveScripts:
 
     def forget(self) -> None:
         """Drop what is remembered."""
-        self._known.clear()
+        self._known.forget()
 
     async def _change(self, account: AccountId, work: Callable[[Journal], Awaitable[None]]) -> None:
         try:
             await self._shards.change(account, work)
         finally:
-            self._known.pop(account, None)
-
-    def _remember(self, account: AccountId, until: float, script: ActiveScript | None) -> None:
-        self._known[account] = (until, script)
-        self._known.move_to_end(account)
-        while len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
+            self._known.forget(account)
 
 
 def _check(name: str, size: int) -> None:

@@ -173,21 +173,31 @@ class Database:
     def _taken(self) -> "_Taken":
         return _Taken(self._connections, self._admission, self._work)
 
-    async def run(self, work: Callable[[Connection], Awaitable[T]], *, isolation: Isolation = "read_committed") -> T:
+    @property
+    def pooled(self) -> bool:
+        """Whether a pooler lends the servers, each for one transaction."""
+        return self._pooled
+
+    async def run(
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        unit: Callable[[], AbstractAsyncContextManager[Connection]] | None = None,
+    ) -> T:
         """Run `work` as one transaction, again from its beginning when PostgreSQL rolled it back by itself.
 
-        `work` must have no effect outside the database. Raises Overloaded (also when every attempt was rolled back),
-        Unavailable, and whatever `work` raises.
+        `work` must have no effect outside the database; `unit` makes the unit of work where it is not `transaction`.
+        Raises Overloaded (also when every attempt was rolled back), Unavailable, and whatever `work` raises.
         """
+        unit = unit or self.transaction
         for attempt in range(1, self._connections.limits.attempts):
             try:
-                async with self.transaction(isolation=isolation) as connection:
+                async with unit() as connection:
                     return await work(connection)
             except Overloaded as error:
                 if not isinstance(error.__cause__, ROLLED_BACK):
                     raise
             await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311  jitter, not a secret
-        async with self.transaction(isolation=isolation) as connection:
+        async with unit() as connection:
             return await work(connection)
 
     async def fetch(self, query: str, *arguments: Any) -> list[Row]:

@@ -1,8 +1,9 @@
 """Domains, accounts, aliases and log-ins: who exists, who a recipient is, and who somebody is.
 
 Addresses are compared in their stored form (posthorn_storage.directory.addresses). Answers that may be a little old
-(local domains for 30 s, verified log-ins for 60 s, unless the password changed) are dropped by `forget`. Each change of
-domains, accounts, aliases and passwords is counted in the database, where every process sees it. It holds no mail.
+(local domains for 30 s, recipients for 3 s, verified log-ins for 60 s, unless the password changed) are dropped by
+`forget`. Each change of domains, accounts, aliases, distributions and passwords is counted in the database, where every
+process sees it. It holds no mail.
 """
 
 import contextlib
@@ -69,6 +70,7 @@ class Directory:
 
     def forget(self) -> None:
         """Drop all caches."""
+        self._recipients.forget()
         self._logins.forget()
         self._shards.placements.forget()
         self._local_until = float("-inf")
@@ -78,6 +80,7 @@ class Directory:
 
         A remembered log-in is checked against the present password, and where an account lives has a notice of its own.
         """
+        self._recipients.forget()
         self._local_until = float("-inf")
 
     # Domains
@@ -325,6 +328,7 @@ class Directory:
 
     async def note_change(self) -> None:
         """Let every process know; if that fails, what they remember ends by itself, and the change stands."""
+        self._recipients.forget()
         with contextlib.suppress(PosthornError):
             await self._database.execute(NOTE_CHANGE, DIRECTORY_CHANGES)
 

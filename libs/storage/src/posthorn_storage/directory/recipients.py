@@ -3,10 +3,12 @@ without the detail, or by a domain's catch-all.
 
 It reads; who changes addresses is posthorn_storage.directory. It knows nothing of SMTP. Questions that come while one
 is under way are asked together, in one statement after it: nobody waits when it is quiet, and a busy server asks few.
+Who was found is remembered for seconds, and forgotten when the directory changes; that nobody was found never is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from posthorn_model.errors import TooMany
 from posthorn_model.ids import AccountId, MailboxId
@@ -17,12 +19,19 @@ from posthorn_storage.directory.addresses import lookup_keys, splits
 from posthorn_storage.directory.distributions import MAX_GROUP, MAX_MEMBERS, Distribution
 from posthorn_storage.mail import view
 from posthorn_storage.mail_store import MailStore
+from posthorn_storage.recent import Recent
 from posthorn_storage.settings import SubAddressing
 from posthorn_storage.shards import Shards
 
 Room = tuple[int, int | None]
 """Used bytes, and the limit if there is one."""
 
+SECONDS: Final = 3.0
+"""How old an answer may be, where no change of the directory is heard of sooner."""
+REMEMBERED: Final = 50_000
+"""Addresses whose answer is remembered."""
+ROOMY: Final = 256 * 1024 * 1024
+"""Octets of room that an account does not lose within these seconds: with less its room is looked at each time."""
 MAX_DEPTH = 8
 """Groups within groups that are followed for one recipient."""
 LIST_ROLES = ("bounces", "owner", "request")
@@ -55,6 +64,11 @@ class Found:
         """Whether the address leads to anybody."""
         return bool(self.accounts or self.remote or self.lists)
 
+    @property
+    def lasting(self) -> bool:
+        """Whether it will do for some seconds: somebody was found, and whoever's room is told has plenty."""
+        return self.known and all(limit is None or limit - used >= ROOMY for used, limit in self.rooms.values())
+
 
 NOBODY = Found()
 UNKNOWN: Room = (0, None)
@@ -75,11 +89,14 @@ class _Behind:
 class Recipients:
     """See the module. Raises Unavailable and Overloaded."""
 
-    def __init__(self, database: Database, shards: Shards, mail: MailStore, rules: SubAddressing) -> None:
+    def __init__(
+        self, database: Database, shards: Shards, mail: MailStore, rules: SubAddressing, monotonic: Callable[[], float]
+    ) -> None:
         self._database = database
         self._shards = shards
         self._mail = mail
         self._rules = rules
+        self._recent: Recent[str, Found] = Recent(monotonic, SECONDS, REMEMBERED)
         self._finding: Combiner[list[str], dict[str, _Behind]] = Combiner(self._find_all, window=0.0, parallel=1)
         self._measuring: Combiner[AccountId, Room] = Combiner(self._measure_all, window=0.0, parallel=1)
 
@@ -92,15 +109,24 @@ class Recipients:
         """The stored forms that an address is looked up under, the best first; () when it is none."""
         return lookup_keys(address, self._rules.delimiters)
 
+    def forget(self) -> None:
+        """Drop what is remembered: the directory changed, here or elsewhere."""
+        self._recent.forget()
+
     async def find(self, addresses: Sequence[str]) -> dict[str, Found]:
-        """Who each recipient is. At most one query, and two more for each level of members.
+        """Who each recipient is; up to 3 s old. At most one query, and two more for each level of members.
 
         In order: the address itself (account, alias, group, list), without its detail, the catch-all of its domain.
         Raises TooMany for one that leads to too many, or through too many groups.
         """
-        candidates = {address: self._candidates(address) for address in addresses}
+        found, mark = self._recent.fresh(addresses), self._recent.mark
+        candidates = {address: self._candidates(address) for address in addresses if address not in found}
         known = await self._read([key for keys in candidates.values() for key in keys])
-        return {address: await self._expand(keys, known) for address, keys in candidates.items()}
+        for address, keys in candidates.items():
+            found[address] = await self._expand(keys, known)
+            if found[address].lasting:
+                self._recent.remember(address, found[address], mark)
+        return {address: found[address] for address in addresses}
 
     def writers(self, sender: str) -> tuple[str, ...]:
         """The addresses that a sender counts as: its own, without the detail, and the list whose name it sends in."""

@@ -13,6 +13,7 @@ from posthorn_model.mail import Appended, NewMessage
 from posthorn_model.queue_items import NewQueueMessage
 from posthorn_storage.combiner import Combiner
 from posthorn_storage.database import Connection
+from posthorn_storage.database.succession import Succession
 from posthorn_storage.mail import seen
 from posthorn_storage.mail.append import open_batch
 from posthorn_storage.mail.journal import Journal, Units
@@ -49,6 +50,7 @@ class Deliveries:
             patience=PATIENCE,
             keys=lambda item: (message.account for message in item.messages),
         )
+        self._succession = Succession(units.database, lambda: self._combiner.waits)
         self._open: OrderedDict[UUID, list[tuple[seen.Key, MessageId]]] = OrderedDict()
         self._answered: dict[seen.Key, MessageId] = {}
         self._forgetting: asyncio.Task[None] | None = None
@@ -74,6 +76,7 @@ class Deliveries:
     async def close(self) -> None:
         """Store what waits, remove the digests of acknowledged deliveries."""
         await self._combiner.close()
+        await self._succession.close()
         if self._forgetting is not None:
             self._forgetting.cancel()
             await asyncio.gather(self._forgetting, return_exceptions=True)
@@ -101,7 +104,7 @@ class Deliveries:
         async def unit(connection: Connection) -> tuple[list[list[Appended] | PosthornError], Journal]:
             return await self._store_in(connection, items)
 
-        return await self._units.run(unit)
+        return await self._units.run(unit, self._succession)
 
     async def _store_in(
         self, connection: Connection, items: Sequence[Delivery]

@@ -15,6 +15,7 @@ from posthorn_model.ids import AccountId, Modseq
 from posthorn_storage.codes import COUNTED
 from posthorn_storage.database import Connection, Database, Row
 from posthorn_storage.database.plans import one_plan
+from posthorn_storage.database.succession import Succession
 from posthorn_storage.mail.identifiers import MessageIds
 from posthorn_storage.mail.kinds import MAILBOX, NAMED
 
@@ -324,9 +325,11 @@ class Units:
 
         return await self.run(unit)
 
-    async def run(self, unit: Callable[[Connection], Awaitable[tuple[T, Journal]]]) -> T:
+    async def run(
+        self, unit: Callable[[Connection], Awaitable[tuple[T, Journal]]], succession: Succession | None = None
+    ) -> T:
         """Run a unit of work that makes its journal itself as one transaction, and tell what it changed."""
-        result, journal = await self.database.run(unit)
+        result, journal = await (succession or self.database).run(unit)
         self.announce(journal)
         return result
 
