@@ -150,7 +150,9 @@ class Combiner(Generic[ItemT, ResultT]):
         self._taken |= waiting.keys
 
     def _done(self, task: "asyncio.Task[None]") -> None:
-        del self._running[task]
+        """A batch is over: what it kept to itself is free, and who waits may go."""
+        if self._running.pop(task, None) is None:
+            return
         self._taken = set[Hashable]().union(*self._running.values())
         self._waiting.extendleft(reversed(self._held))
         self._held.clear()
@@ -164,14 +166,11 @@ class Combiner(Generic[ItemT, ResultT]):
         return len(self._waiting) * len(self._sizes) >= sum(self._sizes)
 
     async def _run(self, batch: list[_Waiting[ItemT, ResultT]]) -> None:
-        try:
-            outcomes = await self._store([waiting.item for waiting in batch])
-        except Exception as error:  # noqa: BLE001  every caller of the batch hears it
-            if len(batch) > 1 and _one_to_blame(error):
-                for waiting in batch:
-                    await self._run([waiting])
-                return
-            outcomes = [error] * len(batch)  # type: ignore[list-item]
+        outcomes = await self._outcomes(batch)
+        # The next batch first: the database has something to do while those of this one are answered (decision 0054).
+        task = asyncio.current_task()
+        assert task is not None
+        self._done(task)
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if waiting.future.done():
                 continue
@@ -179,6 +178,15 @@ class Combiner(Generic[ItemT, ResultT]):
                 waiting.future.set_exception(outcome)
             else:
                 waiting.future.set_result(outcome)
+
+    async def _outcomes(self, batch: list[_Waiting[ItemT, ResultT]]) -> Sequence[ResultT | Exception]:
+        """The result of each, or why it was not stored."""
+        try:
+            return await self._store([waiting.item for waiting in batch])
+        except Exception as error:  # noqa: BLE001  every caller of the batch hears it
+            if len(batch) > 1 and _one_to_blame(error):
+                return [outcome for waiting in batch for outcome in await self._outcomes([waiting])]
+            return [error] * len(batch)
 
 
 def _one_to_blame(error: Exception) -> bool:

@@ -59,6 +59,7 @@ async def deliver_each(parts: Parts, letter: Letter) -> list[Reply]:
 
 async def _prepare(parts: Parts, letter: Letter) -> tuple[MessageSummary | None, PreparedBlob]:
     """What mailboxes list of it, None where it goes into none, and its content."""
+    await parts.turns.take()
     accounts = [] if letter.held else [account for to in letter.recipients for account in to.accounts]
     summary = None
     if accounts and len(letter.content) > IN_THREAD:

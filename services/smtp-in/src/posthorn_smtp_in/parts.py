@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
@@ -16,6 +16,7 @@ from posthorn_smtp_in.figures import Figures
 from posthorn_smtp_in.filters.roster import Roster
 from posthorn_smtp_in.judging.judging import Judging
 from posthorn_smtp_in.settings import SmtpInSettings
+from posthorn_smtp_in.turns import Turns
 from posthorn_storage import Storage
 
 
@@ -41,3 +42,5 @@ class Parts:
     """How many spooled messages may be scanned and stored at once."""
     scripts: Scripts
     """What the Sieve scripts of accounts are run with, and what is passed on is sealed with."""
+    turns: Turns = field(default_factory=Turns)
+    """Of messages that have arrived."""
