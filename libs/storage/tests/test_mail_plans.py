@@ -99,6 +99,7 @@ async def test_reading_keeps_its_plans(
         await storage.mail.mailboxes_of([ann])
         await storage.mail.mailboxes_with(Role.SENT, [ann])
         await storage.recipients.find([f"nobody{n}@example.org"])
+        assert not await storage.directory.may_send_as(ann, f"nobody{n}@example.org")
         await (await storage.shards.of(ann)).blobs.warm([BlobKey((2 * n + k).to_bytes(32)) for k in (0, 1)])
 
     read = [
@@ -107,6 +108,7 @@ async def test_reading_keeps_its_plans(
         mailboxes.ALL_OF_MANY,
         mailboxes.WITH_ROLE,
         directory_sql.RESOLVE,
+        directory_sql.MAY_SEND_AS,
         reading.FIND_INLINE,
     ]
     await turns(storage, ann, turn, read)

@@ -14,7 +14,7 @@ from posthorn_model.ids import BlobKey
 from posthorn_model.mail import PreparedBlob
 from posthorn_storage.codes import LIVE, PENDING
 from posthorn_storage.database import Connection
-from posthorn_storage.database.plans import MOST, one_plan
+from posthorn_storage.database.plans import few, one_plan
 
 # $5 whether they are expected to be let go soon: then they are on the collector's list from the beginning.
 STORE_INLINE = """
@@ -73,13 +73,9 @@ SELECT count(*) FROM gone
 """  # noqa: S608  constants of the library only
 
 
-RELEASE = one_plan(
-    letting_go(f"""
-    USING (
-        SELECT * FROM unnest($2::bigint[], $3::bigint[]) AS old (account_id, ref_id) LIMIT (SELECT {MOST})
-    ) AS old
-    WHERE blob_ref.account_id = old.account_id AND blob_ref.kind = $1 AND blob_ref.ref_id = old.ref_id""")  # noqa: S608
-)
+RELEASE = letting_go(f"""
+    USING {few("$2::bigint[], $3::bigint[]", "account_id, ref_id", "old")}
+    WHERE blob_ref.account_id = old.account_id AND blob_ref.kind = $1 AND blob_ref.ref_id = old.ref_id""")
 
 _ROUNDS = 4
 

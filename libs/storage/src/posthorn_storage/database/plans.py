@@ -3,7 +3,7 @@
 import re
 
 _ARRAY = re.compile(r"(,\s*|\bANY \()?(\$\d+::(\w+\[\]))")
-MOST = 2**32
+_MOST = 2**32
 """More elements than any array has."""
 NEVER = 2**63 - 1
 """The highest modseq there can be (RFC 7162 3)."""
@@ -38,17 +38,24 @@ def later_than(since: str) -> str:
     return f"modseq > {since}::bigint AND modseq <= (SELECT {NEVER})"
 
 
+def few(arrays: str, columns: str, name: str, *, numbered: bool = False) -> str:
+    """What to select from: the elements of arrays side by side, as rows of `name` with these columns.
+
+    `numbered` gives one column more, the place. Of a limit that it does not know the planner thinks that it lets a
+    tenth pass: it expects one row, however many there are, and so has nothing to do but look for each by itself.
+    """
+    rows = f"unnest({arrays}){' WITH ORDINALITY' if numbered else ''} AS {name} ({columns})"
+    return one_plan(f"(SELECT * FROM {rows} LIMIT (SELECT {_MOST})) AS {name}")  # noqa: S608  constants only
+
+
 def each_of(table: str, key: str, columns: str) -> str:
     """What to select from: `found` with these columns of the rows of account $1 whose `key` is in the bigints $2.
 
     What is in the array twice is found twice. Each is looked for by itself, in a range and sorted: where accounts have
     few rows each, to look through all of an account's would do as well, in the planner's eyes, and that would be the
-    plan for large accounts too. Of a limit that it does not know the planner thinks that it lets a tenth pass: it
-    expects one element, and so has nothing to join but each with its rows.
+    plan for large accounts too.
     """
-    return one_plan(f"""(
-    SELECT key FROM unnest($2::bigint[]) AS w (key) LIMIT (SELECT {MOST})
-) AS wanted CROSS JOIN LATERAL (
+    return f"""{few("$2::bigint[]", "key", "wanted")} CROSS JOIN LATERAL (
     SELECT {columns} FROM {table}
     WHERE account_id = $1 AND {key} BETWEEN wanted.key AND wanted.key ORDER BY {key} OFFSET 0
-) AS found""")  # noqa: S608  constants only
+) AS found"""  # noqa: S608  constants only

@@ -123,11 +123,11 @@ DELETE FROM distribution_member WHERE member = $1 AND address <> $1
 
 LOCAL_AMONG = "SELECT name FROM domain WHERE name = ANY ($1::text[])"
 
-MAY_SEND_AS = """
+MAY_SEND_AS = one_plan("""
 SELECT EXISTS (SELECT 1 FROM account WHERE id = $1 AND address = ANY ($2::text[]))
     OR EXISTS (SELECT 1 FROM alias WHERE account_id = $1 AND address = ANY ($2::text[]))
     OR EXISTS (
         SELECT 1 FROM account a JOIN distribution_member m ON m.member = a.address
         JOIN distribution d ON d.address = m.address AND d.kind = 'group'
         WHERE a.id = $1 AND d.address = ANY ($2::text[]))
-"""
+""")

@@ -9,7 +9,7 @@ from functools import cache
 from posthorn_model.flags import Flags
 from posthorn_model.ids import AccountId, BlobKey, MailboxId, MessageId, Modseq, ThreadId, Uid
 from posthorn_storage.database import Database, Row
-from posthorn_storage.database.plans import MOST, one_plan
+from posthorn_storage.database.plans import few
 from posthorn_storage.mail.flags import flags_of
 from posthorn_storage.mail.runs import MESSAGES, entries, runs_of
 
@@ -50,10 +50,7 @@ LEFT JOIN LATERAL (
 """
 
 
-# As posthorn_storage.database.plans.each_of has it, in the order of what is asked for.
-_WANTED = one_plan(f"""(
-    SELECT message_id, place FROM unnest($2::bigint[]) WITH ORDINALITY AS w (message_id, place) LIMIT (SELECT {MOST})
-) AS b""")  # noqa: S608  constants only
+_WANTED = few("$2::bigint[]", "message_id, place", "b", numbered=True)
 
 
 @dataclass(frozen=True, slots=True)

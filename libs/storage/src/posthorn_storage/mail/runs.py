@@ -8,7 +8,7 @@ UIDs were then what a page of a listing cost. What is joined here has one plan, 
 
 from collections.abc import Iterable
 
-from posthorn_storage.database.plans import MOST, one_plan
+from posthorn_storage.database.plans import few
 
 Runs = tuple[list[int], list[int]]
 """The first and the last UID of each run, ascending."""
@@ -29,16 +29,11 @@ def runs_of(uids: Iterable[int]) -> Runs:
 
 
 def entries(columns: str) -> str:
-    """What to select from: `b` with these columns of the entries of mailbox $2 of account $1, in the runs $3 and $4.
-
-    Of a limit that it does not know the planner thinks that it lets a tenth pass: it expects one run, whoever asks.
-    """
-    return one_plan(f"""(
-    SELECT low, high FROM unnest($3::bigint[], $4::bigint[]) AS run (low, high) LIMIT (SELECT {MOST})
-) AS run CROSS JOIN LATERAL (
+    """What to select from: `b` with these columns of the entries of mailbox $2 of account $1, in the runs $3 and $4."""
+    return f"""{few("$3::bigint[], $4::bigint[]", "low, high", "run")} CROSS JOIN LATERAL (
     SELECT {columns} FROM mailbox_message
     WHERE account_id = $1 AND mailbox_id = $2 AND uid BETWEEN run.low AND run.high ORDER BY uid OFFSET 0
-) AS b""")  # noqa: S608  constants only
+) AS b"""  # noqa: S608  constants only
 
 
 MESSAGES = """

@@ -12,7 +12,7 @@ from posthorn_model.flags import MAX_KEYWORDS, NO_FLAGS, Flags, SystemFlag
 from posthorn_model.ids import AccountId, MailboxId, MessageId
 from posthorn_storage.codes import UPDATED
 from posthorn_storage.database import Row
-from posthorn_storage.database.plans import MOST, one_plan
+from posthorn_storage.database.plans import few
 from posthorn_storage.mail.copying import NewEntry, insert
 from posthorn_storage.mail.expunge import take_out
 from posthorn_storage.mail.journal import Journal
@@ -31,24 +31,23 @@ _PLACE = """CROSS JOIN LATERAL (
     SELECT ctid AS place FROM mailbox_message
     WHERE account_id = $1 AND mailbox_id = n.mailbox_id AND uid BETWEEN n.uid AND n.uid ORDER BY uid OFFSET 0) AS e"""
 
-LEAVE = one_plan(f"""
+LEAVE = f"""
 DELETE FROM mailbox_message m USING (
-    SELECT e.place FROM (
-        SELECT * FROM unnest($2::bigint[], $3::bigint[]) AS n (mailbox_id, uid) LIMIT (SELECT {MOST})
-    ) AS n {_PLACE}) AS old
+    SELECT e.place FROM {few("$2::bigint[], $3::bigint[]", "mailbox_id, uid", "n")} {_PLACE}) AS old
 WHERE m.ctid = old.place
 RETURNING m.mailbox_id, m.uid, m.message_id, m.modseq, m.size, m.flags, m.keywords
-""")  # noqa: S608  constants only
+"""  # noqa: S608  constants only
 
-REFLAG = one_plan(f"""
+_REFLAGGED = few(
+    "$2::bigint[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[]",
+    "mailbox_id, uid, flags, keywords, modseq",
+    "n",
+)
+REFLAG = f"""
 UPDATE mailbox_message m SET flags = n.flags, keywords = string_to_array(n.keywords, ' '), modseq = n.modseq
-FROM (
-    SELECT n.flags, n.keywords, n.modseq, e.place FROM (
-        SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::smallint[], $5::text[], $6::bigint[])
-            AS n (mailbox_id, uid, flags, keywords, modseq) LIMIT (SELECT {MOST})
-    ) AS n {_PLACE}) AS n
+FROM (SELECT n.flags, n.keywords, n.modseq, e.place FROM {_REFLAGGED} {_PLACE}) AS n
 WHERE m.ctid = n.place
-""")  # noqa: S608  constants only
+"""  # noqa: S608  constants only
 
 
 @dataclass(frozen=True, slots=True)
