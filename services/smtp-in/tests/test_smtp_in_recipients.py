@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from posthorn_smtp_in.judge import Kind, Room, judge_room
 from posthorn_smtp_in.recipients.relay import may_relay
 from posthorn_smtp_in.settings import RelaySettings
-from posthorn_storage import StorageSettings, SubAddressing
+from posthorn_storage import Storage, StorageSettings, SubAddressing
 from posthorn_storage.queue import QueueFilter
 
 HELLO = "S: 220 *\nC: EHLO c\nS: 250-*\n"
@@ -87,6 +87,22 @@ async def test_a_catch_all_takes_what_nobody_has_and_is_ended_by_removing_it(ser
     assert await directory.remove_alias("@example.org") == 1
     async with await service.connect() as talk:
         await talk.play(HELLO + "C: MAIL FROM:<e@f.net>\nS: 250 *\nC: RCPT TO:<whoever@example.org>\nS: 550 5.1.1 *")
+
+
+@postgres
+async def test_a_mailbox_that_is_gone_costs_nobody_else_the_message(
+    service: Any, people: Any, storage_settings: StorageSettings
+) -> None:
+    await send(service, "bob@example.org")  # who that is will be remembered
+    other = await Storage.open(storage_settings)
+    await other.directory.delete_account("bob@example.org")
+    await other.close()
+    both = "C: MAIL FROM:<e@f.net>\nS: 250 *\nC: RCPT TO:<ann@example.org>\nS: 250 *\nC: RCPT TO:<bob@example.org>\n"
+    async with await service.connect() as talk:
+        await talk.play(HELLO + both + "S: 250 *\nC: DATA\nS: 354 *\nC: x\nC: .\nS: 451 4.2.1 *")
+        assert await totals(service, people[0]) == {}
+        await talk.play(both + "S: 550 5.1.1 *\nC: DATA\nS: 354 *\nC: x\nC: .\nS: 250 *")
+    assert await totals(service, people[0]) == {"inbox": 1}
 
 
 @postgres

@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 
 from posthorn_delivery import Arrival, file_by_scripts, store
 from posthorn_mail_format import summarize
-from posthorn_model.errors import OverQuota, PosthornError
+from posthorn_model.errors import AccountNotFound, OverQuota, PosthornError
 from posthorn_model.events import QueueDue
 from posthorn_model.mail import MessageSummary, PreparedBlob
 from posthorn_model.queue_items import NewQueueMessage
@@ -25,6 +25,7 @@ from posthorn_smtp_in.recipients.room import no_room
 
 IN_THREAD = 262_144
 """Octets of content whose scan would hold up the other sessions for too long."""
+GONE = reply(451, "4.2.1", "A mailbox went away meanwhile, try again")
 
 
 async def deliver(parts: Parts, letter: Letter) -> Reply:
@@ -84,6 +85,10 @@ async def _deliver(parts: Parts, work: Work) -> Reply:
     except OverQuota as error:
         accounts = [message.account for message in plain]
         return await no_room(parts.storage, error, accounts, len(work.letter.content))
+    except AccountNotFound:
+        # Gone since RCPT, or since it was remembered: the next RCPT tells who, and nobody else's mail comes back.
+        parts.storage.recipients.forget()
+        return GONE
     _tell_queue(parts, queued)
     return accepted(work.letter.delivery)
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from posthorn_delivery import Arrival, file_by_scripts, store
 from posthorn_mail_format import summarize
 from posthorn_mail_format.trace import return_path
-from posthorn_model.errors import OverQuota, PosthornError
+from posthorn_model.errors import AccountNotFound, OverQuota, PosthornError
 from posthorn_model.ids import AccountId, MailboxId
 from posthorn_model.mail import MessageSummary, NewMessage, PreparedBlob
 from posthorn_smtp_out.parts import Parts
@@ -21,6 +21,7 @@ from posthorn_storage.sieve_scripts import ActiveScript
 
 DELIVERED = Reply(250, ("2.1.5 Delivered to the mailbox",))
 FULL = Reply(452, ("4.2.2 The mailbox is full",))
+GONE = Reply(451, ("4.2.1 The mailbox went away meanwhile",))
 IN_THREAD = 262_144
 """Octets of content whose scan would hold up other attempts for too long."""
 
@@ -87,6 +88,9 @@ async def deliver(parts: Parts, copy: Copy, to: Target) -> Reply:
         await store(parts.scripts, filing)
     except OverQuota:
         return FULL
+    except AccountNotFound:
+        parts.storage.recipients.forget()  # who has the address now is asked for at the next attempt
+        return GONE
     except PosthornError as error:
         if error.temporary:
             raise
