@@ -9,6 +9,8 @@ import pytest_asyncio
 
 from posthorn_model.errors import Unavailable
 from posthorn_storage.database import Connection, Database, DatabaseLimits
+from posthorn_storage.database import succession as succession_module
+from posthorn_storage.database.database import lost
 from posthorn_storage.database.succession import SPARE_SECONDS, Succession
 
 pytestmark = pytest.mark.postgres
@@ -135,6 +137,24 @@ async def test_a_server_that_dies_is_lost_to_what_it_did_alone(
         await succession.run(die)
     await succession.close()
     assert await done(looker) == [1, 2]
+    assert database.load().in_use == 0
+
+
+async def test_a_connection_that_is_known_to_be_lost_is_used_no_more(
+    database: Database, looker: "asyncpg.Connection[asyncpg.Record]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(succession_module, "SPARE_SECONDS", 60.0)
+    succession = Succession(database, lambda: True)
+    for number in range(3):
+        server, _ = await add(succession, number)
+        ahead = succession._ahead
+        assert ahead is not None
+        await looker.execute("SELECT pg_terminate_backend($1, 5000)", server)
+        async with asyncio.timeout(30):
+            while not lost(ahead[1]):  # noqa: ASYNC110 (the loop itself is to hear of it)
+                await asyncio.sleep(0.001)
+    await succession.close()
+    assert await done(looker) == [0, 1, 2]
     assert database.load().in_use == 0
 
 

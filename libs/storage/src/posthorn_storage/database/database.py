@@ -319,6 +319,12 @@ def _at_rest(connection: Connection) -> bool:
     )
 
 
+def lost(connection: Connection) -> bool:
+    """Whether it is known that the server, or the way to it, has ended a connection that is in use."""
+    held = connection._con
+    return held is None or held.is_closed()
+
+
 def affected(tag: str) -> int:
     """Return the row count of a command tag such as "UPDATE 3"."""
     last = tag.rsplit(" ", 1)[-1]

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from posthorn_model.errors import PosthornError
-from posthorn_storage.database.database import Database
+from posthorn_storage.database.database import Database, lost
 from posthorn_storage.database.undoing import Connection
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ class _Next:
 
     async def __aenter__(self) -> Connection:
         ahead = self._succession.take()
-        if ahead is not None and ahead[1].is_closed():
+        if ahead is not None and lost(ahead[1]):
             await _ended(ahead[0])
             ahead = None
         if ahead is None:
