@@ -26,6 +26,12 @@ async def database(bare_postgres_dsn: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was begun ahead waits for as long as the test takes."""
+    monkeypatch.setattr(succession_module, "SPARE_SECONDS", 600.0)
+
+
 @pytest_asyncio.fixture
 async def looker(bare_postgres_dsn: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
     """Another session, which sees what is committed."""
@@ -49,6 +55,7 @@ async def add(succession: Succession, *numbers: int) -> tuple[int, int]:
     return await succession.run(work)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_each_is_committed_at_its_end_and_the_next_has_begun(
     database: Database, looker: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
@@ -91,6 +98,7 @@ async def test_what_was_begun_for_nobody_ends_by_itself(
     assert await done(looker) == [1, 2]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_one_that_fails_takes_nothing_of_the_others_along(
     database: Database, looker: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
@@ -140,10 +148,10 @@ async def test_a_server_that_dies_is_lost_to_what_it_did_alone(
     assert database.load().in_use == 0
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_connection_that_is_known_to_be_lost_is_used_no_more(
-    database: Database, looker: "asyncpg.Connection[asyncpg.Record]", monkeypatch: pytest.MonkeyPatch
+    database: Database, looker: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
-    monkeypatch.setattr(succession_module, "SPARE_SECONDS", 60.0)
     succession = Succession(database, lambda: True)
     for number in range(3):
         server, _ = await add(succession, number)
@@ -158,6 +166,7 @@ async def test_a_connection_that_is_known_to_be_lost_is_used_no_more(
     assert database.load().in_use == 0
 
 
+@pytest.mark.usefixtures("patient")
 async def test_side_by_side_each_has_a_connection_of_its_own(
     database: Database, looker: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
