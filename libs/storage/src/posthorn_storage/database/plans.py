@@ -5,7 +5,7 @@ import re
 _ARRAY = re.compile(r"(,\s*|\bANY \()?(\$\d+::(\w+\[\]))")
 _MOST = 2**32
 """More elements than any array has."""
-NEVER = 2**63 - 1
+_HIGHEST = 2**63 - 1
 """The highest modseq there can be (RFC 7162 3)."""
 
 
@@ -35,7 +35,7 @@ def later_than(since: str) -> str:
     time: of a modseq that it does not know it expects a third of all. With an end that it does not know it expects one
     row of two hundred either way: so it follows the index, and keeps the plan.
     """
-    return f"modseq > {since}::bigint AND modseq <= (SELECT {NEVER})"
+    return f"modseq > {since}::bigint AND modseq <= (SELECT {_HIGHEST})"
 
 
 def few(arrays: str, columns: str, name: str, *, numbered: bool = False) -> str:

@@ -36,9 +36,7 @@ class Succession:
 
     async def close(self) -> None:
         """Give back what was begun ahead."""
-        if self._ahead is not None:
-            self._ahead[2].cancel()
-            self._give_up()
+        self._give_up()
         if self._ending is not None:
             await self._ending
 
