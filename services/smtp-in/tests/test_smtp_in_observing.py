@@ -1,6 +1,5 @@
 """What is told to the owners of domains: pure facts to observations, and a whole message to the row of a report."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,16 +57,16 @@ def test_an_observation_tells_all_that_a_report_has() -> None:
         (FAILED, REFUSED, "reject", ""),
         (FAILED, JUNK, "quarantine", "local_policy"),
         (FAILED, ACCEPTED, "none", "local_policy"),
-        (replace(FAILED, disposition=Policy.QUARANTINE), JUNK, "quarantine", "sampled_out"),
-        (replace(FAILED, policy=Policy.NONE, disposition=Policy.NONE), ACCEPTED, "none", ""),
-        (replace(FAILED, result=Dmarc.PASS, disposition=Policy.NONE), ACCEPTED, "none", ""),
-        (replace(FAILED, result=Dmarc.PASS, disposition=Policy.NONE), REFUSED, "reject", "local_policy"),
+        (FAILED._replace(disposition=Policy.QUARANTINE), JUNK, "quarantine", "sampled_out"),
+        (FAILED._replace(policy=Policy.NONE, disposition=Policy.NONE), ACCEPTED, "none", ""),
+        (FAILED._replace(result=Dmarc.PASS, disposition=Policy.NONE), ACCEPTED, "none", ""),
+        (FAILED._replace(result=Dmarc.PASS, disposition=Policy.NONE), REFUSED, "reject", "local_policy"),
     ],
 )
 def test_what_was_done_and_why_it_is_not_what_was_asked_for(
     dmarc: DmarcResult, verdict: Verdict, disposition: str, override: str
 ) -> None:
-    seen = observed(replace(FACTS, dmarc=dmarc), verdict, "")
+    seen = observed(FACTS._replace(dmarc=dmarc), verdict, "")
     assert seen is not None
     assert (seen.disposition, seen.override) == (disposition, override)
 
@@ -75,10 +74,10 @@ def test_what_was_done_and_why_it_is_not_what_was_asked_for(
 @pytest.mark.parametrize(
     ("facts", "verdict"),
     [
-        (replace(FACTS, dmarc=None), ACCEPTED),
-        (replace(FACTS, dmarc=DmarcResult(Dmarc.NONE, "firm.test")), ACCEPTED),
-        (replace(FACTS, dmarc=replace(FAILED, result=Dmarc.TEMPERROR)), ACCEPTED),
-        (replace(FACTS, dmarc=replace(FAILED, record=parse_record(b"v=DMARC1; p=reject"))), REFUSED),
+        (FACTS._replace(dmarc=None), ACCEPTED),
+        (FACTS._replace(dmarc=DmarcResult(Dmarc.NONE, "firm.test")), ACCEPTED),
+        (FACTS._replace(dmarc=FAILED._replace(result=Dmarc.TEMPERROR)), ACCEPTED),
+        (FACTS._replace(dmarc=FAILED._replace(record=parse_record(b"v=DMARC1; p=reject"))), REFUSED),
         (FACTS, Verdict("dmarc-temperror", reply(451, "4.7.1", "later"))),
     ],
     ids=["not judged", "no policy", "not known", "no reports wanted", "put off"],
@@ -89,7 +88,7 @@ def test_what_is_in_no_report(facts: AuthenticationFacts, verdict: Verdict) -> N
 
 def test_many_signatures_make_no_row_longer() -> None:
     many = tuple(SignatureResult(Dkim.FAIL, domain=f"d{number}.test") for number in range(100))
-    seen = observed(replace(FACTS, dkim=many, spf=None), ACCEPTED, "x")
+    seen = observed(FACTS._replace(dkim=many, spf=None), ACCEPTED, "x")
     assert seen is not None
     assert (len(seen.dkim), seen.spf) == (MOST_SIGNATURES, ())
 

@@ -5,7 +5,6 @@ binary digits.
 """
 
 import hashlib
-import re
 from collections.abc import Iterator
 from enum import Enum
 
@@ -13,8 +12,6 @@ from posthorn_mail_auth.message import Body
 
 PIECE = 1 << 20
 """Octets of a body that are brought into canonical form at a time."""
-_SPACES = re.compile(rb"[ \t]+")
-_FOLD = re.compile(rb"\r\n")
 
 
 class Form(Enum):
@@ -29,7 +26,7 @@ def header_field(raw: bytes, form: Form) -> bytes:
     if form is Form.SIMPLE:
         return raw
     name, _, value = raw.partition(b":")
-    line = _SPACES.sub(b" ", _FOLD.sub(b"", value)).strip(b" ")
+    line = _spaced(value.replace(b"\r\n", b"")).strip(b" ")
     return name.strip(b" \t").lower() + b":" + line + b"\r\n"
 
 
@@ -53,7 +50,7 @@ class BodyHash:
         self.digest = digest.digest()
 
 
-def _pieces(body: Body, form: Form) -> Iterator[bytes]:
+def _pieces(body: Body, form: Form) -> Iterator[bytes | memoryview]:
     """The canonical body. Empty lines are held back until something follows them: those at the end do not count."""
     empty_lines = 0
     begun = False
@@ -71,7 +68,9 @@ def _pieces(body: Body, form: Form) -> Iterator[bytes]:
         if 2 * ends == len(piece):
             empty_lines += ends
             continue
-        yield b"\r\n" * empty_lines + piece[: len(piece) - 2 * ends]
+        if empty_lines:
+            yield b"\r\n" * empty_lines
+        yield memoryview(piece)[: len(piece) - 2 * ends]
         empty_lines = ends
         begun = True
     if begun or form is Form.SIMPLE:
@@ -93,11 +92,19 @@ def _lines(body: Body, position: int) -> bytes:
 
 
 def _relaxed(text: bytes) -> bytes:
+    text = _spaced(text)
+    return text.replace(b" \r\n", b"\r\n") if text.rfind(b" \r\n") >= 0 else text
+
+
+def _spaced(text: bytes) -> bytes:
+    """One space for each run of white space. Most texts have none: rfind says so in half the time of find, where the
+    needle is so short.
+    """
     if b"\t" in text:
         text = text.replace(b"\t", b" ")
-    while b"  " in text:
+    while text.rfind(b"  ") >= 0:
         text = text.replace(b"  ", b" ")
-    return text.replace(b" \r\n", b"\r\n")
+    return text
 
 
 def _line_ends_at_end(text: bytes) -> int:

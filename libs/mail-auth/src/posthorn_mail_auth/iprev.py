@@ -1,16 +1,17 @@
 """iprev (RFC 8601 3): whether an address has a name that has the address."""
 
-from dataclasses import dataclass
-from enum import Enum
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
+from posthorn_mail_auth.addresses import client_address
 from posthorn_mail_auth.side_by_side import all_of
 from posthorn_model.resolving import Answer, Outcome, Resolver
 
 MAX_NAMES = 5
 
 
-class Result(Enum):
+class Result(StrEnum):
     """RFC 8601 2.7.3."""
 
     PASS = "pass"  # noqa: S105
@@ -19,8 +20,7 @@ class Result(Enum):
     PERMERROR = "permerror"
 
 
-@dataclass(frozen=True, slots=True)
-class IprevResult:
+class IprevResult(NamedTuple):
     """What became of the check; `name` is the one that leads back, "" without one."""
 
     result: Result
@@ -29,9 +29,7 @@ class IprevResult:
 
 async def check(resolver: Resolver, address: str) -> IprevResult:
     """Ask for the first names of an address and for their addresses. Raises ValueError for what is no address."""
-    found = ip_address(address)
-    if isinstance(found, IPv6Address):
-        found = found.ipv4_mapped or found
+    found = client_address(address)
     answer = await resolver.names_of(found)
     if answer.failed:
         return IprevResult(Result.TEMPERROR)

@@ -4,14 +4,16 @@ Line ends are CRLF, as SMTP carries them. Nothing is decoded, and the body is no
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from posthorn_mail_format.headers import header_end, iterate
 
 
-@dataclass(frozen=True, slots=True)
-class RawField:
-    """One header field: its name in lower case, and all its octets with the last CRLF."""
+class RawField(NamedTuple):
+    """One header field: its name in lower case, and all its octets with the last CRLF.
+
+    A tuple, since every message has dozens of them.
+    """
 
     name: bytes
     raw: bytes

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from posthorn_mail_format.headers import field_at, header_end, iterate
 
@@ -17,9 +17,8 @@ _ID = re.compile(rb'[ \t\r\n]*(?:"([^"]{0,1000})"|([^\s;"()]{1,1000}))[ \t\r\n]*
 _WIDTH = 78
 
 
-@dataclass(frozen=True, slots=True)
-class MethodResult:
-    """One resinfo: a method, its result, and what it was about."""
+class MethodResult(NamedTuple):
+    """One resinfo: a method, its result, and what it was about. A tuple, since each message has half a dozen."""
 
     method: str
     result: str
@@ -38,17 +37,21 @@ def fold(start: str, methods: Sequence[MethodResult]) -> bytes:
     """`start`, then the results, each on a line of its own, or "none"."""
     if not methods:
         return f"{start}; none\r\n".encode()
-    lines = [start]
-    for method in methods:
-        lines[-1] += ";"
-        words = _words(method)
-        lines.append("\t" + words[0])
-        for word in words[1:]:
-            if len(lines[-1]) + 1 + len(word) > _WIDTH:
-                lines.append("\t" + word)
-            else:
-                lines[-1] += " " + word
-    return "".join(line + "\r\n" for line in lines).encode("ascii", "replace")
+    return (start + "".join(map(_folded, methods)) + "\r\n").encode("ascii", "replace")
+
+
+def _folded(method: MethodResult) -> str:
+    """One result behind what stands before it, on as many lines as it needs."""
+    text = ";"
+    room = 0
+    for word in _words(method):
+        room -= 1 + len(word)
+        if room < 0:
+            text += "\r\n\t" + word
+            room = _WIDTH - 1 - len(word)
+        else:
+            text += " " + word
+    return text
 
 
 def _words(method: MethodResult) -> list[str]:
@@ -62,9 +65,10 @@ def _words(method: MethodResult) -> list[str]:
 
 def _value(text: str, *, quoted: bool = False) -> str:
     """As it is where it may stand so, else as a quoted string of printable ASCII."""
-    text = _UNPRINTABLE.sub("?", text)[:MAX_VALUE]
+    text = text[:MAX_VALUE]
     if not quoted and _PLAIN_VALUE.match(text):
         return text
+    text = _UNPRINTABLE.sub("?", text)
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

@@ -52,7 +52,7 @@ def begin_judging(parts: Parts, listener: str, address: str, client: Client, tra
     concerned = parts.judging.concerns(listener, address, authenticated=client.account is not None)
     if concerned and transaction.early is None:
         who = Claims(address, client.hello, transaction.mail.sender, parts.hostname)
-        transaction.early = parts.judging.begin(who, parts.log.bind(listener=listener))
+        transaction.early = parts.judging.begin(who, lambda: parts.log.bind(listener=listener))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +164,10 @@ async def _senders(parts: Parts, case: Case) -> Verdict:
     origin = case.origin
     if not _judged_here(parts, origin):
         return ACCEPTED
-    who, log = Claims(origin.address, origin.client.hello, case.transaction.mail.sender, parts.hostname), case.log
-    early = case.transaction.early or parts.judging.begin(who, log)
-    judged = await parts.judging.judge(who, early, case.head, case.spool, log)
-    case.results = judged.field
+    who = Claims(origin.address, origin.client.hello, case.transaction.mail.sender, parts.hostname)
+    early = case.transaction.early or parts.judging.begin(who, lambda: case.log)
+    judged = await parts.judging.judge(who, early, case.head, case.spool, lambda: case.log)
+    case.results, case.transaction.told = judged.field, judged.told
     return judged.verdict
 
 

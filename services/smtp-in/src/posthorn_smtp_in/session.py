@@ -391,6 +391,7 @@ class Session:
             recipients=len(transaction.recipients),
             size=end.size,
             codes=[answer.code for answer in answers],
+            **transaction.told,
         )
         self._transaction_over()
         await self._milters.end_message()

@@ -75,7 +75,8 @@ class Spool:
     def read(self, start: int, size: int) -> bytes:
         """Up to `size` octets from `start` on, fewer at the end."""
         if self._file is None:
-            return bytes(self._held[start : start + size])
+            with memoryview(self._held) as held:
+                return bytes(held[start : start + size])
         return os.pread(self._file.fileno(), size, start)
 
     @property

@@ -1,6 +1,7 @@
 """A mail transaction while it is open, and the client as far as it is known."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
@@ -39,8 +40,10 @@ class Transaction:
     delivery: UUID = field(default_factory=uuid4)
     recipients: list[Recipient] = field(default_factory=list)
     spool: Spool | None = None
-    early: "asyncio.Task[Early] | None" = None
+    early: "asyncio.Future[Early] | None" = None
     """Checks on who sends, which were begun before the content was there."""
+    told: Mapping[str, object] = field(default_factory=dict)
+    """What they found, for the log."""
 
     def close(self) -> None:
         """Let go of the content, and of what is still asked for."""

@@ -70,6 +70,8 @@ class ArcSet:
 
 def sets_of(message: Message) -> Sequence[ArcSet]:
     """The sets from the first to the last, () without any; raises BrokenChain (RFC 8617 5.2 steps 1 and 3)."""
+    if not any(field.name in (RESULTS, MESSAGE_SIGNATURE, SEAL) for field in message.fields):
+        return ()
     found: dict[bytes, dict[int, RawField]] = {}
     for name, instance_of in ((RESULTS, _results_instance), (MESSAGE_SIGNATURE, _instance), (SEAL, _instance)):
         fields = message.named(name)

@@ -1,8 +1,8 @@
 """Validates a chain of ARC sets (RFC 8617 5.2): the last message signature, and every seal."""
 
 import asyncio
-from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
+from typing import NamedTuple
 
 from posthorn_mail_auth.arc.sets import (
     BrokenChain,
@@ -23,7 +23,7 @@ from posthorn_mail_auth.side_by_side import all_of
 from posthorn_model.resolving import Resolver
 
 
-class Result(Enum):
+class Result(StrEnum):
     """RFC 8617 2, and a temporary error where DNS did not answer (RFC 8601 2.7)."""
 
     NONE = "none"
@@ -32,8 +32,7 @@ class Result(Enum):
     TEMPERROR = "temperror"
 
 
-@dataclass(frozen=True, slots=True)
-class ArcResult:
+class ArcResult(NamedTuple):
     """What became of the chain."""
 
     result: Result

@@ -5,6 +5,7 @@ import binascii
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 from cryptography.exceptions import InvalidSignature as Mismatch
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -26,6 +27,7 @@ KEY_KINDS = {"rsa-sha256": "rsa", "ed25519-sha256": "ed25519"}
 """Algorithm of a signature to k= of its key. rsa-sha1 is not among them (RFC 8301 3.1)."""
 MAX_REMEMBERED = 2048
 """Octets of a record that is kept parsed."""
+_PADDING = PKCS1v15()
 _PREHASHED = Prehashed(SHA256())
 
 
@@ -54,10 +56,10 @@ class PublicKey:
         """Whether the signature is that of the octets by this key."""
         digest = hashlib.sha256(octets).digest()
         try:
-            if isinstance(self.key, RSAPublicKey):
-                self.key.verify(signature, digest, PKCS1v15(), _PREHASHED)
+            if self.kind == "rsa":
+                cast(RSAPublicKey, self.key).verify(signature, digest, _PADDING, _PREHASHED)
             else:
-                self.key.verify(signature, digest)  # RFC 8463 3: the digest is what is signed
+                cast(Ed25519PublicKey, self.key).verify(signature, digest)  # RFC 8463 3: the digest is what is signed
         except Mismatch:
             return False
         return True

@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from posthorn_mail_auth.canonical import Form, header_field
 from posthorn_mail_auth.message import Message, RawField
@@ -17,7 +17,7 @@ _DOMAIN = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-
 _SELECTOR = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62}){0,20}\Z"
 )
-_FIELD_NAME = re.compile(r"[!-9;-~]{1,998}\Z")
+_FIELD_NAMES = re.compile(r"[!-9;-~]{1,998}(?::[!-9;-~]{1,998})*\Z")
 # The tag b= of a field's value; its octets do not sign themselves.
 _SIGNATURE_VALUE = re.compile(rb"(?:\A|;)[ \t\r\n]{0,998}b[ \t\r\n]{0,998}=([^;]*)")
 
@@ -26,8 +26,7 @@ class InvalidSignature(ValueError):
     """The field is no usable signature; its message says why, in words for a result."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """What a signature claims."""
 
     domain: str
@@ -58,6 +57,7 @@ def parse_signature(value: bytes) -> Signature:
     if tags["v"] != "1":
         raise InvalidSignature("unknown version")
     domain = domain_of(tags)
+    header_form, body_form = forms(tags)
     signature = Signature(
         domain=domain,
         selector=selector_of(tags),
@@ -65,8 +65,8 @@ def parse_signature(value: bytes) -> Signature:
         algorithm=tags["a"].lower(),
         value=decoded(tags, "b"),
         body_hash=decoded(tags, "bh"),
-        header_form=forms(tags)[0],
-        body_form=forms(tags)[1],
+        header_form=header_form,
+        body_form=body_form,
         fields=signed_fields(tags),
         length=number(tags, "l"),
         signed_at=number(tags, "t"),
@@ -133,12 +133,12 @@ def forms(tags: dict[str, str], default: str = "simple/simple") -> tuple[Form, F
 
 def signed_fields(tags: dict[str, str]) -> tuple[bytes, ...]:
     """h=, in lower case."""
-    names = [without_space(name).lower() for name in tags["h"].split(":")]
-    if not all(map(_FIELD_NAME.match, names)):
+    names = without_space(tags["h"]).lower()
+    if not _FIELD_NAMES.match(names):
         raise InvalidSignature("bad list of signed fields")
-    if len(names) > MAX_SIGNED_FIELDS:
+    if names.count(":") >= MAX_SIGNED_FIELDS:
         raise InvalidSignature("too many signed fields")
-    return tuple(name.encode() for name in names)
+    return tuple(names.encode("ascii").split(b":"))
 
 
 def _identity(text: str | None, domain: str) -> str:
@@ -155,7 +155,10 @@ def choose(message: Message, names: Iterable[bytes]) -> list[RawField]:
     """The fields that h= means: of each name the last one not yet taken; absent ones are nothing (RFC 6376 5.4.2)."""
     left: dict[bytes, list[RawField]] = {}
     for field in message.fields:
-        left.setdefault(field.name, []).append(field)
+        if field.name in left:
+            left[field.name].append(field)
+        else:
+            left[field.name] = [field]
     return [left[name].pop() for name in names if left.get(name)]
 
 

@@ -6,8 +6,8 @@ Bounded: the first MAX_SIGNATURES signatures of a message are looked at, one que
 import asyncio
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from enum import StrEnum
+from typing import NamedTuple
 
 from posthorn_mail_auth.canonical import BodyHash
 from posthorn_mail_auth.dkim.keys import KEY_KINDS, InvalidKey, PublicKey, WeakKey, parse_key
@@ -31,7 +31,7 @@ IN_THREAD = 262_144
 """Octets of a body whose hash would hold up others for too long."""
 
 
-class Result(Enum):
+class Result(StrEnum):
     """RFC 8601 2.7.1."""
 
     PASS = "pass"  # noqa: S105
@@ -42,8 +42,7 @@ class Result(Enum):
     PERMERROR = "permerror"
 
 
-@dataclass(frozen=True, slots=True)
-class SignatureResult:
+class SignatureResult(NamedTuple):
     """What became of one signature. The strings are "" as far as the field could not be read."""
 
     result: Result
@@ -61,8 +60,7 @@ class SignatureResult:
     """The first eight characters of b=, which tell signatures apart (RFC 6008)."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
+class _Open(NamedTuple):
     """A signature that is worth asking for its key."""
 
     field: RawField
@@ -119,13 +117,13 @@ def _begin(field: RawField, now: float) -> _Open | SignatureResult:
         value=_first_characters(signature),
     )
     if signature.algorithm == "rsa-sha1":
-        return replace(told, result=Result.POLICY, reason="rsa-sha1 is no longer taken")
+        return told._replace(result=Result.POLICY, reason="rsa-sha1 is no longer taken")
     if signature.algorithm not in KEY_KINDS:
-        return replace(told, result=Result.PERMERROR, reason="unknown algorithm")
+        return told._replace(result=Result.PERMERROR, reason="unknown algorithm")
     if signature.expires_at is not None and signature.expires_at < now:
-        return replace(told, reason="signature expired")
+        return told._replace(reason="signature expired")
     if signature.signed_at is not None and signature.signed_at > now + CLOCK_SKEW:
-        return replace(told, reason="signature is from the future")
+        return told._replace(reason="signature is from the future")
     return _Open(field, signature, told)
 
 
@@ -150,21 +148,25 @@ def _end(
     signature, told = each.signature, each.told
     if signature.length is not None:
         if signature.length > body.size:
-            return replace(told, reason="the body is shorter than was signed")
+            return told._replace(reason="the body is shorter than was signed")
         if signature.length < body.size and not partial_bodies:
-            return replace(told, result=Result.POLICY, reason="a part of the body is not signed")
+            return told._replace(result=Result.POLICY, reason="a part of the body is not signed")
     if signature.body_hash != body.digest:
-        return replace(told, reason="body hash did not verify")
+        return told._replace(reason="body hash did not verify")
     key = key_in(answer, KEY_KINDS[signature.algorithm])
     if isinstance(key, SignatureResult):
-        return replace(told, result=key.result, reason=key.reason)
-    told = replace(told, bits=key.bits, testing=key.testing)
+        return told._replace(result=key.result, reason=key.reason)
+    result, reason = Result.PASS, ""
     if key.exact and signature.identity.rpartition("@")[2] != signature.domain:
-        return replace(told, result=Result.PERMERROR, reason="the key is not for subdomains")
-    octets = signed_octets(choose(message, signature.fields), each.field.raw, signature.header_form)
-    if not key.verifies(signature.value, octets):
-        return replace(told, reason="signature did not verify")
-    return replace(told, result=Result.PASS, reason="")
+        result, reason = Result.PERMERROR, "the key is not for subdomains"
+    elif not key.verifies(signature.value, _signed(message, each)):
+        result, reason = Result.FAIL, "signature did not verify"
+    return told._replace(result=result, reason=reason, bits=key.bits, testing=key.testing)
+
+
+def _signed(message: Message, each: _Open) -> bytes:
+    signature = each.signature
+    return signed_octets(choose(message, signature.fields), each.field.raw, signature.header_form)
 
 
 def key_in(answer: Answer[bytes], kind: str) -> PublicKey | SignatureResult:

@@ -4,8 +4,8 @@ Several authors in different domains each count: the strictest result of those t
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
+from typing import NamedTuple
 
 from posthorn_mail_auth.dkim.verifying import Result as DkimVerdict
 from posthorn_mail_auth.dkim.verifying import SignatureResult
@@ -23,7 +23,7 @@ MAX_AUTHORS = 5
 """Domains in From; a message with more has no DMARC result but permerror."""
 
 
-class Result(Enum):
+class Result(StrEnum):
     """RFC 7489 11.2."""
 
     NONE = "none"
@@ -33,8 +33,7 @@ class Result(Enum):
     PERMERROR = "permerror"
 
 
-@dataclass(frozen=True, slots=True)
-class DmarcResult:
+class DmarcResult(NamedTuple):
     """What became of the check, and what the domain asks for."""
 
     result: Result
@@ -52,8 +51,7 @@ class DmarcResult:
     """Where the record was found."""
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(NamedTuple):
     """The record of an author's domain, or why there is none."""
 
     domain: str

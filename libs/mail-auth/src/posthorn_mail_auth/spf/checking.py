@@ -5,10 +5,11 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
-from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, TypeVar
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, NamedTuple, TypeVar
 
+from posthorn_mail_auth.addresses import Address, client_address
 from posthorn_mail_auth.spf.macros import IN_EXPLANATIONS, InvalidMacro, MacroString, parse_macros
 from posthorn_mail_auth.spf.record import InvalidRecord, Mechanism, Qualifier, Record, is_spf, parse_record
 from posthorn_model.resolving import Answer, Resolver
@@ -23,11 +24,10 @@ MAX_EXPLANATION = 500
 _LABEL = re.compile(r"[^.]{1,63}\Z")
 _PRINTABLE = re.compile(r"[ -~]*\Z")
 
-Address = IPv4Address | IPv6Address
 AnswerOf = TypeVar("AnswerOf", bound=Answer[Any])
 
 
-class Result(Enum):
+class Result(StrEnum):
     """RFC 7208 2.6."""
 
     NONE = "none"
@@ -47,8 +47,7 @@ _MEANING = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SpfResult:
+class SpfResult(NamedTuple):
     """What became of one check."""
 
     result: Result
@@ -94,10 +93,7 @@ async def check(
     domain = domain.lower().removesuffix(".")
     if not _is_domain(domain):
         return SpfResult(Result.NONE, domain, identity, sender or hello, "not a domain name")
-    found = ip_address(address)
-    if isinstance(found, IPv6Address):
-        found = found.ipv4_mapped or found
-    run = _Check(resolver, found, local or "postmaster", domain, hello, receiver, clock)
+    run = _Check(resolver, client_address(address), local or "postmaster", domain, hello, receiver, clock)
     try:
         result, reason, explanation = await run.host(domain, top=True)
     except _Ended as ended:

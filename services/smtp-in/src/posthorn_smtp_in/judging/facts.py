@@ -1,6 +1,6 @@
 """What is known of who sent a message; None for a check that was not made."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from posthorn_mail_auth.arc.validating import ArcResult
 from posthorn_mail_auth.dkim.verifying import SignatureResult
@@ -9,8 +9,7 @@ from posthorn_mail_auth.iprev import IprevResult
 from posthorn_mail_auth.spf.checking import SpfResult
 
 
-@dataclass(frozen=True, slots=True)
-class AuthenticationFacts:
+class AuthenticationFacts(NamedTuple):
     """The results of all checks."""
 
     address: str

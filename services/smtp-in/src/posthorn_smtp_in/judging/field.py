@@ -15,12 +15,12 @@ def authentication_results(hostname: str, facts: AuthenticationFacts) -> bytes:
 def _methods(facts: AuthenticationFacts) -> Iterator[MethodResult]:
     if facts.iprev is not None:
         yield MethodResult(
-            "iprev", facts.iprev.result.value, comment=facts.iprev.name, properties=(("policy.iprev", facts.address),)
+            "iprev", facts.iprev.result, comment=facts.iprev.name, properties=(("policy.iprev", facts.address),)
         )
     if facts.spf is not None:
         yield MethodResult(
             "spf",
-            facts.spf.result.value,
+            facts.spf.result,
             comment=facts.spf.reason,
             properties=((f"smtp.{facts.spf.identity}", facts.spf.sender),),
         )
@@ -29,7 +29,7 @@ def _methods(facts: AuthenticationFacts) -> Iterator[MethodResult]:
     if facts.dmarc is not None:
         yield MethodResult(
             "dmarc",
-            facts.dmarc.result.value,
+            facts.dmarc.result,
             comment=f"p={facts.dmarc.policy.value}" if facts.dmarc.record is not None else "",
             reason=facts.dmarc.reason,
             properties=(("header.from", facts.dmarc.domain),),
@@ -37,7 +37,7 @@ def _methods(facts: AuthenticationFacts) -> Iterator[MethodResult]:
     if facts.arc is not None:
         yield MethodResult(
             "arc",
-            facts.arc.result.value,
+            facts.arc.result,
             comment=", ".join(facts.arc.sealers[-3:]),
             reason=facts.arc.reason,
             properties=(("smtp.remote-ip", facts.address),),
@@ -48,7 +48,7 @@ def _dkim(result: SignatureResult) -> MethodResult:
     comment = f"{result.bits}-bit key{', testing' if result.testing else ''}" if result.bits else ""
     return MethodResult(
         "dkim",
-        result.result.value,
+        result.result,
         comment=comment,
         reason=result.reason,
         properties=(

@@ -2,9 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
@@ -16,6 +16,7 @@ from posthorn_mail_auth.dkim.verifying import SignatureResult, verify
 from posthorn_mail_auth.dmarc.checking import DmarcResult, Published, author_domains, discover, evaluate
 from posthorn_mail_auth.iprev import IprevResult
 from posthorn_mail_auth.message import Message
+from posthorn_mail_auth.side_by_side import Done, begin, ends_of
 from posthorn_mail_auth.spf import checking as spf
 from posthorn_mail_auth.spf.checking import SpfResult
 from posthorn_mail_auth.suffixes import PublicSuffixes
@@ -27,7 +28,11 @@ from posthorn_smtp_in.judging.settings import AuthenticationSettings
 from posthorn_smtp_in.spool import Spool
 
 Known = TypeVar("Known")
+Wait: TypeAlias = Done[Known] | Coroutine[Any, Any, Known]
+"""What a check finds, most often at once."""
+NOT_MADE = Done(None)
 LATE = "no answer in time"
+FAILED = "a check of authentication has failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +51,7 @@ class SpooledBody:
         return self.spool.read(self.start + start, size)
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(NamedTuple):
     """What a client said of itself and of its message, and to whom."""
 
     address: str
@@ -58,8 +62,7 @@ class Claims:
     """Ours."""
 
 
-@dataclass(frozen=True, slots=True)
-class Early:
+class Early(NamedTuple):
     """What is found without the content; None for a check that was not made."""
 
     iprev: IprevResult | None = None
@@ -73,20 +76,21 @@ class Gatherer:
     resolver: Resolver
     settings: AuthenticationSettings
     clock: Clock
-    log: FilteringBoundLogger
+    log: Callable[[], FilteringBoundLogger]
+    """Asked where there is something to say."""
 
-    async def early(self, claims: Claims) -> Early:
+    def early(self, claims: Claims) -> Done[Early] | Coroutine[Any, Any, Early]:
         """What the client's address, its greeting and the sender tell: asked for while the content arrives."""
-        return Early(
-            *await asyncio.gather(
-                _nothing()
-                if self.settings.iprev == "off"
-                else self.within(iprev.check(self.resolver, claims.address), IprevResult(iprev.Result.TEMPERROR)),
-                _nothing()
-                if self.settings.spf == "off"
-                else self.within(_spf(self.resolver, claims, self.clock), _spf_late(claims)),
-            )
-        )
+        settings, resolver = self.settings, self.resolver
+        named: Wait[IprevResult | None] = NOT_MADE
+        if settings.iprev != "off":
+            named = self.within(iprev.check(resolver, claims.address), _iprev_late)
+        allowed: Wait[SpfResult | None] = NOT_MADE
+        if settings.spf != "off":
+            allowed = self.within(_spf(resolver, claims, self.clock), lambda: _spf_late(claims))
+        if isinstance(named, Done) and isinstance(allowed, Done):
+            return Done(Early(named.answer, allowed.answer))
+        return _both(named, allowed)
 
     async def gather(
         self, claims: Claims, message: Message, early: Awaitable[Early], suffixes: PublicSuffixes
@@ -94,19 +98,17 @@ class Gatherer:
         """The facts; DMARC needs what the others found, and asks for its records meanwhile."""
         settings, resolver = self.settings, self.resolver
         domains = author_domains(message) if settings.dmarc != "off" else ()
-        unknown = tuple(Published(domain, failed=True) for domain in domains if domain)
-        found, found_dkim, found_arc, published = await asyncio.gather(
-            early,
-            _nothing()
-            if settings.dkim == "off"
-            else self.within(
-                verify(message, resolver, now=self.clock.time()), (SignatureResult(Dkim.TEMPERROR, LATE),)
-            ),
-            _nothing()
-            if settings.arc == "off"
-            else self.within(validate(message, resolver), ArcResult(Arc.TEMPERROR, LATE)),
-            _nothing() if settings.dmarc == "off" else self.within(discover(resolver, domains, suffixes), unknown),
-        )
+        policies: Wait[tuple[Published, ...] | None] = NOT_MADE
+        if settings.dmarc != "off":
+            policies = self.within(discover(resolver, domains, suffixes), lambda: _published_late(domains))
+        signatures: Wait[tuple[SignatureResult, ...] | None] = NOT_MADE
+        if settings.dkim != "off":
+            signatures = self.within(verify(message, resolver, now=self.clock.time()), _dkim_late)
+        chain: Wait[ArcResult | None] = NOT_MADE
+        if settings.arc != "off":
+            chain = self.within(validate(message, resolver), _arc_late)
+        found: Early
+        found, found_dkim, found_arc, published = await ends_of([early, signatures, chain, policies])
         judged: DmarcResult | None = None
         if published is not None:
             judged = evaluate(
@@ -119,20 +121,28 @@ class Gatherer:
             )
         return AuthenticationFacts(claims.address, found.iprev, found.spf, found_dkim, found_arc, judged)
 
-    async def within(self, check: Awaitable[Known], otherwise: Known) -> Known:
-        """What a check finds in its time; whatever fails is `otherwise`."""
+    def within(self, check: Coroutine[Any, Any, Known], otherwise: Callable[[], Known]) -> Wait[Known]:
+        """What a check finds in its time; whatever fails is `otherwise`. It has begun when this returns."""
+        try:
+            begun = begin(check)
+        except Exception:  # noqa: BLE001 (a check that breaks is no reason to lose a message)
+            self.log().exception(FAILED)
+            return Done(otherwise())
+        return begun if isinstance(begun, Done) else self._end(begun, otherwise)
+
+    async def _end(self, check: Awaitable[Known], otherwise: Callable[[], Known]) -> Known:
         try:
             async with asyncio.timeout(self.settings.timeout):
                 return await check
         except TimeoutError:
-            return otherwise
-        except Exception:
-            self.log.exception("a check of authentication has failed")
-            return otherwise
+            return otherwise()
+        except Exception:  # noqa: BLE001 (a check that breaks is no reason to lose a message)
+            self.log().exception(FAILED)
+            return otherwise()
 
 
-async def _nothing() -> None:
-    """A check that is not made."""
+async def _both(named: Awaitable[IprevResult | None], allowed: Awaitable[SpfResult | None]) -> Early:
+    return Early(*await ends_of([named, allowed]))
 
 
 def _sender(claims: Claims) -> str:
@@ -152,6 +162,22 @@ async def _spf(resolver: Resolver, claims: Claims, clock: Clock) -> spf.SpfResul
         receiver=claims.hostname,
         clock=clock.time,
     )
+
+
+def _iprev_late() -> IprevResult:
+    return IprevResult(iprev.Result.TEMPERROR)
+
+
+def _dkim_late() -> tuple[SignatureResult, ...]:
+    return (SignatureResult(Dkim.TEMPERROR, LATE),)
+
+
+def _arc_late() -> ArcResult:
+    return ArcResult(Arc.TEMPERROR, LATE)
+
+
+def _published_late(domains: Sequence[str]) -> tuple[Published, ...]:
+    return tuple(Published(domain, failed=True) for domain in domains if domain)
 
 
 def _spf_late(claims: Claims) -> spf.SpfResult:

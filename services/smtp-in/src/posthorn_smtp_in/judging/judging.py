@@ -1,22 +1,25 @@
 """Judges who sent a message: facts, verdict, and both told in the log, the metrics and the header section."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import NamedTuple
 
 from structlog.typing import FilteringBoundLogger
 
+from posthorn_mail_auth.addresses import client_address
 from posthorn_mail_auth.message import Message, fields_of
 from posthorn_mail_auth.results import strip
+from posthorn_mail_auth.side_by_side import Done
 from posthorn_mail_format.headers import header_end
 from posthorn_model.dmarc import DmarcObservation
 from posthorn_model.ports import Clock
 from posthorn_model.resolving import Resolver
 from posthorn_node.settings import ListenerSettings, Problem, SettingsError
 from posthorn_smtp_in.figures import Figures
-from posthorn_smtp_in.judge import ACCEPTED, Verdict
+from posthorn_smtp_in.judge import Verdict
 from posthorn_smtp_in.judging.facts import AuthenticationFacts
 from posthorn_smtp_in.judging.field import authentication_results
 from posthorn_smtp_in.judging.gathering import Claims, Early, Gatherer, SpooledBody
@@ -27,15 +30,12 @@ from posthorn_smtp_in.judging.verdict import judge
 from posthorn_smtp_in.spool import Spool
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """The verdict, and the field that tells of it: b"" where nobody was judged."""
+class Judged(NamedTuple):
+    """The verdict, and what tells of it: a header field, and words for the log."""
 
     verdict: Verdict
-    field: bytes = b""
-
-
-NOT_JUDGED = Judged(ACCEPTED)
+    field: bytes
+    told: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,36 +57,40 @@ class Judging:
         """Whether a client is judged: nobody who has logged in, and nobody from an exempt network."""
         return not authenticated and listener in self.listeners and self.outside(address)
 
-    def begin(self, claims: Claims, log: FilteringBoundLogger) -> "asyncio.Task[Early]":
+    def begin(self, claims: Claims, log: Callable[[], FilteringBoundLogger]) -> "asyncio.Future[Early]":
         """Ask for what is known without the content; hand it to `judge`, or cancel it."""
-        return asyncio.get_running_loop().create_task(self._gatherer(log).early(claims), name="early checks")
+        loop, early = asyncio.get_running_loop(), self._gatherer(log).early(claims)
+        if not isinstance(early, Done):
+            return loop.create_task(early, name="early checks")
+        known = loop.create_future()
+        known.set_result(early.answer)
+        return known
 
     async def judge(
-        self, claims: Claims, early: Awaitable[Early], head: bytes, spool: Spool, log: FilteringBoundLogger
+        self,
+        claims: Claims,
+        early: Awaitable[Early],
+        head: bytes,
+        spool: Spool,
+        log: Callable[[], FilteringBoundLogger],
     ) -> Judged:
-        """Gather the facts and judge them. `head` is the header section as it stands in the spool."""
+        """Gather the facts and judge them. `head` is the header section as it stands in the spool.
+
+        `log` gives the logger that says which message a line is about; it is asked for where there is something to say.
+        """
         message = Message(fields_of(head), SpooledBody(spool, header_end(head, 0, len(head))))
         suffixes = await self.suffixes.current()
         facts = await self._gatherer(log).gather(claims, message, early, suffixes)
         verdict = judge(facts, self.settings)
-        self._tell(facts, verdict, log)
-        if self.observe is not None and (seen := observed(facts, verdict, claims.sender)) is not None:
-            self.observe(seen)
-        return Judged(verdict, authentication_results(claims.hostname, facts))
-
-    def _gatherer(self, log: FilteringBoundLogger) -> Gatherer:
-        return Gatherer(self.resolver, self.settings, self.clock, log)
-
-    def _tell(self, facts: AuthenticationFacts, verdict: Verdict, log: FilteringBoundLogger) -> None:
         results = results_of(facts)
         for method, result in results:
-            self.figures.authentication.labels(method, result).inc()
-        told: dict[str, str] = {}
-        for method, result in results:
-            told[method] = f"{told[method]}, {result}" if method in told else result
-        author = facts.dmarc.domain if facts.dmarc is not None else ""
-        signers = [each.domain for each in facts.dkim or ()]
-        log.info("authenticated", verdict=verdict.reason, author=author, signers=signers, **told)
+            self.figures.authentication(method, result).inc()
+        if self.observe is not None and (seen := observed(facts, verdict, claims.sender)) is not None:
+            self.observe(seen)
+        return Judged(verdict, authentication_results(claims.hostname, facts), _told(facts, results, verdict))
+
+    def _gatherer(self, log: Callable[[], FilteringBoundLogger]) -> Gatherer:
+        return Gatherer(self.resolver, self.settings, self.clock, log)
 
 
 def _outside(networks: Sequence[IPv4Network | IPv6Network]) -> Callable[[str], bool]:
@@ -95,11 +99,9 @@ def _outside(networks: Sequence[IPv4Network | IPv6Network]) -> Callable[[str], b
     @lru_cache(maxsize=4096)
     def outside(address: str) -> bool:
         try:
-            client = ip_address(address)
+            client = client_address(address)
         except ValueError:
             return False
-        if isinstance(client, IPv6Address):
-            client = client.ipv4_mapped or client
         return not any(client in network for network in networks)
 
     return outside
@@ -108,10 +110,22 @@ def _outside(networks: Sequence[IPv4Network | IPv6Network]) -> Callable[[str], b
 def results_of(facts: AuthenticationFacts) -> list[tuple[str, str]]:
     """Every result as (method, result); one for each signature of DKIM."""
     single = (("iprev", facts.iprev), ("spf", facts.spf), ("arc", facts.arc), ("dmarc", facts.dmarc))
-    found = [(method, result.result.value) for method, result in single if result is not None]
+    found = [(method, str(result.result)) for method, result in single if result is not None]
     if facts.dkim is not None:
-        found += [("dkim", each.result.value) for each in facts.dkim] or [("dkim", "none")]
+        found += [("dkim", str(each.result)) for each in facts.dkim] or [("dkim", "none")]
     return found
+
+
+def _told(facts: AuthenticationFacts, results: Sequence[tuple[str, str]], verdict: Verdict) -> Mapping[str, object]:
+    """The facts and the verdict in words for the log."""
+    told: dict[str, object] = {
+        "authentication": verdict.reason,
+        "author": facts.dmarc.domain if facts.dmarc is not None else "",
+        "signers": [each.domain for each in facts.dkim or ()],
+    }
+    for method, result in results:
+        told[method] = f"{told[method]}, {result}" if method in told else result
+    return told
 
 
 def without_forged(head: bytes, hostname: str) -> bytes:
