@@ -16,5 +16,6 @@ async def test_a_kill_and_a_stop_lose_nothing_and_repeat_only_what_was_under_way
     seed = int(os.environ.get("POSTHORN_TEST_SEED") or secrets.randbelow(1_000_000))
     plan = Plan(messages=400, sites=40, kills=1, stops=1, seed=seed, rate=80.0, lease=4.0, restarts=1)
     tally = await play(postgres_dsn, tmp_path, plan)
-    assert tally.wrong() == [], tally.table()
+    print(f"POSTHORN_TEST_SEED={seed}\n{tally.table()}")
+    assert tally.wrong() == []
     assert any(tally.take_overs.values()), "nothing was taken over"
