@@ -76,6 +76,10 @@ async def test_a_repeat_is_no_duplicate_of_itself(file: File, scripts: Scripts) 
 async def test_a_delivery_that_fails_has_answered_nobody(file: File, scripts: Scripts) -> None:
     filing = await file(uuid4())
     gone = replace(filing.messages[0], account=AccountId(1 << 40))
+    recipients = scripts.storage.recipients
+    assert await recipients.find(["ann@example.org"])
+    assert len(recipients._recent) == 1
     with pytest.raises(AccountNotFound):
         await store(scripts, replace(filing, messages=[gone]))
+    assert len(recipients._recent) == 0, "who has the address now is asked for the next time"
     assert len((await file(uuid4())).queued) == 1

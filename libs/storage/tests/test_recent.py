@@ -32,10 +32,13 @@ def test_what_was_asked_before_something_was_forgotten_is_not_remembered() -> No
     mark = recent.mark
     recent.remember("a", 1, mark)
     recent.remember("b", 1, mark)
-    recent.forget("a")
+    recent.forget(["a"])
     assert recent.fresh("ab") == {"b": 1}
     recent.remember("a", 1, mark)
     assert recent.fresh("ab") == {"b": 1}
-    recent.remember("a", 2, recent.mark)
+    mark = recent.mark
+    recent.forget([])  # nothing changed
+    recent.remember("a", 2, mark)
+    assert recent.fresh("ab") == {"a": 2, "b": 1}
     recent.forget()
     assert recent.fresh("ab") == {}

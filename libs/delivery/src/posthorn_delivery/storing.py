@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from posthorn_delivery.filing import Filing, forget_reserved
 from posthorn_delivery.scripts import Scripts
-from posthorn_model.errors import MailboxNotFound, PosthornError
+from posthorn_model.errors import AccountNotFound, MailboxNotFound, PosthornError
 from posthorn_model.mail import NewMessage
 from posthorn_model.queue_items import NewQueueMessage
 
@@ -13,12 +13,16 @@ from posthorn_model.queue_items import NewQueueMessage
 async def store(scripts: Scripts, filing: Filing, queued: Sequence[NewQueueMessage] = ()) -> list[NewQueueMessage]:
     """Store all messages of a filing and queue what it sends, and `queued`, or nothing at all (flows.md A.5).
 
-    Returns everything that was queued. Raises OverQuota, AccountNotFound, Unavailable.
+    Returns everything that was queued. Raises OverQuota, AccountNotFound, Unavailable. An account that is not found has
+    gone since it was looked up, or since it was remembered: who has its addresses now is asked for the next time, so it
+    is worth another try.
     """
     everything = [*queued, *filing.queued]
     try:
         await _deliver(scripts, filing.messages, everything)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, AccountNotFound):
+            scripts.storage.recipients.forget()
         await forget_reserved(scripts, filing)
         raise
     await _remember(scripts, filing)

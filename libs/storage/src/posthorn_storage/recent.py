@@ -1,7 +1,7 @@
 """Answers that may be a little old: bounded in number and age, and dropped when something changed."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Generic, TypeVar
 
 KeyT = TypeVar("KeyT")
@@ -40,10 +40,13 @@ class Recent(Generic[KeyT, ValueT]):
         while len(self._known) > self._most:
             self._known.popitem(last=False)
 
-    def forget(self, key: KeyT | None = None) -> None:
-        """Drop the answer for a key, or all."""
-        self.mark += 1
-        if key is None:
+    def forget(self, keys: Collection[KeyT] | None = None) -> None:
+        """Drop the answers for some keys, or all."""
+        if keys is None:
             self._known.clear()
+        elif not keys:
+            return
         else:
-            self._known.pop(key, None)
+            for key in keys:
+                self._known.pop(key, None)
+        self.mark += 1

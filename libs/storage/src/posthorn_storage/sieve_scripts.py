@@ -164,7 +164,7 @@ class SieveScripts:
         try:
             await self._shards.change(account, work)
         finally:
-            self._known.forget(account)
+            self._known.forget([account])
 
 
 def _check(name: str, size: int) -> None:

@@ -60,12 +60,12 @@ async def deliver_each(parts: Parts, letter: Letter) -> list[Reply]:
 
 async def _prepare(parts: Parts, letter: Letter) -> tuple[MessageSummary | None, PreparedBlob]:
     """What mailboxes list of it, None where it goes into none, and its content."""
-    await parts.turns.take()
     accounts = [] if letter.held else [account for to in letter.recipients for account in to.accounts]
     summary = None
     if accounts and len(letter.content) > IN_THREAD:
         summary = await asyncio.to_thread(summarize, letter.content)
     elif accounts:
+        await parts.turns.take()
         summary = summarize(letter.content)
     queued = letter.held or any(to.site or to.lists for to in letter.recipients)
     data = letter.content if isinstance(letter.content, bytes) else memoryview(letter.content)
@@ -86,9 +86,7 @@ async def _deliver(parts: Parts, work: Work) -> Reply:
         accounts = [message.account for message in plain]
         return await no_room(parts.storage, error, accounts, len(work.letter.content))
     except AccountNotFound:
-        # Gone since RCPT, or since it was remembered: the next RCPT tells who, and nobody else's mail comes back.
-        parts.storage.recipients.forget()
-        return GONE
+        return GONE  # and not the 550 of RCPT, which would send back everybody else's mail too
     _tell_queue(parts, queued)
     return accepted(work.letter.delivery)
 

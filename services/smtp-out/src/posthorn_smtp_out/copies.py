@@ -89,7 +89,6 @@ async def deliver(parts: Parts, copy: Copy, to: Target) -> Reply:
     except OverQuota:
         return FULL
     except AccountNotFound:
-        parts.storage.recipients.forget()  # who has the address now is asked for at the next attempt
         return GONE
     except PosthornError as error:
         if error.temporary:

@@ -1,9 +1,8 @@
 """Units of work of one caller that follow each other closely: the commit of one begins the next (decision 0054)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from types import TracebackType
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
 from posthorn_model.errors import PosthornError
@@ -40,7 +39,26 @@ class Succession:
         if self._ending is not None:
             await self._ending
 
-    def take(self) -> tuple[Unit, Connection] | None:
+    @asynccontextmanager
+    async def _following(self) -> AsyncIterator[Connection]:
+        """One unit of work: the one that was begun ahead, or a new one."""
+        ahead = self._take()
+        if ahead is not None and lost(ahead[1]):
+            await _ended(ahead[0])
+            ahead = None
+        if ahead is None:
+            unit: Unit = self._database.transaction()
+            connection: Connection = await unit.__aenter__()
+        else:
+            unit, connection = ahead
+        try:
+            yield connection
+        except BaseException as error:
+            await unit.__aexit__(type(error), error, error.__traceback__)
+            raise
+        await self._end(unit, connection)
+
+    def _take(self) -> tuple[Unit, Connection] | None:
         """The unit of work that was begun ahead, if there is one."""
         if self._ahead is None:
             return None
@@ -49,7 +67,7 @@ class Succession:
         timer.cancel()
         return unit, connection
 
-    async def end(self, unit: Unit, connection: Connection) -> None:
+    async def _end(self, unit: Unit, connection: Connection) -> None:
         """Commit; what is begun with it is kept for the next. Raises as the end of a unit of work does."""
         if self._begun() or not self._expected():
             await unit.__aexit__(None, None, None)
@@ -69,40 +87,12 @@ class Succession:
         return self._ahead is not None
 
     def _next(self) -> Unit:
-        return self._database.transaction() if self._database.pooled else _Next(self, self._database)
+        return self._database.transaction() if self._database.pooled else self._following()
 
     def _give_up(self) -> None:
         """Nobody came: there is nothing in it to commit."""
-        if (ahead := self.take()) is not None:
+        if (ahead := self._take()) is not None:
             self._ending = asyncio.get_running_loop().create_task(_ended(ahead[0]), name="unit of work for nobody")
-
-
-class _Next:
-    """One unit of work: the one that was begun ahead, or a new one."""
-
-    def __init__(self, succession: Succession, database: Database) -> None:
-        self._succession = succession
-        self._database = database
-
-    async def __aenter__(self) -> Connection:
-        ahead = self._succession.take()
-        if ahead is not None and lost(ahead[1]):
-            await _ended(ahead[0])
-            ahead = None
-        if ahead is None:
-            self._unit: Unit = self._database.transaction()
-            self._connection: Connection = await self._unit.__aenter__()
-        else:
-            self._unit, self._connection = ahead
-        return self._connection
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            await self._succession.end(self._unit, self._connection)
-        else:
-            await self._unit.__aexit__(kind, error, trace)
 
 
 async def _ended(unit: Unit) -> None:

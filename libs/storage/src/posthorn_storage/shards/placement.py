@@ -5,13 +5,13 @@ the writer looks again. Readers may see the state of before the move for as long
 told them; the old rows stay for longer than that (flows.md F).
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
 from posthorn_model.ids import AccountId
 from posthorn_storage.database import Database
+from posthorn_storage.recent import Recent
 
 REMEMBERED_SECONDS: Final = 30.0
 MAX_REMEMBERED: Final = 200_000
@@ -32,8 +32,7 @@ class Placements:
 
     def __init__(self, database: Database, monotonic: Callable[[], float]) -> None:
         self._database = database
-        self._monotonic = monotonic
-        self._known: OrderedDict[AccountId, tuple[Placement, float]] = OrderedDict()
+        self._known = Recent[AccountId, Placement](monotonic, REMEMBERED_SECONDS, MAX_REMEMBERED)
 
     async def of(self, account: AccountId) -> Placement | None:
         """Where one account lives; None when the directory has no such account. Raises Unavailable."""
@@ -41,32 +40,14 @@ class Placements:
 
     async def of_all(self, accounts: Collection[AccountId]) -> dict[AccountId, Placement]:
         """Where these accounts live, one query for those not remembered; unknown accounts are left out."""
-        now = self._monotonic()
-        found: dict[AccountId, Placement] = {}
-        missing: list[AccountId] = []
-        for account in accounts:
-            known = self._known.get(account)
-            if known is not None and known[1] > now:
-                found[account] = known[0]
-            else:
-                missing.append(account)
-        if missing:
+        found = self._known.fresh(accounts)
+        if missing := [account for account in accounts if account not in found]:
+            mark = self._known.mark
             for row in await self._database.fetch(FIND, missing):
-                placement = Placement(row["shard"], row["epoch"])
-                found[row["id"]] = placement
-                self._remember(row["id"], placement, now + REMEMBERED_SECONDS)
+                found[row["id"]] = Placement(row["shard"], row["epoch"])
+                self._known.remember(row["id"], found[row["id"]], mark)
         return found
 
-    def forget(self, accounts: Iterable[AccountId] | None = None) -> None:
+    def forget(self, accounts: Collection[AccountId] | None = None) -> None:
         """Look again next time: for these accounts, or for all."""
-        if accounts is None:
-            self._known.clear()
-            return
-        for account in accounts:
-            self._known.pop(account, None)
-
-    def _remember(self, account: AccountId, placement: Placement, until: float) -> None:
-        self._known[account] = (placement, until)
-        self._known.move_to_end(account)
-        while len(self._known) > MAX_REMEMBERED:
-            self._known.popitem(last=False)
+        self._known.forget(accounts)
