@@ -120,7 +120,10 @@ async def test_a_killed_process_of_two_loses_no_letter(
 
         await asyncio.gather(*(sender(number) for number in range(SENDERS)))
         await all_ready(process, restarted=1)
-        # One node, and each process is a member of its own; the killed one has left, as its successor said.
+        # One node, and each process is a member of its own, which says that it is ready with its next heartbeat; the
+        # killed one has left, as its successor said.
+        while [found.state for found in await storage.nodes.all()].count("ready") < 2:  # noqa: ASYNC110  what others do
+            await asyncio.sleep(0.05)
         members = [found for found in await storage.nodes.all() if found.state == "ready"]
         assert {found.node for found in members} == {1}
         assert len({found.boot for found in members}) == 2
