@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 
+import asyncpg
 import pytest
 
 from posthorn_model.cluster import Process
@@ -12,6 +13,7 @@ from posthorn_model.errors import DuplicateNode, Unavailable
 from posthorn_model.ids import Epoch, NodeId
 from posthorn_storage import Fence, Storage
 from posthorn_storage.database import Connection
+from posthorn_storage.leases import FENCE
 from posthorn_storage.queue.shares import Ask
 from posthorn_testkit.contracts.leases import LeaseContract, LeaseTrial
 
@@ -193,6 +195,45 @@ async def test_a_transaction_may_stand_still_no_longer_than_its_lease_lasts(stor
     assert await allowed(0.1) == 500
 
 
+async def test_a_holder_that_takes_no_answer_keeps_the_lease_from_nobody(storage: Storage, postgres_dsn: str) -> None:
+    """Paused while it is told more than what stands between takes: the server has no more to wait for than the wire."""
+    old = (await storage.leases.acquire(["queue/1"], "old", LONG))["queue/1"]
+    holder = await asyncpg.connect(postgres_dsn)
+    much = await holder.prepare(
+        f"WITH fence AS MATERIALIZED ({FENCE}) SELECT repeat('x', 1000) FROM fence, generate_series(1, 100000)"
+    )
+    holder._transport.pause_reading()
+    asking = asyncio.create_task(much.fetch("queue/1", old))
+    async with asyncio.timeout(60):
+        while (await told(storage, holder.get_server_pid())) != "ClientWrite":  # noqa: ASYNC110  the server's doing
+            await asyncio.sleep(0.05)
+        taken = await taken_by_another(storage)
+    assert taken == {"queue/1": old + 1}
+    assert not asking.done()
+    asking.cancel()
+    holder.terminate()
+    await asyncio.gather(asking, return_exceptions=True)
+
+
+async def told(storage: Storage, backend: int) -> str | None:
+    """What a backend waits for."""
+    waits: str | None = await storage._database.fetchval(
+        "SELECT wait_event FROM pg_stat_activity WHERE pid = $1", backend
+    )
+    return waits
+
+
+async def taken_by_another(storage: Storage) -> Mapping[str, Epoch]:
+    """As if its time had passed, by one who need not wait for the row."""
+    while True:
+        try:
+            await expire(storage, "queue/1")
+            if taken := await storage.leases.acquire(["queue/1"], "new", LONG):
+                return taken
+        except Unavailable:
+            continue
+
+
 async def test_a_holder_that_stands_still_in_its_transaction_keeps_the_lease_from_nobody(storage: Storage) -> None:
     """Paused or cut off between two statements: the server ends the transaction, and with it the hold on the lease."""
     database, leases, begun = storage._database, storage.leases, asyncio.Event()
@@ -206,15 +247,8 @@ async def test_a_holder_that_stands_still_in_its_transaction_keeps_the_lease_fro
 
     standing = asyncio.create_task(database.run(paused))
     await begun.wait()
-    # As if its time had passed, by one who need not wait for the row.
-    taken: Mapping[str, Epoch] = {}
     async with asyncio.timeout(60):
-        while not taken:
-            try:
-                await expire(storage, "queue/1")
-                taken = await leases.acquire(["queue/1"], "new", LONG)
-            except Unavailable:
-                continue
+        taken = await taken_by_another(storage)
     assert taken == {"queue/1": old + 1}
     assert not standing.done()
     standing.cancel()

@@ -45,11 +45,13 @@ FROM lease WHERE starts_with(key, $1) ORDER BY key
 
 # A process that is paused, or cut off, in the middle of a transaction would keep its leases from everybody else. While
 # it holds the row nobody can renew the lease either, so that its end is known.
-STANDING = """set_config('idle_in_transaction_session_timeout',
-    least(3000, greatest(500, extract(epoch FROM until - clock_timestamp()) * 1000))::int::text, true)"""
+_LEFT = "least(3000, greatest(500, extract(epoch FROM until - clock_timestamp()) * 1000))::int::text"
+STANDING = f"""set_config('idle_in_transaction_session_timeout', {_LEFT}, true),
+    set_config('tcp_user_timeout', {_LEFT}, true)"""
 """For a query of a row of `lease`: the server ends a transaction that stands still until the lease ends, or for 3 s.
 
-Under a lease that has run out and is nobody else's yet, after half a second.
+Under a lease that has run out and is nobody else's yet, after half a second. So it does while it has more to tell than
+what stands between takes, and nobody takes it: then it is not idle, and no limit of a statement would end it.
 """
 
 # FOR SHARE: while this transaction runs, nobody can take the lease over; a renewal waits for the moment it lasts.
