@@ -155,10 +155,7 @@ def choose(message: Message, names: Iterable[bytes]) -> list[RawField]:
     """The fields that h= means: of each name the last one not yet taken; absent ones are nothing (RFC 6376 5.4.2)."""
     left: dict[bytes, list[RawField]] = {}
     for field in message.fields:
-        if field.name in left:
-            left[field.name].append(field)
-        else:
-            left[field.name] = [field]
+        left.setdefault(field.name, []).append(field)
     return [left[name].pop() for name in names if left.get(name)]
 
 
