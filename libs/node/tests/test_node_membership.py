@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from posthorn_model.clock import SystemClock
+from posthorn_model.cluster import Process, Standing
 from posthorn_model.errors import DuplicateNode
 from posthorn_node.bans import Bans
 from posthorn_node.health import Health
@@ -134,6 +135,41 @@ async def test_leaving_frees_the_id_at_once(processes: Processes) -> None:
     assert await processes.store.live(30.0) == []
     await second.join()
     assert second.node_id == 7
+    assert "node id is still held; waiting for its lease to end" not in processes.events("b1")
+
+
+class SlowToBeat(NodeStore):
+    """The real store; the second heartbeat takes its way to the database only when it may."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database, failure_after=30.0)
+        self.under_way, self.may_go, self.written = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._beats = 0
+
+    async def beat(self, process: Process, token: str, ttl: float) -> Standing:
+        self._beats += 1
+        if self._beats == 2:
+            self.under_way.set()
+            await self.may_go.wait()
+        standing = await super().beat(process, token, ttl)
+        if self.under_way.is_set():
+            self.written.set()
+        return standing
+
+
+async def test_a_heartbeat_under_way_does_not_bring_back_who_leaves(processes: Processes, database: Database) -> None:
+    processes.store = store = SlowToBeat(database)
+    first, second = processes.member("a1", "a", node_id=7), processes.member("b1", "b", node_id=7)
+    await first.join()
+    async with asyncio.timeout(PATIENCE):
+        await store.under_way.wait()
+        leaving = asyncio.create_task(first.leave())
+        await asyncio.wait([leaving], timeout=0.2)
+        store.may_go.set()
+        await store.written.wait()
+        await leaving
+    assert [found.state for found in await store.all()] == ["left"]
+    await second.join()
     assert "node id is still held; waiting for its lease to end" not in processes.events("b1")
 
 

@@ -31,6 +31,8 @@ class Membership:
         self._started = datetime.datetime.fromtimestamp(node.clock.time(), datetime.UTC)
         self._id: NodeId | None = None
         self._left = False
+        self._saying = asyncio.Lock()
+        """One word at a time: a heartbeat that came behind the farewell would bring this process back to life."""
         self.standing = Standing(held=False)
         """What the latest heartbeat found out."""
         self.told: Callable[[Standing], None] = lambda _standing: None
@@ -79,7 +81,8 @@ class Membership:
         if self._id is None:
             return
         try:
-            await self._store.leave(self._node.boot)
+            async with self._saying:
+                await self._store.leave(self._node.boot)
         except PosthornError as error:
             self._node.log.warning("could not leave the node table", reason=error.public)
 
@@ -89,10 +92,23 @@ class Membership:
             await self._beat()
 
     async def _beat(self) -> None:
-        """One heartbeat, which hears what is wished too.
+        """One heartbeat, which hears what is wished too; none of who has left.
 
         Raises LeaseLost, which ends the process, when the node id belongs to another node.
         """
+        async with self._saying:
+            standing = None if self._left else await self._say()
+        if standing is None:
+            return
+        if not standing.held:
+            raise LeaseLost(f"node id {self.node_id} was taken by another node")
+        self.standing = standing
+        self.told(standing)
+        if standing.wish == DRAIN:
+            self._node.leave("the operator drains this node")
+
+    async def _say(self) -> Standing | None:
+        """Write how this process is; None when the database does not answer."""
         settings = self._node.settings
         process = Process(
             node=self.node_id,
@@ -107,18 +123,10 @@ class Membership:
             seen_at=datetime.datetime.fromtimestamp(self._node.clock.time(), datetime.UTC),
             live=True,
         )
-        if self._left:
-            return
         try:
-            standing = await self._store.beat(process, self._node.token, settings.cluster.lease_ttl)
+            return await self._store.beat(process, self._node.token, settings.cluster.lease_ttl)
         except PosthornError as error:
             if not error.temporary:
                 raise
             self._node.log.warning("heartbeat failed", reason=error.public)
-            return
-        if not standing.held:
-            raise LeaseLost(f"node id {self.node_id} was taken by another node")
-        self.standing = standing
-        self.told(standing)
-        if standing.wish == DRAIN:
-            self._node.leave("the operator drains this node")
+            return None
