@@ -58,6 +58,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 
 bench: setup
+	$(BIN)/uv sync --quiet --locked --all-packages --all-extras --group bench --python $(BIN)/python
 	$(BIN)/python -m bench $(ARGS)
 
 .PHONY: takeover

@@ -18,7 +18,7 @@ from posthorn_ctl.embedded.ports import free_ports
 async def bare_aiosmtpd() -> AsyncIterator[Peer]:
     """It, running. Raises Missing."""
     if importlib.util.find_spec("aiosmtpd") is None:
-        raise Missing("no aiosmtpd: .venv/bin/uv sync --all-packages --all-extras --group bench")
+        raise Missing("no aiosmtpd: run `make bench`, which installs it")
     port = free_ports(1)[0]
     words = [sys.executable, "-m", "bench.peers.bare_aiosmtpd", str(port)]
     process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
