@@ -4,7 +4,6 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import cast
 
 from cryptography.exceptions import InvalidSignature as Mismatch
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from posthorn_mail_auth.remembering import remembering
 from posthorn_mail_auth.tags import MalformedTags, parse_tags, without_space
 
 MIN_RSA = 1024
@@ -25,8 +25,6 @@ MAX_RSA = 4096
 MAX_EXPONENT = 1 << 33
 KEY_KINDS = {"rsa-sha256": "rsa", "ed25519-sha256": "ed25519"}
 """Algorithm of a signature to k= of its key. rsa-sha1 is not among them (RFC 8301 3.1)."""
-MAX_REMEMBERED = 2048
-"""Octets of a record that is kept parsed."""
 _PADDING = PKCS1v15()
 _PREHASHED = Prehashed(SHA256())
 
@@ -65,12 +63,9 @@ class PublicKey:
         return True
 
 
+@remembering
 def parse_key(record: bytes) -> PublicKey:
-    """Read a key record, or remember what was read; raises InvalidKey, WeakKey."""
-    return _remembered(record) if len(record) <= MAX_REMEMBERED else _parse(record)
-
-
-def _parse(record: bytes) -> PublicKey:
+    """Read a key record; raises InvalidKey, WeakKey."""
     try:
         tags = parse_tags(record)
     except MalformedTags as error:
@@ -91,9 +86,6 @@ def _parse(record: bytes) -> PublicKey:
     flags = _words(tags.get("t", ""))
     key, bits = _load(kind, without_space(tags["p"]))
     return PublicKey(kind, bits, key, testing="y" in flags, exact="s" in flags)
-
-
-_remembered = lru_cache(1024)(_parse)
 
 
 def _words(value: str) -> set[str]:

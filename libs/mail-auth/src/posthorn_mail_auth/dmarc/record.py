@@ -3,11 +3,10 @@
 import re
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
+
+from posthorn_mail_auth.remembering import remembering
 
 MAX_RECORD = 16_384
-MAX_REMEMBERED = 2048
-"""Octets of a record that is kept parsed."""
 _VERSION = re.compile(rb"[vV][ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
 
 
@@ -40,12 +39,9 @@ def is_dmarc(text: bytes) -> bool:
     return _VERSION.match(text) is not None
 
 
+@remembering
 def parse_record(text: bytes) -> DmarcRecord | None:
-    """Read a record, or remember what was read; None when it asks for nothing that is known (RFC 7489 6.6.3)."""
-    return _remembered(text) if len(text) <= MAX_REMEMBERED else _parse(text)
-
-
-def _parse(text: bytes) -> DmarcRecord | None:
+    """Read a record; None when it asks for nothing that is known (RFC 7489 6.6.3)."""
     tags: dict[str, str] = {}
     for piece in text[:MAX_RECORD].decode("ascii", "replace").split(";")[:100]:
         name, equals, value = piece.partition("=")
@@ -68,9 +64,6 @@ def _parse(text: bytes) -> DmarcRecord | None:
         aggregate_reports=reports,
         failure_reports=_list(tags.get("ruf", "")),
     )
-
-
-_remembered = lru_cache(1024)(_parse)
 
 
 def _policy(text: str | None) -> Policy | None:

@@ -3,14 +3,12 @@
 import re
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 
+from posthorn_mail_auth.remembering import remembering
 from posthorn_mail_auth.spf.macros import InvalidMacro, MacroString, parse_domain_spec, parse_macros
 
 MAX_RECORD = 16_384
-MAX_REMEMBERED = 2048
-"""Octets of a record that is kept parsed."""
 _VERSION = re.compile(rb"v=spf1(?: |\Z)", re.IGNORECASE)
 _TERM = re.compile(r"([+?~-]?)([A-Za-z][A-Za-z0-9_.-]{0,250})([:/=]?)")
 _LENGTHS = re.compile(r"(?:/(0|[1-9][0-9]{0,2}))?(?://(0|[1-9][0-9]{0,2}))?\Z")
@@ -57,12 +55,9 @@ def is_spf(text: bytes) -> bool:
     return _VERSION.match(text) is not None
 
 
+@remembering
 def parse_record(text: bytes) -> Record:
-    """Read a record, or remember what was read; raises InvalidRecord."""
-    return _remembered(text) if len(text) <= MAX_REMEMBERED else _parse(text)
-
-
-def _parse(text: bytes) -> Record:
+    """Read a record; raises InvalidRecord."""
     if len(text) > MAX_RECORD:
         raise InvalidRecord("the record is too long")
     try:
@@ -77,9 +72,6 @@ def _parse(text: bytes) -> Record:
         except (InvalidMacro, ValueError):
             raise InvalidRecord(f"syntax error at {word[:40]!r}") from None
     return Record(tuple(mechanisms), modifiers.get("redirect"), modifiers.get("exp"))
-
-
-_remembered = lru_cache(1024)(_parse)
 
 
 def _term(word: str, mechanisms: list[Mechanism], modifiers: dict[str, MacroString]) -> None:
