@@ -111,7 +111,7 @@ async def test_who_vanishes_while_numbered_is_not_said_to_have_vanished_earlier(
 
 async def talk(process: ServiceProcess, listener: str = "imap") -> Conversation:
     listening = await process.listening(listener)
-    return Conversation(to("127.0.0.1", listening["port"], tls=listener == "imaps"))
+    return Conversation(to("127.0.0.1", listening["port"], tls=listener == "imaps"), wait=60.0)
 
 
 SETTINGS = local("""
@@ -119,6 +119,8 @@ SETTINGS = local("""
 name = "{cluster}"
 node-id = {number}
 {coordinator}
+[imap.timeouts]
+self-check = "5m"
 [server]
 hostname = "node{number}.example.org"
 data = "{folder}/node{number}"

@@ -55,7 +55,7 @@ async def test_imaplib_with_starttls(imap: Any) -> None:
     host, port = imap.address("starttls")
 
     def work() -> None:
-        with imaplib.IMAP4(host, port, timeout=20) as client:
+        with imaplib.IMAP4(host, port, timeout=60) as client:
             client.starttls(trusting())
             client.login("ann@example.org", "secret")
             assert (
@@ -87,7 +87,7 @@ async def test_imaplib_with_implicit_tls_and_sasl(imap: Any) -> None:
     host, port = imap.address("implicit")
 
     def work() -> None:
-        with imaplib.IMAP4_SSL(host, port, ssl_context=trusting(), timeout=20) as client:
+        with imaplib.IMAP4_SSL(host, port, ssl_context=trusting(), timeout=60) as client:
             client.authenticate("PLAIN", lambda _: b"\0ann@example.org\0secret")
             assert client.select("INBOX")[0] == "OK"
             with pytest.raises(imaplib.IMAP4.error):

@@ -255,8 +255,9 @@ async def test_tls_comes_before_the_password(imap: Any) -> None:
 @pytest.mark.postgres
 @pytest.mark.peers
 @pytest.mark.filterwarnings("ignore:Credentials are sent")
-async def test_a_client_of_the_field(imap: Any) -> None:
+async def test_a_client_of_the_field(imap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     managesieve = pytest.importorskip("sievelib.managesieve")
+    monkeypatch.setattr(managesieve.Client, "read_timeout", 60)
     host, port = imap.address("sieve")
 
     def work() -> list[Any]:

@@ -17,6 +17,8 @@ from posthorn_model.ids import AccountId
 from posthorn_testkit.strict import missing
 
 PLAIN = base64.b64encode(b"\0ann@example.org\0secret").decode()
+PATIENT = (*lock.PAUSES, *[0.5] * 30)
+"""On a busy machine a session may take long to notice that its client is gone."""
 FILL = r"""
 S: * OK ...
 C: l LOGIN ann@example.org secret
@@ -178,7 +180,8 @@ async def test_garbage_and_over_long_lines_end_it(imap: Any) -> None:
 
 @pytest.mark.postgres
 @pytest.mark.peers
-async def test_poplib_and_curl(imap: Any) -> None:
+async def test_poplib_and_curl(imap: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "PAUSES", PATIENT)
     await imap.play(FILL)
     host, port = imap.address("pop3")
     context = ssl.create_default_context()
@@ -186,7 +189,7 @@ async def test_poplib_and_curl(imap: Any) -> None:
     context.verify_mode = ssl.CERT_NONE
 
     def work() -> None:
-        client = poplib.POP3(host, port, timeout=20)
+        client = poplib.POP3(host, port, timeout=60)
         client.stls(context)
         client.user("ann@example.org")
         client.pass_("secret")
@@ -217,7 +220,10 @@ async def test_one_session_at_a_time_has_the_maildrop(imap: Any, monkeypatch: py
 
 
 @pytest.mark.postgres
-async def test_who_comes_back_after_a_lost_connection_finds_the_maildrop_free(imap: Any) -> None:
+async def test_who_comes_back_after_a_lost_connection_finds_the_maildrop_free(
+    imap: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "PAUSES", PATIENT)
     login = "S: +OK ...\nC: USER ann@example.org\nS: +OK ...\nC: PASS secret\nS: +OK 0 messages\n"
     for _ in range(3):
         lost = await imap.play(login, listener="pop3")

@@ -16,7 +16,7 @@ import structlog
 from cryptography import x509
 from structlog.testing import capture_logs
 
-from posthorn_bus import HeldLease, LeaseKeeper
+from posthorn_bus import HeldLease, LeaseKeeper, LeaseTimes
 from posthorn_maintenance import dns_records as records
 from posthorn_maintenance.acme.renewal import LONGEST_PAUSE, pause, renewal_time
 from posthorn_maintenance.jobs import acme
@@ -83,7 +83,8 @@ def hold(storage: Storage) -> Hold:
     """`await hold(**providers)`: a holder of the role."""
 
     async def make(**providers: AcmeSettings) -> Holder:
-        keeper = LeaseKeeper(storage.leases, f"boot {len(providers)}", SystemClock())
+        # Nobody renews it: it must outlast the test.
+        keeper = LeaseKeeper(storage.leases, f"boot {len(providers)}", SystemClock(), LeaseTimes(ttl=600.0))
         (lease,) = await keeper.acquire(["role/acme.renew"])
         heard: list[Control] = []
         return Holder(storage, Acme(storage, providers, Metrics(), heard.append), lease, heard)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -21,9 +22,15 @@ from posthorn_model.ports import BusHealth
 from posthorn_node.http import server_on
 from posthorn_node.listen import open_sockets
 from posthorn_node.metrics import Metrics
-from posthorn_storage import Storage
+from posthorn_storage import Storage, StorageSettings
 
 Ask = Callable[..., Awaitable[tuple[int, dict[str, object]]]]
+
+
+@pytest.fixture
+def storage_settings(storage_settings: StorageSettings) -> StorageSettings:
+    # The processes of these tests have one heartbeat.
+    return replace(storage_settings, failure_after=600.0)
 
 
 @pytest_asyncio.fixture

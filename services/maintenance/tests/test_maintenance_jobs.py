@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from posthorn_bus import LeaseKeeper
+from posthorn_bus import LeaseKeeper, LeaseTimes
 from posthorn_mail_format.summary import summarize
 from posthorn_maintenance.jobs import purge_accounts, purge_stores
 from posthorn_maintenance.jobs.calculate import ClusterFigures
@@ -34,7 +34,8 @@ LOG = structlog.get_logger()
 
 
 async def held(storage: Storage, role: str = "purge.stores", share: Share = WHOLE) -> Tenure:
-    keeper = LeaseKeeper(storage.leases, "boot", SystemClock())
+    # Nobody renews it: it must outlast the test.
+    keeper = LeaseKeeper(storage.leases, "boot", SystemClock(), LeaseTimes(ttl=600.0))
     (lease,) = await keeper.acquire([f"role/{role}"])
     return Tenure(role, lease, LOG, share)
 
@@ -173,7 +174,7 @@ async def test_the_scrub_tells_what_it_finds_until_its_lease_ends(storage: Stora
     metrics = Metrics()
     settings = MaintenanceSettings(scrub_rate=10_000, purge_interval=1)
     scrub = asyncio.create_task(BlobScrub(metrics).keep(storage, settings, tenure))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while 'blob_scrub_rounds_total{walk="objects"} 1.0' not in metrics.exposition().decode():  # noqa: ASYNC110  another loop than ours says it
             await asyncio.sleep(0.01)
     tenure.lease.end()
@@ -207,7 +208,7 @@ async def test_of_several_shares_one_shows_the_figures(storage: Storage) -> None
     idle = asyncio.create_task(figures.keep(storage, 0.01, second))
     first = await held(storage, "metrics.calculate/0", Share(0, 2))
     shown = asyncio.create_task(figures.keep(storage, 0.01, first))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while b"posthorn_cluster_index_tasks{" not in metrics.exposition():  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.01)
         first.lease.end()

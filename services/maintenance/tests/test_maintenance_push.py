@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from posthorn_bus import LeaseKeeper
+from posthorn_bus import LeaseKeeper, LeaseTimes
 from posthorn_maintenance.jobs.job import Progress, Tenure
 from posthorn_maintenance.jobs.push import MetricsPush
 from posthorn_model.clock import SystemClock
@@ -23,7 +23,8 @@ pytestmark = pytest.mark.postgres
 
 
 async def push(storage: Storage, settings: PushSettings, name: str = "mail") -> Progress:
-    (lease,) = await LeaseKeeper(storage.leases, name, SystemClock()).acquire([f"role/{name}"])
+    keeper = LeaseKeeper(storage.leases, name, SystemClock(), LeaseTimes(ttl=600.0))
+    (lease,) = await keeper.acquire([f"role/{name}"])
     tenure = Tenure("metrics.push", lease, structlog.get_logger())
     return await MetricsPush(storage, settings, name).job().step(tenure, "")
 

@@ -3,7 +3,7 @@
 import gzip
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email import message_from_bytes
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 import structlog
 
-from posthorn_bus import HeldLease, LeaseKeeper
+from posthorn_bus import HeldLease, LeaseKeeper, LeaseTimes
 from posthorn_mail_auth.dns_client import DnsResolver
 from posthorn_maintenance.dmarc import destinations
 from posthorn_maintenance.dmarc.destinations import Destination, named
@@ -63,10 +63,11 @@ async def hold(storage: Storage) -> AsyncIterator[Callable[..., Any]]:
 
     async def make(server: DnsServer, **settings: Any) -> Holder:
         await storage._database.execute("UPDATE lease SET until = now() - interval '1 second'")
-        keeper = LeaseKeeper(storage.leases, f"boot {id(settings)}", SystemClock())
+        # Nobody renews it: it must outlast the test.
+        keeper = LeaseKeeper(storage.leases, f"boot {id(settings)}", SystemClock(), LeaseTimes(ttl=600.0))
         (lease,) = await keeper.acquire(["role/reports.send"])
         heard: list[QueueDue] = []
-        resolver = DnsResolver([("127.0.0.1", server.port)], timeout=2)
+        resolver = DnsResolver([("127.0.0.1", server.port)], timeout=30)
         post = Post(DmarcReportSettings(**settings), "mx.example.net", resolver, organization, heard.append)
         metrics = Metrics()
         return Holder(storage, ReportSending(storage, post, metrics), lease, metrics, heard)
@@ -77,7 +78,9 @@ async def hold(storage: Storage) -> AsyncIterator[Callable[..., Any]]:
 async def test_a_day_of_a_domain_is_one_report(storage: Storage, hold: Any) -> None:
     async with DnsServer({}) as server:
         holder = await hold(server, sender="dmarc@example.net", organization="Example")
+        days = {datetime.now(UTC).date()}
         await storage.dmarc.record({SEEN: 3, replace(SEEN, source="192.0.2.2"): 1})
+        days.add(datetime.now(UTC).date())  # two of them when midnight has just passed
         assert await holder.step() == Progress(), "its day is not over"
         await holder.next_day()
         assert await holder.step() == Progress("", 1)
@@ -89,8 +92,8 @@ async def test_a_day_of_a_domain_is_one_report(storage: Storage, hold: Any) -> N
     assert holder.heard == [QueueDue(storage.queue.shard_of("reports.example.org"))]
     message = message_from_bytes(await storage.queue.message_blob(queued.id))
     xml = gzip.decompress(message.get_payload()[1].get_payload(decode=True))
-    begin = int(datetime.combine(datetime.now(UTC).date() - timedelta(days=1), datetime.min.time(), UTC).timestamp())
-    assert f"<begin>{begin}</begin><end>{begin + 86399}</end>".encode() in xml
+    begins = [int(datetime.combine(each, datetime.min.time(), UTC).timestamp()) - 86400 for each in days]
+    assert any(f"<begin>{begin}</begin><end>{begin + 86399}</end>".encode() in xml for begin in begins)
     assert b"<org_name>Example</org_name><email>dmarc@example.net</email>" in xml
     assert xml.count(b"<record>") == 2
     assert 'dmarc_reports_total{outcome="sent"} 1.0' in holder.metrics.exposition().decode()

@@ -6,7 +6,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from posthorn_bus import BusIdentity, HeldLease, LeaseKeeper, PeerSettings, open_bus
+from posthorn_bus import BusIdentity, HeldLease, LeaseKeeper, LeaseTimes, PeerSettings, open_bus
 from posthorn_mail_auth.dns_client import DnsResolver
 from posthorn_maintenance.dkim.txt_lookup import TxtLookup
 from posthorn_maintenance.duties import ROLES, duties
@@ -34,7 +34,8 @@ class Holder:
     """One process that may hold the role."""
 
     def __init__(self, storage: Storage, name: str) -> None:
-        self.keeper = LeaseKeeper(storage.leases, name, SystemClock())
+        # Nobody renews its leases: they must outlast the test.
+        self.keeper = LeaseKeeper(storage.leases, name, SystemClock(), LeaseTimes(ttl=600.0))
         self.metrics = Metrics()
         self.scheduler = Scheduler(storage.role_jobs, self.metrics)
 
@@ -43,7 +44,7 @@ class Holder:
         return lease
 
     async def work(self, lease: HeldLease, *jobs: Job) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await self.scheduler.work(Duty(jobs), Tenure(ROLE, lease, structlog.get_logger()))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from posthorn_bus import HeldLease, LeaseKeeper
+from posthorn_bus import HeldLease, LeaseKeeper, LeaseTimes
 from posthorn_mail_auth.dns_client import DnsResolver
 from posthorn_maintenance.jobs.job import Progress, Tenure
 from posthorn_maintenance.jobs.report_round import LAST_FAILURE
@@ -54,9 +54,9 @@ class Holder:
 def hold(storage: Storage) -> Callable[..., Any]:
     async def make(**settings: Any) -> Holder:
         await storage._database.execute("UPDATE lease SET until = now() - interval '1 second'")
-        (lease,) = await LeaseKeeper(storage.leases, f"boot {id(settings)}", SystemClock()).acquire(
-            ["role/reports.send"]
-        )
+        # Nobody renews it: it must outlast the test.
+        keeper = LeaseKeeper(storage.leases, f"boot {id(settings)}", SystemClock(), LeaseTimes(ttl=600.0))
+        (lease,) = await keeper.acquire(["role/reports.send"])
         return Holder(storage, lease, TlsReportSettings(networks=("127.0.0.0/8",), **settings))
 
     return make

@@ -4,7 +4,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from posthorn_assembly.notices import PUSH_WANTED
-from posthorn_bus import HeldLease, LeaseKeeper
+from posthorn_bus import HeldLease, LeaseKeeper, LeaseTimes
 from posthorn_mail_auth.dns_client import DnsResolver
 from posthorn_mail_format.summary import summarize
 from posthorn_maintenance.jobs.job import Tenure
@@ -69,6 +69,15 @@ class Bus:
             yield await self.events.get()
 
 
+class Clock(SystemClock):
+    """Stands still while a test wants it to."""
+
+    standing: float | None = None
+
+    def monotonic(self) -> float:
+        return super().monotonic() if self.standing is None else self.standing
+
+
 @dataclass
 class World:
     """An account, a push service, and holders of the role."""
@@ -78,14 +87,16 @@ class World:
     account: AccountId
     bus: Bus
     metrics: Metrics
+    clock: Clock = field(default_factory=Clock)
 
     def settings(self, **more: Any) -> WebPushSettings:
-        own = {"networks": ("127.0.0.0/8",), "ca": self.service.ca, "delay": 0.05, "interval": 3600.0, **more}
-        return WebPushSettings(**own)
+        times = {"delay": 0.05, "interval": 3600.0, "timeout": 60.0}
+        return WebPushSettings(**{"networks": ("127.0.0.0/8",), "ca": self.service.ca, **times, **more})
 
     async def lease(self, part: str = "") -> HeldLease:
         await self.storage._database.execute("UPDATE lease SET until = now()")
-        keeper = LeaseKeeper(self.storage.leases, f"boot {id(object())}", SystemClock())
+        # Nobody renews it: it must outlast the test.
+        keeper = LeaseKeeper(self.storage.leases, f"boot {id(object())}", SystemClock(), LeaseTimes(ttl=600.0))
         (lease,) = await keeper.acquire([f"role/push.send{part}"])
         return lease
 
@@ -94,7 +105,7 @@ class World:
         settings = self.settings(**more)
         client = PushClient(settings, DnsResolver([("127.0.0.1", 1)], timeout=1.0))
         self.metrics = Metrics()
-        job = WebPush(self.storage, self.bus, client, settings, CONTACT, SystemClock(), self.metrics)  # type: ignore[arg-type]
+        job = WebPush(self.storage, self.bus, client, settings, CONTACT, self.clock, self.metrics)  # type: ignore[arg-type]
         return asyncio.create_task(job.keep(Tenure("push.send", lease, LOG, share)))
 
     @asynccontextmanager
@@ -136,7 +147,7 @@ class World:
 
     async def until(self, number: int, test: Callable[[Any], bool]) -> Any:
         """The row of a subscription (None: it is gone), once it passes."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while not test(row := await self.row(number)):  # noqa: ASYNC110  the database tells nobody
                 await asyncio.sleep(0.02)
         return row
@@ -152,7 +163,7 @@ class World:
 
     async def looked(self) -> None:
         """A holder has looked at all subscriptions once."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while b"push_subscriptions_behind{" not in self.metrics.exposition():  # noqa: ASYNC110  as above
                 await asyncio.sleep(0.01)
 
@@ -205,9 +216,11 @@ async def test_many_changes_are_one_push_and_topics_tell_their_types_apart(world
     number = await world.verified()
     async with world.holder(delay=0.3):
         await world.looked()
+        world.clock.standing = world.clock.monotonic()  # however long the changes take, the delay is not over
         for _ in range(5):
             modseq = await world.change()
             world.tell()
+        world.clock.standing = None
         await world.until(number, lambda row: row["pushed_modseq"] == modseq)
         assert len(world.service.pushes) == 1
         modseq = await world.change()
@@ -292,12 +305,14 @@ async def test_the_next_holder_goes_on_and_a_late_one_writes_nothing(world: Worl
     modseq = await world.change()
     world.service.answers.append(SILENT)
     late = await world.lease()
-    paused = world.keep(late, timeout=1.0)
+    paused = world.keep(late)
     await world.service.count(1)
     async with world.holder() as lease:
         row = await world.until(number, lambda row: row["pushed_modseq"] == modseq)
         assert row["epoch"] == lease.epoch == late.epoch + 1
         assert len(world.service.pushes) == 2, "it was not written, so it is repeated"
+        for silent in list(world.service._tasks):
+            silent.cancel()  # hangs up on the first holder, which goes on
         with pytest.raises(ExceptionGroup) as ended:
             await paused
         assert ended.group_contains(LeaseLost)
@@ -337,7 +352,7 @@ async def test_names_that_lead_inside_are_not_connected_to(world: World, service
     }
     port = service.url.rpartition(":")[2]
     async with DnsServer(records) as dns:  # type: ignore[arg-type]
-        resolver = DnsResolver([("127.0.0.1", dns.port)], timeout=2.0)
+        resolver = DnsResolver([("127.0.0.1", dns.port)], timeout=30.0)
         strict = PushClient(world.settings(networks=()), resolver)
         sign = signer(await world.storage.push.vapid_key(), CONTACT)
         for host, problem in (("inside", NotPermitted), ("nowhere", NotPermitted), ("missing", Unavailable)):

@@ -50,8 +50,15 @@ class Lock:
             await asyncio.sleep(pause)
 
     async def _taken(self) -> bool:
-        held = await self._store.add(self._key, self._token, SECONDS)
-        return held is None or (held == _FREE and await self._store.swap(self._key, _FREE, self._token, SECONDS))
+        held = await self._add()
+        if held != _FREE:
+            return held is None
+        if await self._store.swap(self._key, _FREE, self._token, SECONDS):
+            return True
+        return await self._add() is None  # what told that it is free was over in between
+
+    async def _add(self) -> bytes | None:
+        return await self._store.add(self._key, self._token, SECONDS)
 
     async def _renew(self) -> None:
         while True:
