@@ -9,7 +9,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from posthorn_testkit.cluster import ClusterUnderTest
+from posthorn_testkit.cluster import ClusterUnderTest, until
 from posthorn_testkit.conversation import Conversation, to
 
 pytestmark = [pytest.mark.cluster]
@@ -374,4 +374,4 @@ def test_all_that_left_the_cluster_ready(cluster: ClusterUnderTest, new_account:
     box = cluster.imap(account, node=2)
     assert box.select() == ("OK", [b"1"])
     box.logout()
-    assert cluster.is_ready()
+    until("all is ready", cluster.is_ready)

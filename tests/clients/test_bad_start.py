@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from posthorn_testkit.cluster import PROGRAM
+from posthorn_testkit.cluster import PROGRAM, until
 from posthorn_testkit.programs import folder_of_server
 from posthorn_testkit.strict import missing
 
@@ -158,7 +158,7 @@ def test_a_second_start_is_refused_while_the_first_goes_on(cluster_folder: Path)
     assert "running" in again.stderr
     assert "posthorn stop" in again.stderr
     assert "Traceback" not in again.stderr
-    assert run([PROGRAM, "status", "--data", cluster_folder]).returncode == 0
+    until("the first is ready", lambda: run([PROGRAM, "status", "--data", cluster_folder]).returncode == 0)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import imaplib
 import re
 import smtplib
 import ssl
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from email.message import EmailMessage
@@ -216,11 +217,12 @@ def test_passwords_guessed_on_one_node_are_judged_no_more_on_another(
     cluster: ClusterUnderTest, account: tuple[str, str]
 ) -> None:
     cluster.imap(account, node=1).logout()
+    begun = time.monotonic()
     # From many places at once: one alone is answered later each time.
     with ThreadPoolExecutor(10) as guessers:
         codes = list(guessers.map(lambda n: guess(cluster, 1, f"127.0.9.{n}", (account[0], "a guess")), range(1, 61)))
     # One more is judged for each 72 seconds that this takes.
-    assert codes.count(535) in (50, 51)
+    assert 50 <= codes.count(535) <= 51 + (time.monotonic() - begun) // 72
     assert codes.count(454) == 60 - codes.count(535)
     assert guess(cluster, 2, "127.0.0.10", account) == 454
     # Where its owner is known the account is open.

@@ -24,6 +24,8 @@ SETTINGS = local("""
 [cluster]
 name = "test"
 heartbeat = "200ms"
+failure-after = "60s"
+lease-ttl = "60s"
 node-id = {node}
 [server]
 hostname = "node{node}.example.org"
@@ -94,6 +96,14 @@ class Client:
         raise AssertionError(f"the connection ended before {until!r}")
 
 
+async def drained(storage: Storage, node: int) -> list[str]:
+    """Wish it of a process, once its heartbeats show that it lives; which services were asked."""
+    async with asyncio.timeout(PATIENCE):
+        while not (asked := await storage.nodes.drain([NodeId(node)])):  # noqa: ASYNC110  what others do
+            await asyncio.sleep(0.05)
+    return [found.service for found in asked]
+
+
 async def left_with_zero(process: ServiceProcess, storage: Storage, node: int) -> None:
     """The process ends by itself, and its row says so."""
     assert (await process.logged(lambda line: line["event"] == "ending"))["reason"] == "the operator drains this node"
@@ -110,7 +120,7 @@ async def test_imap_clients_hear_bye_and_go_on_at_another_node(storage: Storage,
         assert "OK" in await client.say("a login ann@example.org secret", "a ")
     await idle.say("b select inbox", "b OK")
     await idle.say("c idle", "+")
-    assert [found.service for found in await storage.nodes.drain([NodeId(1)])] == ["imap"]
+    assert await drained(storage, 1) == ["imap"]
     for client in (idle, quiet):
         assert (await client.line()).startswith("* BYE")
     assert await quiet.line() == ""
@@ -131,7 +141,7 @@ async def test_smtp_says_421_between_transactions_and_takes_what_was_begun(
     await sending.say("MAIL FROM:<e@f.example>", "250 ")
     await sending.say("RCPT TO:<ann@example.org>", "250 ")
     await sending.say("DATA", "354 ")
-    await storage.nodes.drain([NodeId(1)])
+    await drained(storage, 1)
     assert (await waiting.line()).startswith("421 ")
     assert (await sending.say("Message-ID: <1@f.example>\r\n\r\nthe rest\r\n.", "250 ")).startswith("250 ")
     assert (await sending.line()).startswith("421 ")
@@ -148,7 +158,7 @@ async def test_a_delivery_under_way_is_finished_and_its_shards_are_handed_over(
     process = await begin("smtp-out", 1)
     async with asyncio.timeout(PATIENCE):
         await gate.reached.wait()
-    await storage.nodes.drain([NodeId(1)])
+    await drained(storage, 1)
     await process.logged(lambda line: line["event"] == "ending")
     gate.open.set()
     await left_with_zero(process, storage, 1)

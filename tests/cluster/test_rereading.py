@@ -23,6 +23,8 @@ PATIENCE = 60
 SETTINGS = local("""
 [cluster]
 name = "test"
+failure-after = "60s"
+lease-ttl = "60s"
 [server]
 hostname = "node1.example.org"
 data = "{folder}/node"

@@ -84,10 +84,9 @@ def test_the_cluster_describes_itself(kafka_cluster: ClusterUnderTest) -> None:
         )
 
     until("every shard and role has an owner, on both nodes", settled)
-    found = described()
-    assert [node["id"] for node in found["nodes"]] == [1, 2]
-    assert found["bus"]["connected"]
-    assert found["bus"]["kind"] == "kafka"
+    until("both nodes are there", lambda: [node["id"] for node in described()["nodes"]] == [1, 2])
+    until("the bus is connected", lambda: described()["bus"]["connected"])
+    assert described()["bus"]["kind"] == "kafka"
 
 
 def test_every_process_of_the_cluster_answers_an_echo(kafka_cluster: ClusterUnderTest) -> None:

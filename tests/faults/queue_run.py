@@ -105,6 +105,11 @@ SHARES = """
 SELECT split_part(l.key, '/', 2)::int AS shard FROM lease l JOIN process p ON p.boot = l.owner
 WHERE starts_with(l.key, 'queue/') AND l.until > now() AND p.node_id = $1
 """
+HELD = """
+SELECT split_part(l.key, '/', 2)::int AS shard, l.epoch FROM lease l JOIN process p ON p.boot = l.owner
+WHERE starts_with(l.key, 'queue/') AND p.node_id = $1
+"""
+"""Also what it should have renewed by now, as long as nobody else has taken it."""
 UNDER_WAY = "SELECT count(*) FROM queue_recipient WHERE state = 1 AND shard = ANY ($1::smallint[])"
 OPEN = "SELECT count(*) FROM queue_recipient WHERE state IN (0, 1)"
 TOKENS = "SELECT split_part(address, '@', 1) AS token FROM queue_recipient"
@@ -282,8 +287,8 @@ class Run:
         self.watch = watch
         self.processes: dict[int, ServiceProcess] = {}
         self._all: list[tuple[int, ServiceProcess]] = []
-        self._stopped: set[int] = set()
-        """Processes whose leases ended while they were stopped."""
+        self._stopped: dict[int, list[str]] = {}
+        """Processes that were stopped, and how what they say of the leases begins that ended meanwhile."""
         self._queued = 0
         self.configs = {node: folder / f"{node}.toml" for node in NODES}
         self.tally = Tally()
@@ -359,7 +364,8 @@ class Run:
         process.signal(signal.SIGKILL if kill else signal.SIGSTOP)
         moment = self._loop.time()
         self.town.stopped(node)
-        shards = sorted({*shards, *await self._shards(node)})  # it may have taken more in the meantime
+        held = await self.watch.fetch(HELD, node)  # it may have taken more in the meantime
+        shards = sorted({*shards, *(row["shard"] for row in held)})
         # After a kill another process of the same node may be the next owner; one that goes on is an owner of the past.
         self._strikes.append((moment, 0 if kill else node, shards))
         self.tally.under_way += await self.watch.fetchval(UNDER_WAY, shards)
@@ -369,7 +375,8 @@ class Run:
             self.town.goes_on(node)
             await self._start(node)
         else:
-            self._stopped.add(process.pid)
+            ended = [f"lease queue/{row['shard']} of epoch {row['epoch']} lost: " for row in held]
+            self._stopped.setdefault(process.pid, []).extend(ended)
             await asyncio.sleep(1.5 * self.plan.lease)
             self.town.goes_on(node)
             process.signal(signal.SIGCONT)
@@ -424,9 +431,13 @@ class Run:
         return Rates((len(self.town.taken) - taken) / seconds, (self._queued - queued) / seconds)
 
     def _losses(self) -> int:
-        """Leases that processes have lost, as they say, but those that had been stopped."""
-        awake = [process for _, process in self._all if process.pid not in self._stopped]
-        events = [line["event"] for process in awake for line in process.lines]
+        """Leases that processes have lost, as they say, but those that they held when they were stopped."""
+        events = [
+            line["event"]
+            for _, process in self._all
+            for line in process.lines
+            if not line["event"].startswith(tuple(self._stopped.get(process.pid, ())))
+        ]
         return sum(event.startswith("lease queue/") and " lost: " in event for event in events)
 
     async def _owner(self) -> tuple[int, list[int]]:

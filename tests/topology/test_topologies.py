@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from posthorn_testkit.cluster import ClusterUnderTest, posthorn, running_cluster
+from posthorn_testkit.cluster import ClusterUnderTest, posthorn, running_cluster, until
 from posthorn_testkit.programs import folder_of_server
 
 pytestmark = [pytest.mark.cluster, pytest.mark.postgres, pytest.mark.timeout(400)]
@@ -73,4 +73,4 @@ def test_what_cannot_be_had_leaves_the_cluster_as_it_was(cluster: ClusterUnderTe
     assert done.returncode == 1
     assert "stays as it was: 300 nodes: a local cluster has 1 to 200" in done.stderr
     assert processes(cluster) == before
-    assert cluster.is_ready()
+    until("all is ready", cluster.is_ready)

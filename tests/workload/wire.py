@@ -85,6 +85,12 @@ class Wire:
         self._send(b"NE\r\n")
         return await self._answer(tag, b"IDLE")
 
+    @property
+    def port(self) -> int:
+        """That it leads to."""
+        found: int = self._writer.get_extra_info("peername")[1]
+        return found
+
     def close(self) -> None:
         """Hang up, in the middle of whatever it is."""
         self._writer.transport.abort()

@@ -22,7 +22,7 @@ PEERS = coordinator(PeerSettings(secret="not shown"))
 
 @pytest.fixture
 async def storage(postgres_dsn: str) -> AsyncIterator[Storage]:
-    storage = await Storage.open(StorageSettings(dsn=postgres_dsn, blobs=None, pool_size=2))
+    storage = await Storage.open(StorageSettings(dsn=postgres_dsn, blobs=None, pool_size=2, failure_after=600.0))
     yield storage
     await storage.close()
 

@@ -26,6 +26,7 @@ async def start(postgres_dsn: str, tmp_path: Path) -> AsyncIterator[Start]:
         text += f'[store.fs]\ntype = "fs"\npath = "{tmp_path}"\n[cluster]\nsecret = "x"\nname = "{tmp_path.name}"\n'
         settings = validate(parse(text.encode(), Path("node.toml"), {}), {"": NodeSettings})[""]
         node = new_node("imap", settings, None)
+        node.health.limit = 60.0
         parts = await assemble(node)
         node.health.state = "ready"
         running.append((node, parts))

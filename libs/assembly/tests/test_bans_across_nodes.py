@@ -73,7 +73,7 @@ async def test_guesses_at_one_node_are_a_ban_at_the_other_without_any_heartbeat(
         await until(lambda: one.bans.hold(GUESSER), "the own ban")
         await asyncio.sleep(0.5)
     assert not two.bans.hold("192.0.2.8")
-    assert b"posthorn_bans 1.0" in two.metrics.exposition()
+    await until(lambda: b"posthorn_bans 1.0" in two.metrics.exposition(), "one ban is known")
     assert b"posthorn_banned_connections_total" in two.metrics.exposition()
     await parts.storage.bans.remove(ip_network(f"{GUESSER}/32"))
     await until(lambda: not two.bans.hold(GUESSER), "the ban is lifted there too")

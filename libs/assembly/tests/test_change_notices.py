@@ -30,7 +30,7 @@ class Mesh(Fleet):
     """Buses that talk to each other directly."""
 
     def settings(self) -> PeerSettings:
-        return PeerSettings(secret="a secret", heartbeat=0.3, refresh=0.5, silence=2.0)
+        return PeerSettings(secret="a secret", heartbeat=0.3, refresh=0.5, silence=30.0)
 
     def unreachable(self) -> tuple[BusSettings, PeerDirectory | None]:
         raise NotImplementedError

@@ -104,7 +104,7 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture
 async def ask() -> AsyncIterator[Ask]:
-    made = Ask(timeout=5.0)
+    made = Ask(timeout=60.0)
     yield made
     made.close()
 

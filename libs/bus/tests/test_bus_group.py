@@ -156,6 +156,7 @@ async def test_each_member_hears_one_message_a_beat_however_many_there_are(hub: 
 
 
 async def test_who_comes_gets_a_share_and_who_leaves_leaves_its_own(hub: Hub) -> None:
+    hub.times = replace(TIMES, silence=120.0)
     members = await hub.join(3)
     await until(lambda: shared(members), "three share")
     (newcomer,) = await hub.join(1)
@@ -168,6 +169,7 @@ async def test_who_comes_gets_a_share_and_who_leaves_leaves_its_own(hub: Hub) ->
 
 
 async def test_a_leader_that_leaves_names_its_heir(hub: Hub) -> None:
+    hub.times = replace(TIMES, silence=120.0)
     await hub.join(4)
     await until(lambda: shared(hub.members), "four share")
     leader = await hub.one_leader()

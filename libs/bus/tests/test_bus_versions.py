@@ -54,7 +54,7 @@ class Cluster(Fleet):
 
 @pytest.fixture(params=["kafka", "peer-to-peer"])
 async def cluster(request: pytest.FixtureRequest, postgres_dsn: str) -> AsyncIterator[Cluster]:
-    settings: BusSettings = PeerSettings(secret="a secret", heartbeat=0.3, refresh=0.5, silence=2.0)
+    settings: BusSettings = PeerSettings(secret="a secret", heartbeat=0.3, refresh=0.5, silence=30.0)
     if request.param == "kafka":
         servers = request.getfixturevalue("kafka_servers")
         settings = KafkaSettings((servers,), prefix=f"test-{uuid4().hex[:8]}", change_partitions=3)

@@ -81,9 +81,10 @@ async def test_topics_have_the_wanted_partitions_and_grow(fleet: KafkaFleet) -> 
     try:
         found = await partitions(admin, fleet.settings())
         assert found == {Topic.CHANGES: 3, Topic.CONTROL: 1, Topic.QUEUE: 8, Topic.ROLES: 8, Topic.NODES: 1}
-        await until(lambda: len(ear.gaps) == 1, "the first gap")
+        await until(lambda: ear.gaps, "the first gap")
+        before = len(ear.gaps)
         await admin.create_partitions({topic_name(fleet.settings(), Topic.CHANGES): NewPartitions(5)})
-        await until(lambda: len(ear.gaps) == 2, "a gap after new partitions")
+        await until(lambda: len(ear.gaps) > before, "a gap after new partitions")
     finally:
         await admin.close()
 
@@ -96,8 +97,7 @@ async def test_a_reader_far_behind_jumps_to_the_end(fleet: KafkaFleet) -> None:
     await until(lambda: bus.health().connected and ear.gaps, "connected")
     many = [encode(Envelope(Control("x", {"number": number}), 1, NodeId(9), "c")) for number in range(150)] * 10
     await fleet.inject(Topic.CONTROL, *many)
-    await until(lambda: len(ear.gaps) == 2, "a gap for what was skipped")
-    assert "behind" in ear.gaps[1].reason
+    await until(lambda: any("behind" in gap.reason for gap in ear.gaps), "a gap for what was skipped")
     last = Control("after", {})
     await fleet.inject(Topic.CONTROL, encode(Envelope(last, 1, NodeId(9), "c")))
     await until(lambda: ear.heard(last), "what comes later is heard")

@@ -25,7 +25,7 @@ def settings(dsn: str, place: Path) -> tuple[Path, dict[str, int]]:
     names = ["jmap", "api", "jmap-vitals", "api-vitals"]
     chosen = dict(zip(names, ports.free_ports(4), strict=True))
     tree = {
-        "cluster": {"secret": "s" * 32},
+        "cluster": {"secret": "s" * 32, "failure-after": "60s", "lease-ttl": "60s"},
         "server": {
             "hostname": "node.localhost",
             "drain-delay": "0s",

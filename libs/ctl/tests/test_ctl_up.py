@@ -82,6 +82,18 @@ class Up:
         self.process.send_signal(number)
         return self.process.wait(LIMIT)
 
+    def well(self) -> dict[str, Any]:
+        """What `posthorn status` says once it says that all is ready."""
+        said: list[str] = []
+
+        def is_well() -> bool:
+            status = self.run("status", "--json")
+            said.append(status.stdout)
+            return status.returncode == 0
+
+        wait_until(is_well, "all is ready")
+        return dict(json.loads(said[-1]))
+
     def left(self) -> list[int]:
         """Processes that name the data folder in their arguments or work in it."""
         found = leftovers.working_in(self.data / "postgres" / "data") + leftovers.working_in(self.data / "kafka")
@@ -130,8 +142,7 @@ async def test_a_cluster_starts_says_where_it_is_and_stops(up: Up) -> None:
     again = up.run("up")
     assert again.returncode == 3
     assert f"process {content['pid']}" in again.stderr
-    status = up.run("status", "--json")
-    assert (status.returncode, json.loads(status.stdout)["state"]) == (0, "ready")
+    assert up.well()["state"] == "ready"
     assert "ready" in up.run("logs", "maintenance").stdout
     assert up.run("account", "add", "cat@example.org").returncode == 0
     assert up.run("account", "passwd", "ann@example.org", "--password", "another").returncode == 0
@@ -154,8 +165,7 @@ async def test_what_dies_is_started_again_and_keeps_its_data(up: Up) -> None:
         before = up.pids()[service]
         os.kill(before, signal.SIGKILL)
         wait_until(lambda: up.pids().get(service, before) != before, f"{service} is started again")  # noqa: B023
-    wait_until(lambda: up.run("status").returncode == 0, "all is ready again")
-    assert up.content()["state"] == "ready"
+    wait_until(lambda: up.run("status").returncode == 0 and up.content()["state"] == "ready", "all is ready again")
     assert await rows(content["postgres"]["dsn"], "SELECT count(*) FROM account") == [2]
 
 
@@ -179,9 +189,8 @@ def test_detached_it_returns_when_ready_and_is_stopped_by_a_command(up: Up) -> N
     assert up.run("node", "drain", "2", "--wait").returncode == 0
     gone = {"node": 2, "service": "maintenance"}
     wait_until(lambda: up.content()["drained"] == [gone], "what was drained is told")
-    status = up.run("status", "--json")
-    found = json.loads(status.stdout)
-    assert (status.returncode, found["state"], found["drained"]) == (0, "ready", [gone])
+    found = up.well()
+    assert (found["state"], found["drained"]) == ("ready", [gone])
     assert [each["node"] for each in found["services"]] == [1]
     assert "drained" in up.run("status").stdout
 

@@ -16,7 +16,7 @@ async def serve() -> AsyncIterator[Serve]:
     """`server, resolver = await serve(zone, timeout=...)`."""
     running: list[DnsServer] = []
 
-    async def begin(zone: Zone, timeout: float = 5.0) -> tuple[DnsServer, DnsResolver]:
+    async def begin(zone: Zone, timeout: float = 20.0) -> tuple[DnsServer, DnsResolver]:
         server = await DnsServer(zone).__aenter__()
         running.append(server)
         return server, DnsResolver([("127.0.0.1", server.port)], timeout=timeout)

@@ -153,7 +153,7 @@ async def test_a_chain_that_was_changed_does_not(serve: Any, old: bytes, new: by
 
 async def test_dns_that_fails_is_told_apart(serve: Any) -> None:
     zone = {**ZONE, "e._domainkey.two.test": {"RCODE": ["SERVFAIL"]}}
-    _, resolver = await serve(zone, timeout=2.0)
+    _, resolver = await serve(zone)
     content = passed_on(MESSAGE, 2)
     assert (await validate(split(content), resolver)).result is Result.TEMPERROR
     assert (await validate(split(content.replace(b"subject: hello", b"x")), resolver)).result is Result.TEMPERROR

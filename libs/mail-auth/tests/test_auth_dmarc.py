@@ -46,7 +46,7 @@ async def judged(
     by_dkim: Sequence[SignatureResult] = (),
     draw: float = 0.0,
 ) -> DmarcResult:
-    _, resolver = await serve(ZONE, timeout=2.0)
+    _, resolver = await serve(ZONE)
     domains = author_domains(split(f"From: {authors}\r\n\r\n".encode()))
     published = await discover(resolver, domains, SUFFIXES)
     return evaluate(domains, published, spf=by_spf, dkim=by_dkim, suffixes=SUFFIXES, draw=draw)
@@ -186,7 +186,7 @@ async def test_iprev(serve: Any) -> None:
         "6.2.0.192.in-addr.arpa": {"PTR": [f"many{number}.test." for number in range(100)]},
         "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa": {"PTR": ["mx.test."]},
     }
-    server, resolver = await serve(zone, timeout=2.0)
+    server, resolver = await serve(zone)
     for address, result, name in [
         ("192.0.2.1", "pass", "mx.test"),
         ("::ffff:192.0.2.1", "pass", "mx.test"),

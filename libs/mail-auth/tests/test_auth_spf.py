@@ -15,8 +15,10 @@ from posthorn_mail_auth.spf.record import InvalidRecord, parse_record
 VALUES = dict.fromkeys("slodiphvcrt", "a.b-c")
 
 
-async def checked(serve: Any, zone: Any, sender: str = "ann@example.org", **options: str) -> SpfResult:
-    _, resolver = await serve(zone, timeout=2.0)
+async def checked(
+    serve: Any, zone: Any, sender: str = "ann@example.org", timeout: float = 20.0, **options: str
+) -> SpfResult:
+    _, resolver = await serve(zone, timeout=timeout)
     given = {"address": "192.0.2.1", "hello": "mx.example.org", **options}
     return await check(resolver, sender=sender, **given)
 
@@ -64,8 +66,8 @@ async def test_a_circle_of_includes_ends(serve: Any) -> None:
 
 async def test_silence_is_a_temporary_error_within_bounds(serve: Any) -> None:
     zone = {"example.org": {"TXT": ['"v=spf1 a:slow.example.org -all"']}, "slow.example.org": {"SILENT": []}}
-    async with asyncio.timeout(20):
-        assert (await checked(serve, zone)).result is Result.TEMPERROR
+    async with asyncio.timeout(60):
+        assert (await checked(serve, zone, timeout=2.0)).result is Result.TEMPERROR
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from posthorn_mail_auth.spf.checking import check
 from posthorn_testkit.dns import DnsServer
 
 NOTHING = "DEFAULT"
-TIMEOUT = 0.4
+TIMEOUT = 2.0
 """Seconds; the suite has names that are never answered."""
 
 
@@ -77,7 +77,8 @@ async def test_the_suite_of_rfc_7208(corpus_folder: Path) -> None:
     count = 0
     for name, case, zone in cases(corpus_folder):
         async with DnsServer(zone) as server:
-            resolver = DnsResolver([("127.0.0.1", server.port)], timeout=TIMEOUT)
+            silent = any(kind.endswith("?") for kinds in zone.values() for kind in kinds)
+            resolver = DnsResolver([("127.0.0.1", server.port)], timeout=TIMEOUT if silent else 20.0)
             found = await check(
                 resolver, address=case["host"], sender=case["mailfrom"], hello=case["helo"], receiver="receiver.test"
             )

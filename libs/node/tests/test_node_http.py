@@ -105,7 +105,7 @@ async def test_slow_head_is_cut_off(served: Served, monkeypatch: pytest.MonkeyPa
 
 
 async def test_waiting_for_the_app_is_no_slow_head(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(posthorn_node.http, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(posthorn_node.http, "HEAD_SECONDS", 5.0)
     await served.start()
     reader, writer = await served.connect()
     writer.write(b"GET /held HTTP/1.1\r\n" + CLOSE)

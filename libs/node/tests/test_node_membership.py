@@ -174,10 +174,11 @@ async def test_a_heartbeat_under_way_does_not_bring_back_who_leaves(processes: P
 
 
 async def test_duplicate_id_is_refused_while_its_holder_lives(processes: Processes) -> None:
-    holder = processes.member("a1", "a", node_id=7)
+    # Longer leases than elsewhere: a heartbeat may be late for seconds.
+    holder = processes.member("a1", "a", node_id=7, lease_ttl=15.0)
     await holder.join()
     with pytest.raises(DuplicateNode):
-        await processes.member("b1", "b", node_id=7).join()
+        await processes.member("b1", "b", node_id=7, lease_ttl=15.0).join()
     assert "node id is still held; waiting for its lease to end" in processes.events("b1")
     assert processes.nodes[1].identity.node == "7"
     assert [process.boot for process in await processes.store.live(30.0)] == ["a1"]

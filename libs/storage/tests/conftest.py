@@ -23,12 +23,20 @@ from posthorn_storage.check import Check
 from posthorn_storage.groupware import NewItem
 from posthorn_storage.mail_store import MailStore
 from posthorn_storage.purge import PURGE_LEASE
+from posthorn_storage.shards import shards
+from posthorn_storage.shards.moving import moves
 from posthorn_storage.shards.registry import register
 
 if TYPE_CHECKING:
     from posthorn_testkit.databases import Databases
 
 MakeMessage = Callable[..., NewMessage]
+
+
+@pytest.fixture
+def storage_settings(storage_settings: StorageSettings) -> StorageSettings:
+    """The test kit's, for a machine that may stand still: nobody is dead for that."""
+    return replace(storage_settings, failure_after=600.0)
 
 
 @pytest_asyncio.fixture
@@ -212,14 +220,18 @@ def settings(databases: "Databases", tmp_path: Path) -> Iterator[StorageSettings
             dsn=home,
             blobs=FsSettings(tmp_path / "blobs"),
             pool_size=4,
+            acquire_timeout=60.0,
             shards=(ShardSettings("east", east), ShardSettings("west", west)),
             placement=RULES,
         )
 
 
 @pytest_asyncio.fixture
-async def sharded(settings: StorageSettings) -> AsyncIterator[Storage]:
+async def sharded(settings: StorageSettings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Storage]:
     """The storage of `settings`, with the domain example.org."""
+    # On a machine that stands still a freeze is not ended, nor do writers give up before it is over.
+    monkeypatch.setattr(moves, "FREEZE_SECONDS", 200.0)
+    monkeypatch.setattr(shards, "PAUSES", (*shards.PAUSES, *[1.0] * 200))
     await register(settings)
     opened = await Storage.open(settings)
     await opened.directory.add_domain("example.org")

@@ -14,6 +14,7 @@ from posthorn_ctl.embedded.errors import PartError
 from posthorn_model.clock import SystemClock
 from posthorn_model.errors import Overloaded, Unavailable
 from posthorn_model.lookup import MAX_VALUE, Take
+from posthorn_model.ports import Clock
 from posthorn_storage import RedisSettings
 from posthorn_storage.lookup import Lookup
 from posthorn_storage.lookup.redis_client import place
@@ -26,6 +27,15 @@ from posthorn_testkit.strict import missing
 
 pytestmark = pytest.mark.redis
 T = TypeVar("T")
+
+
+class Halting(SystemClock):
+    """Its seconds pass but while it stands still at one."""
+
+    stands_at: float | None = None
+
+    def monotonic(self) -> float:
+        return super().monotonic() if self.stands_at is None else self.stands_at
 
 
 @contextmanager
@@ -51,8 +61,10 @@ def patient(*urls: str, **settings: Any) -> RedisSettings:
 
 
 @asynccontextmanager
-async def opened(settings: RedisSettings, *, call_seconds: float = PATIENCE) -> AsyncIterator[Lookup]:
-    lookup = Lookup(RedisLookup(settings), SystemClock(), call_seconds=call_seconds)
+async def opened(
+    settings: RedisSettings, *, call_seconds: float = PATIENCE, clock: Clock | None = None
+) -> AsyncIterator[Lookup]:
+    lookup = Lookup(RedisLookup(settings), clock or SystemClock(), call_seconds=call_seconds)
     try:
         yield lookup
     finally:
@@ -92,10 +104,12 @@ async def known(lookup: Lookup, values: Mapping[str, bytes]) -> bool:
 
 
 async def test_a_server_that_was_restarted_is_used_again() -> None:
+    clock = Halting()
     with started(redis_server()) as server:
-        async with opened(patient(server.url)) as lookup:
+        async with opened(patient(server.url), clock=clock) as lookup:
             assert sorted(await asyncio.gather(*(lookup.count("n", LONG) for _ in range(30)))) == list(range(1, 31))
             server.kill()
+            clock.stands_at = clock.monotonic()  # the rest is not over before it was seen
             for _ in range(REST_AFTER):
                 with pytest.raises(Unavailable, match="does not answer") as failed:
                     await lookup.count("n", LONG)
@@ -103,6 +117,7 @@ async def test_a_server_that_was_restarted_is_used_again() -> None:
             with pytest.raises(Unavailable) as refused:
                 await lookup.get(["k"])
             assert refused.value.fields.get("resting")
+            clock.stands_at = None
             server.start()
             await serves_again(lookup, "n")
             # It knows neither the counter nor the scripts any more.

@@ -254,8 +254,6 @@ async def test_an_account_that_gets_mail_faster_than_it_is_copied_is_moved(
     monkeypatch.setattr(Copy, "_messages", beaten)
     monkeypatch.setattr("posthorn_storage.shards.moving.copying.MESSAGES", 2)
     monkeypatch.setattr(moves, "FEW", 0)
-    # A freeze that a slow machine ends would be tried again, beside twice as much each time.
-    monkeypatch.setattr(moves, "FREEZE_SECONDS", 200)
     await sharded.moves.move(ann, "west")
     assert (await sharded.shards.of(ann)).name == "west"
     (inbox, *_) = await sharded.mail.mailboxes(ann)

@@ -103,10 +103,14 @@ async def test_an_exhausted_pool_refuses(postgres_dsn: str) -> None:
 
 
 async def test_statements_and_locks_have_time_limits(postgres_dsn: str) -> None:
-    database = await Database.open(postgres_dsn, DatabaseLimits(statement=0.1, lock=0.05, attempts=2))
+    hasty = await Database.open(postgres_dsn, DatabaseLimits(statement=0.1, attempts=2))
     try:
         with pytest.raises(Overloaded):
-            await database.fetchval("SELECT pg_sleep(60)")
+            await hasty.fetchval("SELECT pg_sleep(60)")
+    finally:
+        await hasty.close()
+    database = await Database.open(postgres_dsn, DatabaseLimits(lock=0.05, attempts=2))
+    try:
         async with database.transaction() as connection:
             await connection.execute("LOCK TABLE domain")
             with pytest.raises(Overloaded):

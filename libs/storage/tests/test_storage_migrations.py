@@ -195,13 +195,21 @@ async def test_they_run_through_a_pooler_that_lends_servers_by_the_transaction(
 
 @pytest.mark.postgres
 async def test_a_dead_process_holds_nobody_up_for_longer_than_its_lease(postgres_dsn: str) -> None:
-    async with connected(postgres_dsn) as connection:
-        await connection.execute(
-            "UPDATE lease SET owner = 'the dead', until = now() + interval '1 second' WHERE key = 'migrate'"
-        )
+    left = "UPDATE lease SET owner = 'the dead', until = now() + make_interval(secs => $1) WHERE key = 'migrate'"
     told: list[Progress] = []
-    assert (await status(postgres_dsn)).holder == "the dead"
-    await migrate(postgres_dsn, steps=more("CREATE TABLE added (id int)"), tell=told.append)
+    waiting = asyncio.Event()
+
+    def tell(progress: Progress) -> None:
+        told.append(progress)
+        waiting.set()
+
+    async with connected(postgres_dsn) as connection:
+        await connection.execute(left, 3600.0)
+        assert (await status(postgres_dsn)).holder == "the dead"
+        work = asyncio.create_task(migrate(postgres_dsn, steps=more("CREATE TABLE added (id int)"), tell=tell))
+        await waiting.wait()
+        await connection.execute(left, 0.0)
+        await work
     assert told[0] == Progress("waiting", about="the dead")
     assert told[-1] == Progress("done", MORE)
 

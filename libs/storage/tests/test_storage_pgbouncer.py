@@ -5,6 +5,7 @@ The contract tests of the stores run through it too, with POSTHORN_TEST_POOLER=p
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -18,7 +19,7 @@ from posthorn_testkit.poolers import SERVERS, pgbouncer
 from posthorn_testkit.replication import ReplicationSet
 
 pytestmark = pytest.mark.postgres
-LIMITS = DatabaseLimits(mode="transaction", statement=5, lock=3, idle=2, acquire=20)
+LIMITS = DatabaseLimits(mode="transaction", statement=50, lock=40, idle=45, acquire=60, connect=60)
 SHOWN = ("synchronous_commit", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "jit")
 SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
 ADD = "INSERT INTO domain (name) VALUES ($1)"
@@ -40,7 +41,7 @@ async def test_each_transaction_brings_its_settings(pools: Pools, dsn: str) -> N
     with pytest.raises(Unavailable) as caught:
         async with pools.interactive.transaction(isolation="repeatable_read", read_only=True) as connection:
             shown = [await connection.fetchval(f"SHOW {name}") for name in (*SHOWN, "transaction_isolation")]
-            assert shown == ["on", "5s", "3s", "2s", "off", "repeatable read"]
+            assert shown == ["on", "50s", "40s", "45s", "off", "repeatable read"]
             await connection.execute(ADD, "example.org")
     assert isinstance(caught.value.__cause__, asyncpg.ReadOnlySQLTransactionError)
     async with pools.maintenance.transaction() as connection:
@@ -98,12 +99,14 @@ async def test_what_fails_leaves_nothing_behind(pools: Pools, postgres_dsn: str)
 
 
 async def test_time_limits_hold(dsn: str) -> None:
-    pools = await Pools.open(
-        dsn, PoolSizes(3), DatabaseLimits(mode="transaction", statement=0.1, lock=0.05, attempts=1)
-    )
+    hasty = await Pools.open(dsn, PoolSizes(3), replace(LIMITS, statement=0.1, attempts=1))
     try:
         with pytest.raises(Overloaded):
-            await pools.interactive.fetchval("SELECT pg_sleep(60)")
+            await hasty.interactive.fetchval("SELECT pg_sleep(60)")
+    finally:
+        await hasty.close()
+    pools = await Pools.open(dsn, PoolSizes(3), replace(LIMITS, lock=0.05, attempts=1))
+    try:
         async with pools.interactive.transaction() as connection:
             await connection.execute("LOCK TABLE domain")
             with pytest.raises(Overloaded):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -14,7 +15,7 @@ from posthorn_storage.database import WORK, Database, DatabaseLimits, Pools, Poo
 from posthorn_storage.database.admission import Admission
 from posthorn_storage.database.limits import SHARING, Share
 
-LIMITS = DatabaseLimits(acquire=0.1, waiting=3)
+LIMITS = DatabaseLimits(acquire=0.1, waiting=3, connect=60.0)
 
 
 async def hold(database: Database, count: int, stack: AsyncExitStack) -> None:
@@ -56,8 +57,9 @@ async def test_a_burst_leaves_the_other_classes_what_is_kept_for_them(pools: Poo
 
 
 @pytest.mark.postgres
-async def test_who_waits_gets_the_next_connection_in_turn(pools: Pools) -> None:
+async def test_who_waits_gets_the_next_connection_in_turn(postgres_dsn: str) -> None:
     order: list[int] = []
+    pools = await Pools.open(postgres_dsn, PoolSizes(total=10), replace(LIMITS, acquire=60.0))
 
     async def ask(number: int) -> None:
         async with pools.maintenance.connection():
@@ -72,13 +74,14 @@ async def test_who_waits_gets_the_next_connection_in_turn(pools: Pools) -> None:
             await pools.maintenance.fetchval("SELECT 1")
         waiting[1].cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+    await pools.close()
     assert order == [0, 2]
 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("total", [1, 2, 3, 4, 5])
 async def test_a_small_process_does_everything_with_few_connections(postgres_dsn: str, total: int) -> None:
-    pools = await Pools.open(postgres_dsn, PoolSizes(total), DatabaseLimits())
+    pools = await Pools.open(postgres_dsn, PoolSizes(total), DatabaseLimits(acquire=60.0, connect=60.0))
     try:
         databases = [getattr(pools, work) for work in WORK]
         answers = await asyncio.gather(*(one.fetchval("SELECT 1") for one in databases * 20))

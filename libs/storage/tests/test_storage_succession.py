@@ -11,7 +11,7 @@ from posthorn_model.errors import Unavailable
 from posthorn_storage.database import Connection, Database, DatabaseLimits
 from posthorn_storage.database import succession as succession_module
 from posthorn_storage.database.database import lost
-from posthorn_storage.database.succession import SPARE_SECONDS, Succession
+from posthorn_storage.database.succession import SPARE_SECONDS, Succession, Unit
 
 pytestmark = pytest.mark.postgres
 BEGUN = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
@@ -55,6 +55,32 @@ async def add(succession: Succession, *numbers: int) -> tuple[int, int]:
     return await succession.run(work)
 
 
+async def test_closing_waits_for_everything_that_was_begun_for_nobody(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end, ended = asyncio.Event(), succession_module._ended
+    waiting: list[Unit] = []
+
+    async def end_when_told(unit: Unit) -> None:
+        waiting.append(unit)
+        if len(waiting) == 1:
+            await may_end.wait()
+        await ended(unit)
+
+    monkeypatch.setattr(succession_module, "_ended", end_when_told)
+    succession = Succession(database, lambda: True)
+    async with asyncio.timeout(60):
+        for number in (1, 2):
+            await add(succession, number)
+            while len(waiting) < number:  # noqa: ASYNC110  nobody tells
+                await asyncio.sleep(SPARE_SECONDS / 2)
+        closing = asyncio.create_task(succession.close())
+        assert (await asyncio.wait([closing], timeout=0.2))[1] == {closing}
+        may_end.set()
+        await closing
+    assert database.load().in_use == 0
+
+
 @pytest.mark.usefixtures("patient")
 async def test_each_is_committed_at_its_end_and_the_next_has_begun(
     database: Database, looker: "asyncpg.Connection[asyncpg.Record]"
@@ -90,7 +116,7 @@ async def test_what_was_begun_for_nobody_ends_by_itself(
 ) -> None:
     succession = Succession(database, lambda: True)
     await add(succession, 1)
-    async with asyncio.timeout(SPARE_SECONDS * 500):
+    async with asyncio.timeout(60):
         while database.load().in_use or await looker.fetchval(BEGUN):  # noqa: ASYNC110 (what other sessions see)
             await asyncio.sleep(SPARE_SECONDS / 2)
     await add(succession, 2)
@@ -189,11 +215,14 @@ async def test_cancelled_at_any_moment_everything_comes_back(
 ) -> None:
     succession = Succession(database, lambda: True)
     finished: list[int] = []
-    for number in range(200):
+    for number in range(1000):
+        if number >= 200 and finished:
+            break
         task = asyncio.create_task(add(succession, number))
         for _ in range(number % 20):
             await asyncio.sleep(0)
-        await asyncio.sleep(0.0001 * (number % 40))
+        # Where none was done in that time, there is more of it.
+        await asyncio.sleep(0.0001 * (number % 40) * 4 ** (number // 200))
         task.cancel()
         if not isinstance((await asyncio.gather(task, return_exceptions=True))[0], BaseException):
             finished.append(number)

@@ -82,7 +82,7 @@ class Talk:
     async def reply(self) -> str:
         """One whole reply, "" when the server has closed."""
         lines = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(90):
             while line := await self.reader.readline():
                 assert line.endswith(b"\r\n")
                 assert len(line) <= 512
@@ -150,6 +150,8 @@ async def start(storage: Storage, tmp_path: Path) -> AsyncIterator[Start]:
     ) -> Service:
         if resolver is None:  # nobody is judged
             settings["auth"] = dict.fromkeys(("spf", "dkim", "dmarc", "arc", "iprev"), "off")
+        else:
+            settings["auth"] = {"timeout": 60.0, **settings.get("auth", {})}
         own = SmtpInSettings(
             limits=SessionLimits(**(limits or {})), timeouts=SessionTimes(**(timeouts or {})), **settings
         )

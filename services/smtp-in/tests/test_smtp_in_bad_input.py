@@ -93,7 +93,7 @@ async def test_every_mistake_gets_its_reply_and_the_session_goes_on(start: Any, 
 
 async def until_closed(talk: Any) -> None:
     with contextlib.suppress(ConnectionResetError):
-        await asyncio.wait_for(talk.reader.read(), 20)
+        await asyncio.wait_for(talk.reader.read(), 90)
 
 
 async def sent(talk: Any, content: bytes) -> str:
@@ -190,7 +190,7 @@ async def test_a_client_that_goes_away_in_any_state_leaves_nothing(start: Any, p
                     talk.writer.close()
                 else:
                     talk.writer.transport.abort()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while service.parts.door.count:  # noqa: ASYNC110 (a bounded poll)
             await asyncio.sleep(0.005)
     assert await service.inbox(people[0]) == []

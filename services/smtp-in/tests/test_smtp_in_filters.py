@@ -35,16 +35,20 @@ INFECTED = (
 )
 
 
+TIMES = {"connect": 60.0, "answer": 300.0}
+"""What a filter may need that has little of a busy machine."""
+
+
 def clamd_filter(address: str, **more: Any) -> dict[str, Any]:
-    return {"virus": ClamdSettings(type="clamd", address=address, **more)}
+    return {"virus": ClamdSettings(type="clamd", address=address, **{"timeouts": TIMES, **more})}
 
 
 def spamd_filter(address: str, **more: Any) -> dict[str, Any]:
-    return {"spam": SpamdSettings(type="spamd", address=address, **more)}
+    return {"spam": SpamdSettings(type="spamd", address=address, **{"timeouts": TIMES, **more})}
 
 
 def rspamd_filter(address: str, **more: Any) -> dict[str, Any]:
-    return {"spam": RspamdSettings(type="rspamd", address=address, **more)}
+    return {"spam": RspamdSettings(type="rspamd", address=address, **{"timeouts": TIMES, **more})}
 
 
 async def send(service: Any, content: bytes, answer: str, *, listener: str = "smtp") -> None:

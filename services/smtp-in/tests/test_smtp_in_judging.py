@@ -70,7 +70,7 @@ async def deliver(service: Any, content: bytes, *, client: str = "192.0.2.1", se
 @pytest.mark.postgres
 async def test_a_sender_is_asked_about_before_there_is_content(start: Any, people: Any) -> None:
     async with DnsServer(ZONE) as server:
-        service = await start(resolver=DnsResolver([("127.0.0.1", server.port)]))
+        service = await start(resolver=DnsResolver([("127.0.0.1", server.port)], timeout=60))
         async with await service.connect("proxied") as talk:
             talk.send(b"PROXY TCP4 192.0.2.1 192.0.2.99 1234 25\r\n")
             await talk.play("""
@@ -116,7 +116,7 @@ async def junk(service: Any, account: Any) -> int:
 @pytest.mark.postgres
 async def test_what_is_authentic_arrives_with_its_results(start: Any, people: Any) -> None:
     async with DnsServer(ZONE) as server:
-        service = await start(resolver=DnsResolver([("127.0.0.1", server.port)]))
+        service = await start(resolver=DnsResolver([("127.0.0.1", server.port)], timeout=60))
         signed = sign(MESSAGE, [SigningKey("firm.test", "k", KEY)], at=1) + MESSAGE
         assert (await deliver(service, signed)).startswith("250")
         (content,) = await service.inbox(people[0])
@@ -145,7 +145,7 @@ async def test_what_is_authentic_arrives_with_its_results(start: Any, people: An
 @pytest.mark.postgres
 async def test_what_is_not_authentic_is_refused(start: Any, people: Any) -> None:
     async with DnsServer(ZONE) as server:
-        service = await start(resolver=DnsResolver([("127.0.0.1", server.port)]))
+        service = await start(resolver=DnsResolver([("127.0.0.1", server.port)], timeout=60))
         answer = await deliver(service, MESSAGE, client="192.0.2.7", sender="eve@evil.test")
     assert answer == "550 5.7.1 DMARC: firm.test wants mail refused that neither SPF nor DKIM speaks for"
     assert await service.inbox(people[0]) == []
@@ -155,7 +155,7 @@ async def test_what_is_not_authentic_is_refused(start: Any, people: Any) -> None
 @pytest.mark.postgres
 async def test_relaxed_dmarc_puts_it_into_junk(start: Any, people: Any) -> None:
     async with DnsServer(ZONE) as server:
-        service = await start(resolver=DnsResolver([("127.0.0.1", server.port)]), auth={"dmarc": "relaxed"})
+        service = await start(resolver=DnsResolver([("127.0.0.1", server.port)], timeout=60), auth={"dmarc": "relaxed"})
         answer = await deliver(service, MESSAGE, client="192.0.2.7", sender="eve@evil.test")
     assert answer.startswith("250")
     assert await service.inbox(people[0]) == []
@@ -167,7 +167,7 @@ async def test_a_spooled_message_is_verified_where_it_lies(start: Any, people: A
     large = MESSAGE + b"and  so on \t\r\n" * 200_000 + b"\r\n\r\n"
     async with DnsServer(ZONE) as server:
         service = await start(
-            resolver=DnsResolver([("127.0.0.1", server.port)]),
+            resolver=DnsResolver([("127.0.0.1", server.port)], timeout=60),
             limits={"content_in_memory": 4096},
             auth={"dkim": "strict"},
         )
@@ -194,11 +194,13 @@ async def test_dns_that_keeps_silent_defers_where_that_is_wanted(start: Any, peo
 async def test_who_is_near_is_not_judged(start: Any, people: Any) -> None:
     async with DnsServer(ZONE) as server:
         service = await start(
-            resolver=DnsResolver([("127.0.0.1", server.port)]), relay={"networks": ("198.51.100.0/24",)}
+            resolver=DnsResolver([("127.0.0.1", server.port)], timeout=60), relay={"networks": ("198.51.100.0/24",)}
         )
         for client in ("127.0.0.1", "10.1.2.3", "198.51.100.7"):
             assert (await deliver(service, MESSAGE, client=client)).startswith("250")
-        other = await start(resolver=DnsResolver([("127.0.0.1", server.port)]), auth={"listeners": ("smtp",)})
+        other = await start(
+            resolver=DnsResolver([("127.0.0.1", server.port)], timeout=60), auth={"listeners": ("smtp",)}
+        )
         assert (await deliver(other, MESSAGE, client="192.0.2.7")).startswith("250")
         assert server.queries == []
     for content in await service.inbox(people[0]):
@@ -208,7 +210,7 @@ async def test_who_is_near_is_not_judged(start: Any, people: Any) -> None:
 @pytest.mark.postgres
 async def test_a_header_section_that_does_not_end_is_not_judged_in_part(start: Any, people: Any) -> None:
     async with DnsServer(ZONE) as server:
-        service = await start(resolver=DnsResolver([("127.0.0.1", server.port)]))
+        service = await start(resolver=DnsResolver([("127.0.0.1", server.port)], timeout=60))
         answer = await deliver(service, b"X: y\r\n" * 200_000 + MESSAGE)
     assert answer.startswith("552 5.3.4")
 

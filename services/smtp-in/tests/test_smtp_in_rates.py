@@ -82,7 +82,7 @@ async def test_connections_of_an_address_are_counted_and_given_back(start: Any, 
     async with await client(service, "198.51.100.8") as talk:
         await talk.play(HELLO)
     await first.play("C: QUIT\nS: 221 *\nS:")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         place = lookup_key("smtp", "connections", "198.51.100.7")
         while len(await service.parts.storage.lookup.members(place)) > 1:  # noqa: ASYNC110 (a bounded poll)
             await asyncio.sleep(0.01)

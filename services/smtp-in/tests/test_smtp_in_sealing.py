@@ -35,7 +35,7 @@ class Door:
     def __init__(self, service: Any, server: DnsServer) -> None:
         self.service = service
         self.server = server
-        self.resolver = DnsResolver([("127.0.0.1", server.port)])
+        self.resolver = DnsResolver([("127.0.0.1", server.port)], timeout=60)
 
     async def send(self, *to: str, listener: str = "proxied", header: str = MESSAGE) -> None:
         recipients = "".join(f"C: RCPT TO:<{address}>\nS: 250 *\n" for address in to)
@@ -67,7 +67,7 @@ class Door:
 @pytest_asyncio.fixture
 async def door(start: Any, people: Any) -> AsyncIterator[Door]:
     async with DnsServer(ZONE) as server:
-        service = await start(resolver=DnsResolver([("127.0.0.1", server.port)]))
+        service = await start(resolver=DnsResolver([("127.0.0.1", server.port)], timeout=60))
         store = service.parts.storage.dkim
         for key in KEYS:
             row = await store.add(NewDkimKey("example.org", key, active=True))

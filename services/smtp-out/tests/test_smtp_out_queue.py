@@ -280,6 +280,9 @@ async def test_a_paused_owner_changes_nothing_when_it_wakes(storage: Storage, si
     await gate.reached.wait()
     # Its leases pass to another owner while it waits for the remote, as after a long pause of the process.
     keys = list(first.keeper._held.values())
+    first.keeper._renewal.cancel()  # it learns of that by what it writes
+    for lease in keys:
+        lease.deadline += 3600.0
     await storage.leases.release({lease.key: lease.epoch for lease in keys}, "first")
     other = LeaseKeeper(storage.leases, "second", SystemClock(), LeaseTimes(ttl=30.0))
     assert len(await other.acquire([lease.key for lease in keys])) == len(keys)
@@ -296,7 +299,7 @@ async def test_mail_finds_its_way_by_dns(storage: Storage, sink: Sink, start: St
         "mx.example.net": {"A": ["127.0.0.1"]},
     }
     async with DnsServer({**records, "null.example": {"MX": ["0 ."]}}) as dns:
-        resolver = Resolver(ResolverSettings(servers=(dns.address,)))
+        resolver = Resolver(ResolverSettings(servers=(dns.address,), timeout=60.0))
         router = Router(resolver, hostname="out.example.org", port=sink.port, relay=None, routes={})
         await start(router)
         message = await enqueue(storage, "bob@example.net", "eve@null.example", "x@nowhere.example", sender="")
@@ -436,15 +439,15 @@ async def test_a_list_passes_on_in_its_own_name_and_once(
         ("outer-bounces@example.org", ("fay@example.com",)),
         ("outer-bounces@example.org", ("gus@example.net",)),
     }
-    (copy,) = await inbox(storage, ann, least=1)
+    copy, *_ = await inbox(storage, ann, least=1)  # what comes last may be there already
     assert copy.startswith(b"Return-Path: <outer-bounces@example.org>\r\nDelivered-To: outer@example.org\r\n")
     assert b"List-Id: Outer <outer.example.org>\r\n" in copy
     # The list within sends as itself; back at the first it is a loop, of which the owner of the second hears.
     found = await inbox(storage, bob, least=1)
     assert b"List-Id: <inner.example.org>\r\n" in found[0]
     assert found[0].startswith(b"Return-Path: <inner-bounces@example.org>\r\n")
-    told = await inbox(storage, ann, least=2)
-    assert b"5.4.6" in told[1]
+    _, told = await inbox(storage, ann, least=2)
+    assert b"5.4.6" in told
 
 
 async def test_who_may_not_write_to_a_list_has_it_back(

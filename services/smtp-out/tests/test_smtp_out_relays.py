@@ -33,7 +33,8 @@ SOURCE = Source("", "client.example.org")
 
 
 def router(servers: Sequence[str] = ("127.0.0.1:9",), port: int = 25) -> Router:
-    return Router(Resolver(ResolverSettings(servers=tuple(servers))), hostname="here", port=port, relay=None, routes={})
+    resolver = Resolver(ResolverSettings(servers=tuple(servers), timeout=60.0))
+    return Router(resolver, hostname="here", port=port, relay=None, routes={})
 
 
 def pool(sought: Router | None = None, connections: int = 2, **given: object) -> Pool:

@@ -222,7 +222,9 @@ async def test_421_ends_the_connection_and_the_rest_waits(sink: Sink) -> None:
 async def test_an_idle_connection_the_server_closed_is_not_used(sink: Sink) -> None:
     used = pool()
     assert await codes(sink, "a@example.net", using=used) == [250]
+    (kept,) = used._sites[sink.address].idle
     await sink.stop()
+    await asyncio.wait_for(kept.remote.closed, 90)  # what is closed and not yet seen to be is used in good faith
     await sink.start()
     assert await codes(sink, "b@example.net", using=used) == [250]
     await used.close()

@@ -31,6 +31,7 @@ SITE = "large.example"
 SETTINGS = local("""
 [cluster]
 name = "test"
+lease-ttl = "20s"
 node-id = {node}
 queue-shards = {shards}
 secret = "a secret that all nodes share"
@@ -175,7 +176,7 @@ async def test_a_site_of_which_much_is_due_is_spread_by_itself_for_as_long(
     storage: Storage, site: Sink, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("posthorn_smtp_out.widening.MEASURE_SECONDS", 0.0)
-    monkeypatch.setattr("posthorn_smtp_out.widening.GATHER_SECONDS", 0.1)
+    monkeypatch.setattr("posthorn_smtp_out.widening.GATHER_SECONDS", 3600.0)  # until it has been seen
     monkeypatch.setattr("posthorn_storage.queue.spreads.SETTLED", 0.0)
     gate = site.hold("MAIL")
     await enqueue(storage, [SITE], 100)
@@ -190,6 +191,7 @@ async def test_a_site_of_which_much_is_due_is_spread_by_itself_for_as_long(
         async with asyncio.timeout(LONG):
             while not await storage.queue.spreads.all():  # noqa: ASYNC110  the worker's doing
                 await asyncio.sleep(0.01)
+        monkeypatch.setattr("posthorn_smtp_out.widening.GATHER_SECONDS", 0.1)
         await site.wait(100)
         await until(storage, RecipientState.DELIVERED, 100)
         async with asyncio.timeout(LONG):

@@ -22,6 +22,10 @@ END_BLOCKED = """
 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
 WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0
 """
+BLOCKED = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0
+"""
 WAITING, DELIVERED, FAILED = RecipientState.WAITING, RecipientState.DELIVERED, RecipientState.FAILED
 
 
@@ -156,6 +160,9 @@ async def test_a_kill_between_the_delivery_and_its_outcome_repeats_nothing(
         await lock.fetch("SELECT id FROM queue_recipient WHERE id = ANY ($1::bigint[]) FOR UPDATE", [*rows.values()])
         async with run() as process:
             await sink.wait(2)
+            async with asyncio.timeout(90):
+                while not await storage._database.fetchval(BLOCKED):  # noqa: ASYNC110  the database tells nobody
+                    await asyncio.sleep(0.05)
             await process.kill()
         await lock.fetch(END_BLOCKED)  # what the dead process asked for is not done when the lock goes
         await lock.execute("UPDATE lease SET until = now() WHERE key LIKE 'queue/%'")

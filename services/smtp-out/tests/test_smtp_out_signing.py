@@ -79,7 +79,7 @@ async def judge(storage: Storage, domain: str = DOMAIN) -> AsyncIterator[Callabl
         resolver.nameservers, resolver.port = ["127.0.0.1"], server.port
 
         def text_of(name: bytes, timeout: int = 5) -> bytes:
-            answer = resolver.resolve(name.decode().rstrip("."), "TXT", lifetime=timeout)
+            answer = resolver.resolve(name.decode().rstrip("."), "TXT", lifetime=60)
             return b"".join(answer[0].strings)
 
         def verdict(message: bytes, number: int) -> bool:

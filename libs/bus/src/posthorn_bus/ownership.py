@@ -181,6 +181,8 @@ class Owner:
         for key, lease in self._leases.items():
             if key not in wanted:
                 lease.end()
+        if self._leaving:
+            return  # it was told to while it looked
         missing = wanted.difference(self._holding, self._resting)
         for lease in await self._keeper.acquire(missing):
             self._leases[lease.key] = lease

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -103,20 +104,17 @@ def storage_settings(
     from posthorn_storage.settings import PoolSettings
     from posthorn_testkit.databases import with_database
 
-    blobs = FsSettings(tmp_path / "blobs")
+    # A busy machine refuses nobody.
+    usual = StorageSettings(dsn=postgres_dsn, blobs=FsSettings(tmp_path / "blobs"), acquire_timeout=60.0)
     if os.environ.get("POSTHORN_TEST_POOLER") == "pgbouncer":
         dsn = with_database(request.getfixturevalue("pooler"), urlsplit(postgres_dsn).path[1:])
-        yield StorageSettings(dsn=dsn, blobs=blobs, pools=PoolSettings(mode="transaction"))
+        yield replace(usual, dsn=dsn, pools=PoolSettings(mode="transaction"))
     elif os.environ.get("POSTHORN_TEST_SHARDS"):
         with databases.fresh() as other:
-            yield StorageSettings(
-                dsn=postgres_dsn,
-                blobs=blobs,
-                shards=(ShardSettings("other", other),),
-                placement=PlacementRules((ShardRule("other", weight=1),)),
-            )
+            placement = PlacementRules((ShardRule("other", weight=1),))
+            yield replace(usual, shards=(ShardSettings("other", other),), placement=placement)
     else:
-        yield StorageSettings(dsn=postgres_dsn, blobs=blobs)
+        yield usual
 
 
 @pytest_asyncio.fixture

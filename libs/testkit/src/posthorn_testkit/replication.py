@@ -1,10 +1,10 @@
 """A PostgreSQL with standbys that stream from it: each a real server that a test may stop, kill, freeze and start."""
 
+import contextlib
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,7 +78,8 @@ class ReplicatedServer:
 
     def _signal(self, kind: signal.Signals) -> None:
         for pid in leftovers.working_in(self.server.data):
-            os.kill(pid, kind)
+            with contextlib.suppress(ProcessLookupError):  # it has ended since
+                os.kill(pid, kind)
 
 
 class ReplicationSet:
@@ -98,7 +99,7 @@ class ReplicationSet:
         return with_database(self.primary.dsn().replace(self.primary.place, places), database)
 
 
-@contextmanager
+@contextlib.contextmanager
 def replication_set(standbys: int = 2) -> Iterator[ReplicationSet]:
     """A running primary with `standbys` of it. Raises PartError."""
     with folder_of_server("replication") as folder:

@@ -258,6 +258,7 @@ async def _record(parts: Parts, tenure: Tenure, group: Group, answers: Mapping[i
             await tenure.ledger.finish(outcomes, reports)
             await parts.suppressing.learn(group.recipients, outcomes)
             return
+    tenure.ledger.give_up(outcomes)
 
 
 async def _notices(parts: Parts, group: Group, now: datetime) -> Mapping[int, int]:

@@ -80,5 +80,9 @@ class Ledger:
                     self._log.warning("outcomes came too late", dropped=len(outcomes) - changed)
                 return
         if outcomes:
-            self._figures.fenced.inc(len(outcomes))
-            self._log.warning("outcomes given up with the lease", outcomes=len(outcomes))
+            self.give_up(outcomes)
+
+    def give_up(self, outcomes: Sequence[Outcome]) -> None:
+        """Tell that these will not be written: the lease is over, and the next owner finds the attempts in doubt."""
+        self._figures.fenced.inc(len(outcomes))
+        self._log.warning("outcomes given up with the lease", outcomes=len(outcomes))

@@ -27,7 +27,7 @@ class Succession:
         self._database = database
         self._expected = expected
         self._ahead: tuple[Unit, Connection, asyncio.TimerHandle] | None = None
-        self._ending: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """As Database.run."""
@@ -36,8 +36,7 @@ class Succession:
     async def close(self) -> None:
         """Give back what was begun ahead."""
         self._give_up()
-        if self._ending is not None:
-            await self._ending
+        await asyncio.gather(*self._ending)
 
     @asynccontextmanager
     async def _following(self) -> AsyncIterator[Connection]:
@@ -92,7 +91,9 @@ class Succession:
     def _give_up(self) -> None:
         """Nobody came: there is nothing in it to commit."""
         if (ahead := self._take()) is not None:
-            self._ending = asyncio.get_running_loop().create_task(_ended(ahead[0]), name="unit of work for nobody")
+            ending = asyncio.get_running_loop().create_task(_ended(ahead[0]), name="unit of work for nobody")
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
 
 
 async def _ended(unit: Unit) -> None:

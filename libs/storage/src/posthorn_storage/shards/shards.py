@@ -15,8 +15,8 @@ from posthorn_storage.mail.journal import Journal
 from posthorn_storage.shards.placement import Placement, Placements
 from posthorn_storage.shards.shard import HOME, Shard
 
-PAUSES: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0)
-"""Seconds between the tries of a unit of work whose account is on its way."""
+PAUSES: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 1.0)
+"""Seconds between the tries of a unit of work whose account is on its way; in all longer than a freeze may last."""
 T = TypeVar("T")
 
 

@@ -23,6 +23,7 @@ from posthorn_testkit.contracts.fleet import (
     PATIENCE,
     QUICK,
     SHARDS,
+    STEADY,
     Ear,
     Fleet,
     Station,
@@ -133,8 +134,10 @@ class BusContract:
         heard = stations[0].bus.health().heard
         assert set(heard) == {2, 3}
         assert all(0 <= seconds < PATIENCE for seconds in heard.values())
-        answers = await echoes[1].ask([*boots, "nobody"], 0.5)
-        assert [answer.node for answer in answers] == [1, 2, 3]
+        async with asyncio.timeout(PATIENCE):
+            # Whoever is not too busy to answer in that time is told of, though one is missing.
+            while [answer.node for answer in await echoes[1].ask([*boots, "nobody"], 0.5)] != [1, 2, 3]:
+                pass
         for task in answering:
             task.cancel()
         await asyncio.gather(*answering, return_exceptions=True)
@@ -143,10 +146,10 @@ class BusContract:
         one, two = [await fleet.station(node) for node in (1, 2)]
         ears = [Ear(station.bus.subscribe(*Topic)) for station in (one, two)]
         await fleet.settle(*ears)
-        before = two.bus.health().gaps
+        before, dropped = two.bus.health().gaps, one.bus.health().dropped
         for number in range(CAPACITY + 5):
             one.bus.publish(QueueDue(number))
-        assert one.bus.health().dropped == 5
+        assert one.bus.health().dropped == dropped + 5
         # Counted by the bus: a subscriber without room for all that comes makes a gap of its own.
         await until(lambda: two.bus.health().gaps > before, "the other is told")
         # A coordinator that a busy machine lost for a moment makes gaps of the other topics too.
@@ -213,7 +216,7 @@ class BusContract:
 
         for station in stations:
             keys = eligible[station.identity.node]
-            await station.own(fleet.leases, keys, run, times=QUICK, family=Topic.ROLES)
+            await station.own(fleet.leases, keys, run, times=STEADY, family=Topic.ROLES)
         await until(lambda: owned_by(stations) == ["role/acme.renew", "role/purge.stores"], "both roles are held")
         assert "role/purge.stores" in stations[1].owners[0].owned
         assert not stations[2].owners[0].owned
@@ -224,28 +227,27 @@ class BusContract:
 
     async def test_who_leaves_hands_over_at_once(self, fleet: Fleet) -> None:
         stations = [await fleet.station(node) for node in (1, 2, 3)]
-        ended: list[str] = []
+        ended: list[tuple[str, Epoch]] = []
 
         async def run(key: str, lease: HeldLease) -> None:
             assert lease.may_start()
             await lease.ending.wait()
             assert not lease.may_start()
-            ended.append(key)
+            ended.append((key, lease.epoch))
 
         for station in stations:
-            await station.own(fleet.leases, SHARDS, run, times=QUICK)
+            await station.own(fleet.leases, SHARDS, run, times=STEADY)
         await until(lambda: owned_by(stations) == sorted(SHARDS) and all(s.owners[0].owned for s in stations), "shared")
         # From here on nothing may be needed to expire.
         leaving = stations.pop()
-        before, keys = await fleet.leases.holders("queue/"), list(leaving.owners[0].owned)
-        ended.clear()
+        before = dict(leaving.owners[0].owned)
         fleet.stations.remove(leaving)
         await leaving.stop()
-        assert keys
-        assert set(keys) <= set(ended)
+        assert before
+        assert before.items() <= set(ended)
         await until(lambda: owned_by(stations) == sorted(SHARDS), "the others own everything")
         after = await fleet.leases.holders("queue/")
-        assert all(after[key][1] == before[key][1] + 1 for key in keys)
+        assert all(after[key][1] == epoch + 1 for key, epoch in before.items())
 
     async def test_a_hand_over_needs_neither_expiry_nor_polling(self, fleet: Fleet) -> None:
         leaving = await fleet.station(1)
@@ -264,7 +266,7 @@ class BusContract:
             "CREATE TABLE work (id bigserial PRIMARY KEY, key text NOT NULL, epoch bigint NOT NULL, pid int NOT NULL)"
         )
         async with paused_owner(fleet, node=1) as owner:
-            await until(lambda: owner.said["started"] == len(SHARDS), "the process owns everything and works")
+            await until(lambda: owner.said["started"] >= len(SHARDS), "the process owns everything and works")
             await until(lambda: owner.said["wrote"] > 20, "the process writes under its leases")
             os.kill(owner.process.pid, signal.SIGSTOP)
             survivor = await fleet.station(2)

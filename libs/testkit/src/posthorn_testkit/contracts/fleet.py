@@ -40,7 +40,11 @@ from posthorn_storage.nodes import NodeStore
 PATIENCE = 120.0
 """Seconds until a condition that never comes fails the test."""
 SHARDS = tuple(f"queue/{number}" for number in range(8))
+FAILURE_AFTER = 30.0
+"""Seconds without a heartbeat until a process counts as dead: longer than a busy machine may stand still."""
 QUICK = LeaseTimes(ttl=3.0, margin=0.5, poll=0.2, patience=0.3, rest=0.5)
+STEADY = LeaseTimes(ttl=30.0, margin=0.5, poll=0.2, patience=0.3, rest=0.5)
+"""Nobody loses a lease because the machine is busy."""
 LONG = LeaseTimes(ttl=20 * PATIENCE, poll=10 * PATIENCE, patience=0.3)
 """So long that nothing can change hands by expiry or by polling before a test fails."""
 
@@ -134,7 +138,7 @@ class Fleet(abc.ABC):
         self.database = database
         self.dsn = dsn
         self.leases = LeaseStore(database)
-        self.nodes = NodeStore(database, failure_after=3.0)
+        self.nodes = NodeStore(database, failure_after=FAILURE_AFTER)
         self.stations: list[Station] = []
         self._beating: dict[str, asyncio.Task[None]] = {}
 
@@ -186,10 +190,15 @@ class Fleet(abc.ABC):
         self._beating[identity.boot] = asyncio.create_task(beat())
 
     async def die(self, identity: BusIdentity) -> None:
-        """Stop its heartbeats, as a crash does."""
+        """Stop its heartbeats, as a crash does, so long ago that it counts as dead."""
         task = self._beating.pop(identity.boot)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        await self.database.execute(
+            "UPDATE process SET seen_at = now() - make_interval(secs => $1) WHERE boot = $2",
+            FAILURE_AFTER,
+            identity.boot,
+        )
 
     async def _row(self, identity: BusIdentity) -> Process:
         now: Any = await self.database.fetchval("SELECT now()")

@@ -62,7 +62,7 @@ class OutageContract:
         finally:
             await fleet.start()
         await fleet.settle(*ears)
-        assert all(station.bus.health().connected for station in stations)
+        await until(lambda: all(station.bus.health().connected for station in stations), "all are connected")
 
     async def test_it_answers_no_more_and_then_goes_on(
         self, fleet: OutageFleet, caplog: pytest.LogCaptureFixture

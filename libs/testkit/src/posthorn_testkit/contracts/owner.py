@@ -14,7 +14,7 @@ from posthorn_model.events import Topic
 from posthorn_storage.database import Database
 from posthorn_storage.leases import LeaseStore
 from posthorn_storage.nodes import NodeStore
-from posthorn_testkit.contracts.fleet import QUICK, SHARDS, plan_settings, write_under_lease
+from posthorn_testkit.contracts.fleet import FAILURE_AFTER, QUICK, SHARDS, plan_settings, write_under_lease
 
 
 def say(word: str) -> None:
@@ -26,7 +26,7 @@ async def main(plan: dict[str, Any]) -> None:
     """Own all shards until killed."""
     identity = BusIdentity(**plan["identity"])
     database = await Database.open(plan["dsn"])
-    nodes = NodeStore(database, failure_after=3.0)
+    nodes = NodeStore(database, failure_after=FAILURE_AFTER)
     bus = open_bus(plan_settings(plan), identity, nodes.peer_directory(identity.boot))
     await bus.start()
     keeper = LeaseKeeper(LeaseStore(database), f"{identity.member}/{identity.boot}", SystemClock(), QUICK)

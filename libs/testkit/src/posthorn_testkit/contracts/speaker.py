@@ -139,10 +139,11 @@ async def main(plan: dict[str, Any]) -> None:
     from posthorn_model.events import Topic
     from posthorn_storage.database import Database
     from posthorn_storage.nodes import NodeStore
+    from posthorn_testkit.contracts.fleet import FAILURE_AFTER
 
     identity = _unpacked(plan["identity"])
     database = await Database.open(plan["dsn"])
-    peers = NodeStore(database, failure_after=3.0).peer_directory(identity.boot)
+    peers = NodeStore(database, failure_after=FAILURE_AFTER).peer_directory(identity.boot)
     bus = open_bus(_unpacked(plan["settings"]), identity, peers)
     subscription = bus.subscribe(*Topic)
     await bus.start()
