@@ -25,7 +25,7 @@ from posthorn_testkit.sink import Sink
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
 NODES = (1, 2, 3, 4)
-LEASE = 4.0
+LEASE = 8.0
 OLD = 20_000
 ROLE = "role/purge.stores"
 
@@ -33,7 +33,7 @@ SETTINGS = local("""
 [cluster]
 name = "test"
 node-id = {node}
-lease-ttl = "4s"
+lease-ttl = "8s"
 queue-shards = 4
 secret = "a secret that all nodes share"
 [server]

@@ -1,5 +1,6 @@
 """Conversations about rights (RFC 4314, RFC 8440), and about mailboxes that others share: each right, each command."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -8,8 +9,12 @@ from posthorn_imap.protocol.acl import GetAcl, Identifier, ListRights, MyRights,
 from posthorn_imap.protocol.cursor import SyntaxProblem
 from posthorn_imap.protocol.grammar import CommandProblem, read_request
 from posthorn_imap.protocol.shared_names import owner_in, prefix_of, within
+from posthorn_imap.watched import WatchedAccount
+from posthorn_mail_format import summarize
+from posthorn_model.mail import NewMessage
 from posthorn_model.rights import ALL, Right, rights
 from posthorn_storage import Storage
+from posthorn_storage.mail.rights import RightsEntry
 
 # As values
 
@@ -61,6 +66,7 @@ def test_names_that_are_of_nobody_else(name: str) -> None:
 
 # Conversations
 
+LETTER = b"Subject: three\r\n\r\n"
 ANN = """
 S: * OK ...
 C: l LOGIN ann@example.org secret
@@ -712,8 +718,6 @@ async def test_notify_tells_of_mailboxes_of_others(shared: Any) -> None:
         2 S: * LIST (\HasNoChildren) "/" "Other Users/ann@example.org/Box/Below"
         C: 3 SETACL Box/Below bob@example.org l
         S: 3 OK ...
-        2 C: seen NOOP
-        2 S: seen OK ...
         C\: 4 APPEND Box/Below {2+}\r\n\r\n\r\n
         S: 4 OK ...
         C: 5 DELETEACL Box/Below bob@example.org
@@ -728,3 +732,28 @@ async def test_notify_tells_of_mailboxes_of_others(shared: Any) -> None:
         2 S: 2 OK ...
         """,
     )
+
+
+@pytest.mark.postgres
+async def test_who_loses_a_right_is_told_nothing_of_what_comes_after_that(
+    shared: Any, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = await shared("lr", '2 C: 1 NOTIFY SET (subtree "Other Users" (MessageNew MessageExpunge))\n2 S: 1 OK ...')
+    ann = await storage.directory.find_account("ann@example.org")
+    box = next(each.id for each in await storage.mail.mailboxes(ann.id) if each.name == "Box")
+    refresh, lost = WatchedAccount.refresh, asyncio.Event()
+
+    async def refresh_after_a_loss(watched: WatchedAccount) -> None:
+        """Between the questions what Bob may do and what there is."""
+        if watched.account == ann.id and not lost.is_set():
+            lost.set()
+            await storage.mail.set_rights(ann.id, box, RightsEntry(shared.bob.id, Right.LOOKUP))
+            blob = await storage.blobs.prepare(LETTER)
+            await storage.mail.append([NewMessage(ann.id, [box], summarize(LETTER), blob)])
+        await refresh(watched)
+
+    monkeypatch.setattr(WatchedAccount, "refresh", refresh_after_a_loss)
+    await talk.play("C\\: 1 APPEND Box {2+}\\r\\n\\r\\n\\r\\n\nS: 1 OK ...")
+    async with asyncio.timeout(60):
+        await lost.wait()
+    await talk.play("2 C: 2 NOOP\n2 S: 2 OK ...")

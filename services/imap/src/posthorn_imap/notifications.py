@@ -125,7 +125,7 @@ async def _tell_change(session: "Session", wishes: Notifications, tree: Tree, ch
         session.write(
             list_response(session, tree, named, old=change.before.name if change.before and renamed else None)
         )
-    if events & _OF_MESSAGES and not _is_selected(session, named):
+    if events & _OF_MESSAGES and named.may(Right.READ) and not _is_selected(session, named):
         session.write(await status_response(session, named, status_items(session)))
 
 

@@ -1,6 +1,7 @@
 """The accounts of whose mailboxes one session is told unasked: its own, and those that share with it."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from posthorn_imap.changes import Changes
@@ -33,15 +34,19 @@ class Watching:
         self._watch({user, *held})
         own = self._accounts[user]
         await own.refresh()
-        found: list[Named] = []
-        subscribed = await storage.mail.subscriptions(user) if held else set()
+        owners = []
         for owner in await storage.directory.accounts(held.keys()):
-            account = self._accounts[owner.id]
-            try:
-                await account.refresh()
-            except AccountNotFound:
-                continue
-            found += shared_mailboxes(owner.id, owner.address, account.mailboxes, held[owner.id], subscribed)
+            with suppress(AccountNotFound):
+                await self._accounts[owner.id].refresh()
+                owners.append(owner)
+        found: list[Named] = []
+        if held:
+            # Asked again: of what was done after a right was taken away its former holder hears nothing.
+            held = await read_held(session)
+            subscribed = await storage.mail.subscriptions(user)
+            for owner in owners:
+                boxes = self._accounts[owner.id].mailboxes
+                found += shared_mailboxes(owner.id, owner.address, boxes, held.get(owner.id, {}), subscribed)
         return Tree([*found, *own_mailboxes(user, own.mailboxes)])
 
     def stop(self) -> None:
