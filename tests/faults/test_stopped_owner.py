@@ -23,7 +23,7 @@ from posthorn_testkit.node_settings import local
 from posthorn_testkit.process import ServiceProcess, running_service
 from posthorn_testkit.sink import Sink
 
-pytestmark = [pytest.mark.postgres, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(600)]
 NODES = (1, 2, 3, 4)
 LEASE = 8.0
 OLD = 20_000
@@ -146,14 +146,14 @@ async def mail(storage: Storage) -> None:
         recipients = [NewRecipient(f"u@site{site}.example.net", f"site{site}.example.net") for site in range(8)]
         await storage.queue.enqueue(NewQueueMessage("", blob, recipients))
         number += 1
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
 
 
 @asynccontextmanager
 async def in_time(watch: Watch, nodes: dict[int, ServiceProcess]) -> AsyncIterator[None]:
-    """A minute. Raises AssertionError that tells who holds what then, and how many leases each process has lost."""
+    """Two minutes. Raises AssertionError that tells who holds what then, and how many leases each process has lost."""
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             yield
     except TimeoutError:
         lost = {node: sum(" lost: " in line["event"] for line in process.lines) for node, process in nodes.items()}
@@ -180,13 +180,14 @@ async def test_late_writes_of_stopped_owners_are_refused(
     for node in stopped:
         nodes[node].signal(signal.SIGSTOP)
     await asyncio.sleep(3 * LEASE)
+    taken: dict[str, int] = {}
     async with in_time(watch, nodes):
-        # Long since; but a lease may be on its way from one of the others to another.
-        held = await watch.holders()
-        while not all(key in held and held[key][1] > before[key][1] for key in lost):
+        # Long since; but on a slow machine one of the others may lose a lease in its turn.
+        while lost - taken.keys():
             await asyncio.sleep(0.1)
             held = await watch.holders()
-    assert not {held[key][0] for key in lost} & stopped
+            taken |= {key: held[key][0] for key in lost & held.keys() if held[key][1] > before[key][1]}
+    assert not set(taken.values()) & stopped
     counts = await watch.writes()
     for node in stopped:
         nodes[node].signal(signal.SIGCONT)
